@@ -31,8 +31,8 @@ def main() -> int:
     parser.add_argument("exemplar", nargs="?", type=Path)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--weight", type=float, default=0.05)
-    parser.add_argument("--slow", type=int, default=4, help="images optimised")
-    parser.add_argument("--cap", type=int, default=200, help="iterations of each")
+    parser.add_argument("--optimize", type=int, default=4, help="images optimised")
+    parser.add_argument("--max-iterations", type=int, default=200, help="iterations of each")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--generators", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     options = parser.parse_args()
@@ -41,7 +41,7 @@ def main() -> int:
     missed = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        slow: dict[str, float] | None = None
+        optimized: dict[str, float] | None = None
         for generator in options.generators:
             loss = {}
             for weight in (0.0, options.weight):
@@ -53,14 +53,15 @@ def main() -> int:
                         *("--steps", str(options.steps), "--diversity-weight", str(weight), "--quiet"),
                     )
                 # The optimized samples are the same for all: once is enough.
-                more = ["--slow", str(options.slow), "--cap", str(options.cap)] if slow is None else []
+                more = ["--optimize", str(options.optimize), "--max-iterations", str(options.max_iterations)]
+                more = more if optimized is None else []
                 done = texturenets(
                     *("evaluate", model, "--against", exemplar, *weights, "--samples", "8", "--json"), *more
                 )
                 found = json.loads(done.stdout)
-                slow = slow or found["distance between optimized samples"]
+                optimized = optimized or found["distance between optimized samples"]
                 loss[weight] = sum(found["losses"].values())
-                shares = {k: v / slow[k] for k, v in found["distance between samples"].items()}
+                shares = {k: v / optimized[k] for k, v in found["distance between samples"].items()}
                 shown = ", ".join(f"{k} {v:.3f}" for k, v in shares.items())
                 print(
                     f"{generator:16} weight {weight:<6g} loss {loss[weight]:.4f}  diversity {shown}",

@@ -1,10 +1,10 @@
 """What one pass of a network saves: iterations of L-BFGS on pixels until its loss is reached.
 
-    accept_iterations.py [--pairs 10] [--size 512] [--cap 150] [--styles ...] [--textures ...]
+    accept_iterations.py [--pairs 10] [--size 512] [--max-iterations 150] [--styles ...] [--textures ...]
 
 Pairs of photo and shipped style, iterative optimization from the photo, with the loss that the model was trained on:
 the median is to be at least 80. For textures it starts from noise, and there is no aim. A pair that is not
-reached within the cap counts as more than the cap. About a second an iteration on two cores.
+reached within --max-iterations counts as one more. About a second an iteration on two cores.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> int:
     )
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--cap", type=int, default=150)
+    parser.add_argument("--max-iterations", type=int, default=150)
     parser.add_argument("--styles", nargs="*", default=shipped("style"))
     parser.add_argument("--textures", nargs="*", default=shipped("texture"))
     options = parser.parse_args()
@@ -42,27 +42,30 @@ def main() -> int:
     counts = []
     pairs = [(style, name) for name, style in itertools.product(PHOTOS, options.styles)][: options.pairs]
     for style, name in pairs:
-        settings = evaluation.EvaluationOptions(size=options.size, slow=1, cap=options.cap)
+        settings = evaluation.EvaluationOptions(
+            size=options.size, optimize=1, max_iterations=options.max_iterations
+        )
         found = evaluation.evaluate_style(
             loading.load_style(style), painting(style), [photo(name)], settings, how
         )
         row = found["photos"][0]
-        counts.append(options.cap + 1 if row["iterations"] is None else row["iterations"])
-        shown = f"more than {options.cap}" if row["iterations"] is None else row["iterations"]
+        counts.append(options.max_iterations + 1 if row["iterations"] is None else row["iterations"])
+        shown = f"more than {options.max_iterations}" if row["iterations"] is None else row["iterations"]
         print(f"{style:16}{name:18}loss {row['style'] + row['content']:.3f}  iterations {shown}", flush=True)
     for texture in options.textures:
         model = loading.load_texture(texture)
         exemplar = shared() / "images/texture" / model.header.training["styles"][0]
-        settings = evaluation.EvaluationOptions(slow=2, cap=options.cap)
+        settings = evaluation.EvaluationOptions(optimize=2, max_iterations=options.max_iterations)
         found = evaluation.evaluate_texture(model, exemplar, settings, how)
         shown = [
-            f"more than {options.cap}" if count is None else count for count in found["iterations"]["each"]
+            f"more than {options.max_iterations}" if count is None else count
+            for count in found["iterations"]["each"]
         ]
         print(f"{texture:34}loss {sum(found['losses'].values()):.3f}  iterations", *shown, flush=True)
     if not counts:
         return 0
     median = statistics.median(counts)
-    said = f"{median:g}" if median <= options.cap else f"more than {options.cap}"
+    said = f"{median:g}" if median <= options.max_iterations else f"more than {options.max_iterations}"
     print(f"median over {len(counts)} pairs: {said}; at least {AIM} is the bar")
     return 0 if median >= AIM else 1
 

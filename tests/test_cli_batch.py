@@ -227,7 +227,7 @@ def test_videos_and_moving_pictures_in_a_folder_are_repainted(
         with Image.open(f"out/{name}") as picture:
             assert picture.n_frames == 4
     assert stylize("in", "-o", "out", "--skip-existing", "--strength", "0") == 2
-    assert capsys.readouterr().err.endswith("0 done, 5 kept, made before, 1 failed: in/f.mov\n")
+    assert capsys.readouterr().err.endswith("0 done, 5 skipped, made before, 1 failed: in/f.mov\n")
 
 
 def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,8 +308,8 @@ def test_existing_results_of_photos_of_one_name_are_told_apart_by_nobody(
 def test_what_cannot_be_read_here_is_named(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {suffix: name for suffix, name in formats.known_formats().items() if name != "HEIF"}
-    monkeypatch.setattr(formats, "known_formats", lambda: known)  # as without the plug-in
+    known = {suffix: name for suffix, name in formats.decodable_formats().items() if name != "HEIF"}
+    monkeypatch.setattr(formats, "decodable_formats", lambda: known)  # as without the plug-in
     photo("in/a.png")
     Path("in/b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
     os.mkfifo("in/c.jpg")
@@ -452,7 +452,7 @@ def test_ctrl_c_says_what_is_done(
     )
     assert sorted(p.name for p in Path("out").iterdir()) == [f"{i}-plain.png" for i in range(done)]
     assert stylize("in", "-o", "out", "--skip-existing") == 0
-    assert capsys.readouterr().err == f"{6 - done} done, {done} kept, made before\n"
+    assert capsys.readouterr().err == f"{6 - done} done, {done} skipped, made before\n"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -559,7 +559,7 @@ def test_what_is_kept_is_told_of_one_photo_too(here: Path, capsys: pytest.Captur
     photo("a.png")
     photo("a-plain.png")
     assert stylize("a.png", "--size", "9", "--skip-existing") == 0
-    assert capsys.readouterr().err == "0 done, 1 kept, made before\n"
+    assert capsys.readouterr().err == "0 done, 1 skipped, made before\n"
     assert stylize("a.png", "--size", "9", "--skip-existing", "--quiet") == 0
     assert capsys.readouterr().err == ""
 

@@ -155,14 +155,17 @@ def test_start_from_a_file(here: Here) -> None:
 def test_several_styles_by_weight(here: Here) -> None:
     both = ("blots", "waves")
     first = here.run("-o", "1.png").read_bytes()
-    assert here.run("--style-weights", "2,0", "-o", "2.png", styles=both).read_bytes() == first
+    assert here.run("--style-blend-weights", "2,0", "-o", "2.png", styles=both).read_bytes() == first
     half = here.run("-o", "3.png", styles=both).read_bytes()
     assert half != first
-    assert here.run("--style-weights", "3,3", "-o", "4.png", styles=both).read_bytes() == half
-    assert here.run("--style-weights", "1,2", "-o", "5.png", styles=both).read_bytes() not in (first, half)
-    assert "1 number for 2 styles" in here.fail("--style-weights", "1", styles=both)
-    assert "--style-weights a,b" in here.fail("--style-weights", "a,b", styles=both)
-    assert "not all of them 0" in here.fail("--style-weights", "0,0", styles=both)
+    assert here.run("--style-blend-weights", "3,3", "-o", "4.png", styles=both).read_bytes() == half
+    assert here.run("--style-blend-weights", "1,2", "-o", "5.png", styles=both).read_bytes() not in (
+        first,
+        half,
+    )
+    assert "1 number for 2 styles" in here.fail("--style-blend-weights", "1", styles=both)
+    assert "--style-blend-weights a,b" in here.fail("--style-blend-weights", "a,b", styles=both)
+    assert "not all of them 0" in here.fail("--style-blend-weights", "0,0", styles=both)
 
 
 def test_luminance_alone_is_transferred(here: Here) -> None:

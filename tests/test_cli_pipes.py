@@ -151,7 +151,7 @@ def test_a_photo_at_an_address(here: Path, web: str, capsys: Capture) -> None:
         ("{web}/gone.jpg", "{web}/gone.jpg: HTTP 404"),
         ("{web}/page", "{web}/page: what came is no image that can be read here (JPEG,"),
         ("{web}/page.jpg", "page.jpg is not an image"),
-        ("photo.jpg -o {web}/x.jpg", "--output is an address: give a file or a folder here"),
+        ("photo.jpg -o {web}/x.jpg", "--output is a URL: give a file or a folder here"),
         ("http://127.0.0.1:9/photo.jpg", "http://127.0.0.1:9/photo.jpg: "),
     ],
 )
@@ -215,7 +215,7 @@ def test_results_as_json(here: Path, capsys: Capture) -> None:
     assert [(one["source"], one["style"]) for one in failed] == [("bad.jpg", "plain"), ("bad.jpg", "wave")]
     assert all(one["error"].startswith("bad.jpg") for one in failed)
     assert run("stylize", "photo.jpg", "-s", "wave", "-o", "out/", "--json", "--skip-existing") == 0
-    assert json.loads(capsys.readouterr().out)["status"] == "kept"
+    assert json.loads(capsys.readouterr().out)["status"] == "skipped"
 
 
 def test_samples_as_json(here: Path, capsys: Capture) -> None:

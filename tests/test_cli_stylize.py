@@ -173,7 +173,7 @@ def test_skip_existing(
     output = capsys.readouterr()
     assert Path("out/a-plain.png").read_bytes() == b"mine"
     assert output.out.splitlines() == ["out/a-plain.png", "out/b-plain.png"]
-    assert output.err == "1 done, 1 kept, made before\n"
+    assert output.err == "1 done, 1 skipped, made before\n"
     monkeypatch.setattr(loading, "load_style", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
     assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing", "--engine", "torch"]) == 0
 

@@ -401,12 +401,12 @@ def test_a_folder_and_what_is_missing_the_next_time(no_ray: Path, capsys: pytest
 
     status, names, told = clustered()
     assert (status, InProcess.runs, len(names.splitlines())) == (2, 1, 3)
-    assert told.splitlines()[-1] == f"texturenets: 0 done, 3 kept, made before, 1 failed: {here}/in/c.jpg"
+    assert told.splitlines()[-1] == f"texturenets: 0 done, 3 skipped, made before, 1 failed: {here}/in/c.jpg"
     picture(here / "in/c.jpg", seed=9)
     (here / "out/x/a-s.png").unlink()
-    assert clustered()[2].splitlines()[-1] == "2 done, 2 kept, made before"
+    assert clustered()[2].splitlines()[-1] == "2 done, 2 skipped, made before"
     assert clustered("--size", "20")[2].splitlines()[-1] == "4 done"
-    assert clustered("--skip-existing")[2].splitlines()[-1] == "0 done, 4 kept, made before"
+    assert clustered("--skip-existing")[2].splitlines()[-1] == "0 done, 4 skipped, made before"
     assert clustered()[2].splitlines()[-1] == "4 done"
 
 
@@ -435,8 +435,8 @@ def test_photos_of_one_name_become_files_of_two(
 def test_videos_and_what_cannot_be_read_are_named_and_count(
     no_ray: Path, memory: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {suffix: name for suffix, name in formats.known_formats().items() if name != "HEIF"}
-    monkeypatch.setattr(formats, "known_formats", lambda: known)  # as without the plug-in
+    known = {suffix: name for suffix, name in formats.decodable_formats().items() if name != "HEIF"}
+    monkeypatch.setattr(formats, "decodable_formats", lambda: known)  # as without the plug-in
     picture(no_ray / "in/a.jpg")
     frames = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)]
     frames[0].save(no_ray / "in/moving.gif", save_all=True, append_images=frames[1:])
@@ -479,7 +479,7 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(
     assert told == "texturenets: interrupted: 11 of 30 done; the same command continues"
     monkeypatch.setattr(InProcess, "run", run)
     assert main(command) == 0
-    assert capsys.readouterr().err.splitlines()[-1] == "19 done, 11 kept, made before"
+    assert capsys.readouterr().err.splitlines()[-1] == "19 done, 11 skipped, made before"
 
 
 def test_from_store_to_store(no_ray: Path, memory: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -594,7 +594,7 @@ def test_with_ray_a_worker_is_killed(here: Path, capsys: pytest.CaptureFixture[s
             result.load()
     assert not list((here / "out").glob(".*"))
     assert main(["stylize", "in", "-o", "out", "--cluster", "--engine", "torch"]) == 0
-    assert capsys.readouterr().err.splitlines()[-1] == f"0 done, {count} kept, made before"
+    assert capsys.readouterr().err.splitlines()[-1] == f"0 done, {count} skipped, made before"
 
 
 def test_ray_is_imported_by_one_module_alone() -> None:

@@ -52,7 +52,7 @@ def evaluate(studio: tiny.Studio, *words: str) -> tuple[int, str, str]:
 def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     model = studio.texture(style_weight=3).model
     words = [str(model), "--against", str(studio.painting), "--samples", "3", "--size", "64"]
-    status, output, error = evaluate(studio, *words, "--slow", "2", "--cap", "3", "--json")
+    status, output, error = evaluate(studio, *words, "--optimize", "2", "--max-iterations", "3", "--json")
     assert status == 0, error
     found: dict[str, Any] = json.loads(output)
     layers = ["squeezenet1_0:conv1", "squeezenet1_0:fire2"]
@@ -63,7 +63,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     for layer, value in found["diversity"].items():
         ratio = found["distance between samples"][layer] / found["distance between optimized samples"][layer]
         assert value == pytest.approx(ratio)
-    assert found["iterations"]["cap"] == 3
+    assert found["iterations"]["max iterations"] == 3
     assert len(found["iterations"]["each"]) == 2
     # The losses are those of the samples that `sample` draws, whatever the weight in training was.
     texture = loading.load(model, "cpu")
@@ -113,8 +113,18 @@ def test_a_texture_without_gram_matrices_is_measured_by_them(studio: tiny.Studio
         steps=1, style_weight=0, sliced_weight=1, structure_layers="squeezenet1_0:fire2"
     ).model
     for one in (plain, model):
-        words = [str(one), "--against", str(studio.painting), "--samples", "1", "--size", "48", "--slow", "1"]
-        status, output, error = evaluate(studio, *words, "--cap", "1", "--json")
+        words = [
+            str(one),
+            "--against",
+            str(studio.painting),
+            "--samples",
+            "1",
+            "--size",
+            "48",
+            "--optimize",
+            "1",
+        ]
+        status, output, error = evaluate(studio, *words, "--max-iterations", "1", "--json")
         assert status == 0, error
         assert list(json.loads(output)["losses"]) == ["squeezenet1_0:conv1", "squeezenet1_0:fire2"]
 
@@ -130,7 +140,7 @@ def _exemplar(studio: tiny.Studio, header: Header) -> torch.Tensor:
 def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     model = studio.run().model
     words = [str(model), "--against", str(studio.painting), "--photo", str(studio.photos), "--size", "48"]
-    status, output, error = evaluate(studio, *words, "--slow", "1", "--cap", "2", "--json")
+    status, output, error = evaluate(studio, *words, "--optimize", "1", "--max-iterations", "2", "--json")
     assert status == 0, error
     found = json.loads(output)
     assert [row["photo"] for row in found["photos"]] == ["0.png", "1.png", "2.png"]
@@ -139,7 +149,7 @@ def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     first, itself = found["photos"][0], found["photos"][0]["itself"]
     assert itself["structure"] == 0 < first["structure"]
     assert found["means"]["texture"] == pytest.approx(sum(row["texture"] for row in found["photos"]) / 3)
-    status, output, _ = evaluate(studio, *words, "--slow", "1", "--cap", "2")
+    status, output, _ = evaluate(studio, *words, "--optimize", "1", "--max-iterations", "2")
     assert "iterations of L-BFGS to the network's loss" in output
     assert "the photos themselves" in output
     assert f"{found['means']['structure']:.3f}" in output
@@ -212,7 +222,7 @@ def test_frames_are_checked_before_photos_are_measured(studio: tiny.Studio) -> N
 
 
 def test_counts_and_their_median() -> None:
-    assert evaluation._counts([5, 9, 7], 20) == {"each": [5, 9, 7], "cap": 20, "median": 7}
+    assert evaluation._counts([5, 9, 7], 20) == {"each": [5, 9, 7], "max iterations": 20, "median": 7}
     assert evaluation._counts([5, None, 7], 20)["median"] == 7
     assert evaluation._counts([None, None, 7], 20)["median"] == 21
 
@@ -241,7 +251,7 @@ def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
         ([str(texture), "--against", str(tmp_path / "no.png")], "no.png"),
         ([str(texture), "--against", str(studio.painting), "--samples", "0"], "--samples 0"),
         ([str(texture), "--against", str(studio.painting), "--size", "0"], "--size 0 is not above 0"),
-        ([str(texture), "--against", str(studio.painting), "--slow", "-1"], "--slow"),
+        ([str(texture), "--against", str(studio.painting), "--optimize", "-1"], "--optimize"),
     ):
         status, output, error = evaluate(studio, *words)
         assert (status, output, error.count("\n")) == (2, "", 1), error
@@ -261,12 +271,12 @@ def test_what_would_change_nothing_is_refused(studio: tiny.Studio) -> None:
             "--frames 9 changes nothing: it is for videos, and there are none",
         ),
         (
-            [*painting_photos, "--cap", "9"],
-            "--cap 9 changes nothing: it is for the images that --slow optimizes",
+            [*painting_photos, "--max-iterations", "9"],
+            "--max-iterations 9 changes nothing: it is for the images that --optimize makes",
         ),
-        ([*drawing, "--cap", "9", "--slow", "0"], "give --slow as well"),
+        ([*drawing, "--max-iterations", "9", "--optimize", "0"], "give --optimize as well"),
         ([*drawing, "--frames", "9"], "--frames 9 changes nothing"),
-        ([style, "--video", "a.mp4", "--slow", "1"], "--slow 1 changes nothing: it is for photos"),
+        ([style, "--video", "a.mp4", "--optimize", "1"], "--optimize 1 changes nothing: it is for photos"),
     ):
         status, output, error = evaluate(studio, *words)
         assert (status, output, error.count("\n")) == (2, "", 1), error

@@ -327,7 +327,7 @@ def test_failed_transfers_are_one_line(error: Exception) -> None:
     name = names.parse("hf://mona/one")
     with (
         pytest.raises(UserError, match=r"hf://mona/one: the transfer failed \(.*\): try again"),
-        library.told(name),
+        library.user_errors(name),
     ):
         raise error
 

@@ -1,4 +1,4 @@
-"""Models fetched by name from a list: a file, an address, a repository on the Hub."""
+"""Models fetched by name from a list: a file, a URL, a repository on the Hub."""
 
 from __future__ import annotations
 

@@ -321,11 +321,11 @@ def test_iterations_to_reach_a_loss(networks: perceptual.Descriptors) -> None:
     losses = [r.loss for r in optimization.minimize(made, photo, targets, steps=8)]
     assert losses[0] == pytest.approx(optimization.total(made, photo, targets))
     for at in (1, 5):
-        assert optimization.iterations_to_reach(made, losses[at], photo, targets, cap=8) == at
+        assert optimization.iterations_to_reach(made, losses[at], photo, targets, max_iterations=8) == at
         between = (losses[at] + losses[at - 1]) / 2
-        assert optimization.iterations_to_reach(made, between, photo, targets, cap=8) == at
+        assert optimization.iterations_to_reach(made, between, photo, targets, max_iterations=8) == at
     assert optimization.iterations_to_reach(made, losses[0] * 1.01, photo, targets) == 0
-    assert optimization.iterations_to_reach(made, losses[8] / 2, photo, targets, cap=8) is None
+    assert optimization.iterations_to_reach(made, losses[8] / 2, photo, targets, max_iterations=8) is None
 
 
 def test_total_is_of_the_clamped_picture() -> None:

@@ -388,7 +388,7 @@ def test_ctrl_c_saves_and_resume_goes_on(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"variants": 3}, "--batch-size 4 does not divide into --variants 3"),
+        ({"variants": 3}, "--batch-size 4 is not a multiple of --variants 3"),
         ({"image_size": 16}, "--image-size 16 is too small"),
         ({"models": "no_such_style"}, "no_such_style"),
         ({"val_share": 1.5}, "--val-share 1.5 is not between 0 and 1"),

@@ -443,7 +443,7 @@ def test_frames_of_a_video_that_is_there_are_not_opened(
     Path("video.mp4").write_bytes(b"made before")
     assert stylize("in", "-o", "video.mp4", "--skip-existing") == 0
     output = capsys.readouterr()
-    assert (output.out, output.err) == ("video.mp4\n", "0 done, 1 kept, made before\n")
+    assert (output.out, output.err) == ("video.mp4\n", "0 done, 1 skipped, made before\n")
 
 
 def test_frames_of_two_sizes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_a_browser_signs_in_once(guarded: TestClient) -> None:
     with guarded as service:
         answer = service.get(f"/docs?token={TOKEN}&a=1", follow_redirects=False)
         assert answer.status_code == 303
-        assert answer.headers["location"] == "/docs?a=1"  # no token is left in the address
+        assert answer.headers["location"] == "/docs?a=1"  # no token is left in the URL
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie

@@ -1,4 +1,4 @@
-"""The HTTP interface: images, names, limits, errors, and its document."""
+"""The HTTP API: images, names, limits, errors, and its document."""
 
 from __future__ import annotations
 
@@ -585,7 +585,7 @@ def test_the_photo_may_be_turned_and_transparent(service: TestClient) -> None:
 
 @pytest.mark.parametrize("form", ["TIFF", "AVIF", "WEBP"])
 def test_opacity_is_kept_where_no_format_is_asked_for(service: TestClient, form: str) -> None:
-    if form not in image.formats.known_formats().values():
+    if form not in image.formats.decodable_formats().values():
         pytest.skip(f"no {form} here")
     for mode, colour in (("RGBA", (200, 30, 40, 128)), ("RGB", (200, 30, 40))):
         buffer = io.BytesIO()
@@ -693,8 +693,8 @@ def clean(said: str) -> str:
 def test_errors_speak_of_parameters(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     said = clean(problem(service.post("/v1/stylize?style=tiny&stroke=40", content=photo()), 422))
     assert said.startswith("`stroke` 40 ")
-    known = {k: v for k, v in image.formats.known_formats().items() if v != "HEIF"}
-    monkeypatch.setattr(image.formats, "known_formats", lambda: known)
+    known = {k: v for k, v in image.formats.decodable_formats().items() if v != "HEIF"}
+    monkeypatch.setattr(image.formats, "decodable_formats", lambda: known)
     heic = b"\0\0\0\x18ftypheic" + bytes(100)
     said = clean(problem(service.post("/v1/stylize?style=tiny", content=heic), 415))
     assert "HEIC" in said
@@ -768,7 +768,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
         (f"sample?seed={2**63}", f"seed: give less than {2**63}"),
         ("stylize?format=JPG", "format: give 'auto', 'jpeg', 'png' or 'webp'"),
         (f"stylize?style={'a' * 201}", "style: give at most 200 characters"),
-        ("trainings?steps=5", "name is missing: parameters go after the address, as ?NAME=VALUE"),
+        ("trainings?steps=5", "name is missing: parameters go after the URL, as ?NAME=VALUE"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_answered_in_words(service: TestClient, query: str, said: str) -> None:

@@ -178,8 +178,8 @@ def test_a_mask_of_another_size_is_scaled_without_a_warning(
 def test_a_mask_that_this_service_cannot_decode_is_told_as_a_photo_is(
     service: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {k: v for k, v in formats.known_formats().items() if v != "HEIF"}  # without pillow-heif
-    monkeypatch.setattr(formats, "known_formats", lambda: known)
+    known = {k: v for k, v in formats.decodable_formats().items() if v != "HEIF"}  # without pillow-heif
+    monkeypatch.setattr(formats, "decodable_formats", lambda: known)
     files = {"photo": PHOTO, "mask": b"\0\0\0\x18ftypheic" + bytes(100)}
     answer = service.post("/v1/stylize?style=plain", files=files)
     assert answer.status_code == 415, answer.text

@@ -340,8 +340,8 @@ def test_refusals_are_said_in_the_pages_words() -> None:
 
 
 def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {k: v for k, v in image.formats.known_formats().items() if v != "HEIF"}
-    monkeypatch.setattr(image.formats, "known_formats", lambda: known)
+    known = {k: v for k, v in image.formats.decodable_formats().items() if v != "HEIF"}
+    monkeypatch.setattr(image.formats, "decodable_formats", lambda: known)
     service = Service(Settings(models=tmp_path, engine=EngineOptions(device="cpu")))
     data = b"\0\0\0\x18ftypheic" + bytes(100)
     with pytest.raises(HTTPProblem) as refused:

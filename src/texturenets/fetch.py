@@ -35,7 +35,7 @@ WORDS: Final = {"1": True, "true": True, "yes": True, "": False, "0": False, "fa
 """What TEXTURENETS_OFFLINE may say, in any case, and whether it forbids fetching."""
 
 ADDRESSES: Final = ("https://", "http://")
-"""How addresses begin that are fetched here."""
+"""How URLs begin that are fetched here."""
 
 pause = time.sleep
 
@@ -52,7 +52,7 @@ def offline() -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Whether `text` is an address that is fetched here."""
+    """Whether `text` is a URL that is fetched here."""
     return text.lower().startswith(ADDRESSES)
 
 
@@ -116,10 +116,10 @@ def download(
     size: int = 0,
     progress: Progress | None = None,
 ) -> str:
-    """Fetch the first of `urls` that works into `part`, verify it, and return that address.
+    """Fetch the first of `urls` that works into `part`, verify it, and return that URL.
 
     An interrupted transfer goes on where it stopped. `size`: bytes of the whole file, where known.
-    Raises UserError where no address works, and, with `part` removed, where the hash is wrong; OSError where
+    Raises UserError where no URL works, and, with `part` removed, where the hash is wrong; OSError where
     `part` cannot be written.
     """
     faults: list[str] = []
@@ -148,7 +148,7 @@ def get(url: str, part: Path, *, limit: int, progress: Progress | None = None) -
 
 
 def _ascii(url: str) -> str:
-    """An address as browsers show it, with letters and spaces of all kinds, as HTTP takes it."""
+    """A URL as browsers show it, with letters and spaces of all kinds, as HTTP takes it."""
     parts = urlsplit(url)
     with contextlib.suppress(UnicodeError):
         host = parts.netloc.encode("idna").decode()

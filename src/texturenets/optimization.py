@@ -191,12 +191,12 @@ def shares(count: int, weights: Sequence[float] | None) -> list[float]:
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count:
         raise UserError(
-            f"`style_weights` holds {counted(len(weights), 'number')} for {counted(count, 'style')}"
+            f"`style_blend_weights` holds {counted(len(weights), 'number')} for {counted(count, 'style')}"
         )
     total = sum(weights)
     if not all(0 <= w < math.inf for w in weights) or not 0 < total < math.inf:
         shown = ",".join(f"{w:g}" for w in weights)
-        raise UserError(f"`style_weights` {shown}: numbers of 0 and more, not all of them 0")
+        raise UserError(f"`style_blend_weights` {shown}: numbers of 0 and more, not all of them 0")
     return [w / total for w in weights]
 
 
@@ -229,7 +229,7 @@ def synthesize(
     size: tuple[int, int],
     *,
     photo: Tensor | None = None,
-    style_weights: Sequence[float] | None = None,
+    style_blend_weights: Sequence[float] | None = None,
     scales: int = 1,
     steps: int = 500,
     line_search: LineSearch = "strong_wolfe",
@@ -242,13 +242,13 @@ def synthesize(
     fields of the descriptor network are formed at coarse scales. `steps`: iterations at each scale.
 
     Yields a record an iteration; the image of the last one is the result. Raises UserError for `settings`, `scales`
-    and `style_weights` that do not work.
+    and `style_blend_weights` that do not work.
     """
     if settings["normalize_gradients"] and line_search != "fixed":
         raise UserError(
             "`normalize_gradients` is no gradient of any loss: a line search fails; use `line_search` fixed"
         )
-    parts = shares(len(styles), style_weights)
+    parts = shares(len(styles), style_blend_weights)
     sizes = scale_sizes(size, scales)
 
     def at_scale(scale: int, begin: Tensor) -> Iterator[IterationRecord]:
@@ -294,15 +294,15 @@ def iterations_to_reach(
     start: Tensor,
     targets: Targets | None = None,
     *,
-    cap: int = 500,
+    max_iterations: int = 500,
     line_search: LineSearch = "strong_wolfe",
 ) -> int | None:
     """The number of L-BFGS iterations from `start` (1, 3, H, W) until the summed losses are at most `loss`.
 
-    0 if those of `start` are; None if `cap` iterations do not suffice. With the loss of a feed-forward network's
+    0 if those of `start` are; None if `max_iterations` do not suffice. With the loss of a feed-forward network's
     image this is how many iterations the network replaces; Johnson et al., arXiv 1603.08155, section 4.1: 50 to 100.
     """
-    for record in minimize(objective, start, targets, steps=cap, line_search=line_search):
+    for record in minimize(objective, start, targets, steps=max_iterations, line_search=line_search):
         if record.loss <= loss:
             return record.iteration
     return None

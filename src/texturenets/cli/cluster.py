@@ -55,7 +55,7 @@ def run(
     """Write the missing results of `photos` to the folder `output`; returns the exit status.
 
     `address`: of the Ray cluster. `workers`: number of processes, None for the default. Raises UserError for
-    arguments that do not work and if the cluster fails; failed photos are reported and skipped.
+    arguments that do not work and if the cluster fails; failed photos are reported, the others go on.
     """
     from texturenets.memory import budget
 

@@ -33,8 +33,8 @@ def evaluate(
     samples: int | None = None,
     seed: int | None = None,
     size: int | None = None,
-    slow: int = 0,
-    cap: int | None = None,
+    optimize: int = 0,
+    max_iterations: int | None = None,
     descriptor: str | None = None,
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
     engine: EngineName = "auto",
@@ -44,13 +44,14 @@ def evaluate(
 ) -> int:
     """Measure a model's quality against the image that it was trained on.
 
-    A texture: losses by layer, patch distance (sliced Wasserstein, times 1000, at four sizes), diversity, the seam
-    when tiled, copied patches; beside losses and patch distances those of one half of the exemplar against the
-    other. A style: Gram distance to the painting
-    in shallow layers (texture) and deep layers (deep); feature distance to the photo at relu4_2 (structure);
-    amplitude of strokes in smooth areas relative to the painting (calm, 1 is best); checkerboard and border
-    artifacts; flicker on videos; lower is better, but for calm. Photos and videos that cannot be read are skipped;
-    the exit status is then 2.
+    A texture: losses by layer, patch distance (sliced Wasserstein, times 1000, at four sizes) and copied patches,
+    where lower is better; distance between samples and diversity, where higher is better; the seam when tiled, where
+    1 is none. For reference: losses and patch distance between the exemplar's halves.
+
+    A style: Gram distance to the painting in shallow layers (texture) and deep layers (deep), feature distance to the
+    photo at relu4_2 (structure), checkerboard and border artifacts, and flicker on videos, where lower is better;
+    amplitude of strokes in smooth areas relative to the painting (calm), where 1 is best. Photos and videos that
+    cannot be read are reported, the others measured; the exit status is then 2.
 
     Parameters
     ----------
@@ -72,14 +73,14 @@ def evaluate(
     size
         Side of the samples, or longer side of photos and videos, in pixels [default: 256; photos 512; videos as they
         are].
-    slow
-        Also optimize images directly (L-BFGS, minutes each) as a reference: for a texture this many images from
-        noise; for a style every photo if above 0.
-    cap
-        With --slow: maximum number of L-BFGS iterations for each image [default: 500].
+    optimize
+        For reference, also optimize images iteratively (L-BFGS, minutes each), to see how many iterations the network
+        replaces: for a texture this many images from noise; for a style every photo if above 0.
+    max_iterations
+        With --optimize: maximum number of L-BFGS iterations for each image [default: 500].
     descriptor
-        Network that measures: vgg16, or own (distilled from VGG-16; --weights own=FILE); figures of the two do not
-        compare [default: those of the training, and VGG-16].
+        Network that measures: vgg16, or own (distilled from VGG-16 by this project; --weights own=FILE); values of
+        the two are not comparable [default: those of the training, and VGG-16].
     as_json
         Print JSON: one object.
     quiet
@@ -100,9 +101,9 @@ def evaluate(
     loaded = loading.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
-    drawn = {"samples": samples, "seed": seed, "cap": cap}
+    drawn = {"samples": samples, "seed": seed, "max_iterations": max_iterations}
     asked = {name: value for name, value in drawn.items() if value is not None}
-    options = EvaluationOptions(size=side, slow=slow, descriptor=descriptor, **asked)
+    options = EvaluationOptions(size=side, optimize=optimize, descriptor=descriptor, **asked)
     check_frames(frames)
     videos = video or []
 
@@ -125,7 +126,7 @@ def evaluate(
     found: dict[str, Any] = {}
     _check_measure(model, against, photo, videos, is_texture=is_texture)
     _check_used(
-        model, {**asked, "frames": frames, "slow": slow or None}, photo, videos, is_texture=is_texture
+        model, {**asked, "frames": frames, "optimize": optimize or None}, photo, videos, is_texture=is_texture
     )
     if isinstance(loaded, Texture):
         assert against is not None
@@ -182,8 +183,10 @@ def _check_used(
         "samples": "" if is_texture else of_style,
         "seed": "" if is_texture else of_style,
         "frames": "" if videos else "it is for videos, and there are none",
-        "slow": "" if is_texture or photo else "it is for photos, and there are none",
-        "cap": "" if asked["slow"] else "it is for the images that --slow optimizes: give --slow as well",
+        "optimize": "" if is_texture or photo else "it is for photos, and there are none",
+        "max_iterations": (
+            "" if asked["optimize"] else "it is for the images that --optimize makes: give --optimize as well"
+        ),
     }
     for name, why in unused.items():
         if why and asked.get(name) is not None:
@@ -230,9 +233,9 @@ def _print(found: Mapping[str, Any]) -> None:
             table.add_row(row["video"], str(row["frames"]), *numbers)
         console.print(table)
     if "iterations" in found:
-        counts, cap = found["iterations"], found["iterations"]["cap"]
-        each = ", ".join(_count(count, cap) for count in counts["each"])
-        median = counts["median"] if counts["median"] <= cap else f"more than {cap}"
+        counts, most = found["iterations"], found["iterations"]["max iterations"]
+        each = ", ".join(_count(count, most) for count in counts["each"])
+        median = counts["median"] if counts["median"] <= most else f"more than {most}"
         console.print(f"iterations of L-BFGS to the network's loss: {each}; median {median}")
 
 
@@ -251,14 +254,14 @@ def _photos(found: Mapping[str, Any]) -> Table:
     """A row for each photo, one for their means, and one for the photos as they are."""
     from rich.table import Table
 
-    slow = "iterations" in found
-    table = Table("photo", *STYLE_COLUMNS, *(["iterations"] if slow else []), box=None, pad_edge=False)
+    optimized = "iterations" in found
+    table = Table("photo", *STYLE_COLUMNS, *(["iterations"] if optimized else []), box=None, pad_edge=False)
     rows = [(row["photo"], row) for row in found["photos"]]
     rows += [("mean", found["means"]), ("the photos themselves", found["means of the photos themselves"])]
     for name, row in rows:
         cells = [f"{row[key]:{form}}" if key in row else "" for key, form in STYLE_COLUMNS.items()]
         if "iterations" in row:
-            cells.append(_count(row["iterations"], found["iterations"]["cap"]))
+            cells.append(_count(row["iterations"], found["iterations"]["max iterations"]))
         table.add_row(name, *cells)
     return table
 
@@ -275,5 +278,5 @@ def _layers(found: Mapping[str, Any]) -> Table:
     return table
 
 
-def _count(count: int | None, cap: int) -> str:
-    return f"more than {cap}" if count is None else str(count)
+def _count(count: int | None, max_iterations: int) -> str:
+    return f"more than {max_iterations}" if count is None else str(count)

@@ -17,12 +17,17 @@ REPEATED = ("set", "weights")  # given several times; other lists are separated 
 
 
 def optional(
-    cls: type, group: str, names: Collection[str] | None = None, *, without: Collection[str] = ()
+    cls: type,
+    group: str,
+    names: Collection[str] | None = None,
+    *,
+    without: Collection[str] = (),
+    more: Mapping[str, str] | None = None,
 ) -> type:
     """A dataclass like `cls` whose every field may be None: what was not given on the command line.
 
     Each field's help is its doc string in `cls` and its default there. `names`: only these fields; `without`: all but
-    these.
+    these. `more`: what is to be said of a field's default besides.
     """
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     made = []
@@ -32,7 +37,7 @@ def optional(
         hint: Any = hints[f.name]
         if typing.get_origin(hint) is tuple:
             hint = list[str] if f.name in REPEATED else str
-        default = flag_text(f.default)
+        default = flag_text(f.default) + (more or {}).get(f.name, "")
         text = docs[f.name] + (f" [default: {default}]" if default not in ("", "none") else "")
         parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
         made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))
@@ -66,6 +71,6 @@ def given(options: Any, cls: type) -> dict[str, Any]:
 
 
 def names_networks(descriptor: str | None, preset: str, changes: Mapping[str, Any]) -> bool:
-    """Whether a command line says which networks the losses compare: no other takes their place then."""
+    """Whether a command line says which networks the losses use: no other takes their place then."""
     layers = {"style_layers", "content_layers", "structure_layers", "diversity_layer"}
     return descriptor is not None or preset != "default" or bool(layers & changes.keys())

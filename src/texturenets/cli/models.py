@@ -80,7 +80,7 @@ def list_(*, source: Source = None, as_json: AsJson = False) -> None:
     Parameters
     ----------
     source
-        The list: a file, an address as https://example.org/models.json, or hf://USER/REPO [default: the environment
+        The list: a file, a URL such as https://example.org/models.json, or hf://USER/REPO [default: the environment
         variable TEXTURENETS_MODELS]. No list comes with the package.
     as_json
         Print JSON: a list of objects.
@@ -112,7 +112,7 @@ def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
     names
         Names in the list.
     source
-        The list: a file, an address as https://example.org/models.json, or hf://USER/REPO [default: the environment
+        The list: a file, a URL such as https://example.org/models.json, or hf://USER/REPO [default: the environment
         variable TEXTURENETS_MODELS]. No list comes with the package.
     quiet
         No progress bar, and no word about licences.

@@ -47,6 +47,7 @@ LossFlags: Any = optional(
         "pool",
         "seed",
     ),
+    more={"style_layers": "; without --content those of train texture"},
 )
 _LAYERS = ("style_layers", "content_layers", "structure_layers")
 TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
@@ -59,7 +60,7 @@ def optimize(
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     size: str | None = None,
     style_size: int | None = None,
-    style_weights: str | None = None,
+    style_blend_weights: str | None = None,
     start: str | None = None,
     steps: int = 500,
     scales: int = 1,
@@ -93,7 +94,7 @@ def optimize(
     style_size
         Longer side of the styles in pixels, 0 keeps their size [default: with --content the --style-size
         of the preset, else 0].
-    style_weights
+    style_blend_weights
         Weight of each style, separated by commas; only their ratios matter [default: equal].
     start
         photo, noise, or an image to start from [default: photo with --content, else noise].
@@ -107,9 +108,9 @@ def optimize(
         Keep the photo's colours: luminance transfers the style in luminance only; match
         recolours the style with the photo's colours before the transfer.
     descriptor
-        Pretrained network whose features the losses compare, at its default layers, for example vgg19; own
-        (distilled from VGG-16; give its file with --weights own=FILE), or random, which needs no download;
-        --style-layers and --content-layers choose others.
+        Pretrained network whose features the losses use, at its default layers, for example vgg19; own
+        (distilled from VGG-16 by this project; give its file with --weights own=FILE), or random, which needs no
+        download; --style-layers and --content-layers choose others.
     preset
         Recipe whose losses are used: default, paper or readme; other flags override it.
     checkerboard_weight
@@ -137,8 +138,8 @@ def optimize(
     from texturenets.engines.devices import memory_errors
     from texturenets.optimization import shares, synthesize
 
-    mix = shares(len(style), _numbers(style_weights))
-    task = prepare(
+    mix = shares(len(style), _numbers(style_blend_weights))
+    inputs = prepare(
         config,
         style,
         content,
@@ -155,18 +156,18 @@ def optimize(
     )
 
     def write(path: Path, picture: Tensor) -> None:
-        task.result.rgb = task.finish(picture.cpu())
-        image.write(path, task.result)
+        inputs.result.rgb = inputs.finish(picture.cpu())
+        image.write(path, inputs.result)
 
     with memory_errors("out of memory: use a smaller --size, or fewer layers"):
         records = synthesize(
             networks,
-            [s.to(device) for s in task.styles],
+            [s.to(device) for s in inputs.styles],
             dataclasses.asdict(config),
-            task.start.to(device),
-            task.size,
-            photo=None if task.photo is None else task.photo.to(device),
-            style_weights=mix,
+            inputs.start.to(device),
+            inputs.size,
+            photo=None if inputs.photo is None else inputs.photo.to(device),
+            style_blend_weights=mix,
             scales=scales,
             steps=steps,
             line_search=line_search,
@@ -175,7 +176,7 @@ def optimize(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
     write(out, last.image)
-    for what in () if quiet else image.lost(out, task.result):
+    for what in () if quiet else image.lost(out, inputs.result):
         warn(f"note: {content} holds {what}")
     return report(out, last, None if finished else steps * scales, quiet)
 
@@ -273,13 +274,13 @@ def _config(
         changes = {**changes, "checkerboard_weight": checkerboard_weight}
     usual = recipes.losses_of(descriptor, StyleConfig) if descriptor is not None else {}
     config = dataclasses.replace(config, **{**usual, **changes})
-    layers: dict[str, Any] = {name: _full(getattr(config, name), descriptor) for name in _LAYERS}
+    layers: dict[str, Any] = {name: _qualified(getattr(config, name), descriptor) for name in _LAYERS}
     if content is None or not config.content_weight:
         layers["content_layers"] = ()
     return dataclasses.replace(config, **layers)
 
 
-def _full(names: tuple[str, ...], descriptor: str | None) -> tuple[str, ...]:
+def _qualified(names: tuple[str, ...], descriptor: str | None) -> tuple[str, ...]:
     from texturenets import perceptual
 
     return perceptual.full_names(names, descriptor or "vgg16")
@@ -295,7 +296,7 @@ def _networks(
     from texturenets.train.setup import Setup, set_up
 
     def made(config: StyleConfig) -> tuple[StyleConfig, Setup]:
-        # Without a photo there are no content layers, whichever network is compared.
+        # Without a photo there are no content layers, whichever network is used.
         config = config if with_content else dataclasses.replace(config, content_layers=())
         layers = layers_of(build(dataclasses.asdict(config)))
         return config, set_up(config, layers, trainer_config, progress)
@@ -313,7 +314,7 @@ def _numbers(text: str | None) -> list[float] | None:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"--style-weights {text}: give numbers separated by commas, as 1,2") from None
+        raise UserError(f"--style-blend-weights {text}: give numbers separated by commas, as 1,2") from None
 
 
 def _out(output: str | None, content: Path | None, style: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`-` and addresses on a command line: images from standard input and the web, a result to standard output."""
+"""`-` and URLs on a command line: images from standard input and the web, a result to standard output."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ OUTPUT = ("-o", "--output")
 LIMIT = 128 << 20  # bytes of a photo that is fetched: no camera's is larger
 _MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # write more than a result
 _BESIDE = ("--mask", "--keep", "-s", "--style", "--to-style", "--spool")  # whose values are no photo
-_ELSEWHERE = ("--cluster", "--webcam")  # take addresses themselves
+_ELSEWHERE = ("--cluster", "--webcam")  # take URLs themselves
 
 
 def asked(words: Sequence[str]) -> bool:
-    """Whether one of `words`, a command line, is `-`, or the address of an image."""
-    return "-" in words or "--output=-" in words or bool(_addresses(words))
+    """Whether one of `words`, a command line, is `-`, or the URL of an image."""
+    return "-" in words or "--output=-" in words or bool(_urls(words))
 
 
-def _addresses(words: Sequence[str]) -> set[int]:
-    """Which of `words` are addresses of images."""
+def _urls(words: Sequence[str]) -> set[int]:
+    """Which of `words` are URLs of images."""
     if not words or words[0] not in COMMANDS or any(flag in words for flag in _ELSEWHERE):
         return set()
     return {i for i, word in enumerate(words) if _is_address(word)}
@@ -43,7 +43,7 @@ def _is_address(word: str) -> bool:
 
 
 def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
-    """`run(words)`, each `-` and each address replaced by a temporary file; returns its exit status.
+    """`run(words)`, each `-` and each URL replaced by a temporary file; returns its exit status.
 
     `-` after --output is standard output: the result is copied there when it is complete, and names are not printed.
     Every other `-` is standard input, an image. Raises UserError for an input that is no image or cannot be fetched,
@@ -54,9 +54,9 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
     plain = [part for word in words for part in (("--output", "-") if word == "--output=-" else (word,))]
     outputs = {i for i, word in enumerate(plain) if word == "-" and plain[i - 1] in OUTPUT}
     inputs = {i for i, word in enumerate(plain) if word == "-"} - outputs
-    addresses = _addresses(plain)
-    if any(plain[i - 1] in OUTPUT for i in addresses):
-        raise UserError("--output is an address: give a file or a folder here")
+    urls = _urls(plain)
+    if any(plain[i - 1] in OUTPUT for i in urls):
+        raise UserError("--output is a URL: give a file or a folder here")
     if outputs and (more := set(plain) & set(_MORE)):
         raise UserError(f"--output - sends one image: leave out {', '.join(sorted(more))}")
     if outputs and sys.stdout.isatty():
@@ -68,7 +68,7 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
         if inputs:
             source = _received(folder)
             plain = [str(source) if i in inputs else word for i, word in enumerate(plain)]
-        plain, lost = _with_fetched(plain, addresses, folder)
+        plain, lost = _with_fetched(plain, urls, folder)
         outputs = {i for i, word in enumerate(plain) if word == "-"}
         if not outputs:
             return _named(folder, run, plain) or lost
@@ -112,13 +112,13 @@ def _received(folder: Path) -> Path:
     return path.rename(path.with_suffix(suffix))
 
 
-def _with_fetched(words: Sequence[str], addresses: set[int], folder: Path) -> tuple[list[str], int]:
-    """`words` with the images at `addresses` as files in `folder`, and the exit status that is due at least.
+def _with_fetched(words: Sequence[str], urls: set[int], folder: Path) -> tuple[list[str], int]:
+    """`words` with the images at the indices `urls` as files in `folder`, and the exit status that is due at least.
 
     A photo that cannot be had is told of and left out where others remain. Raises UserError where none does.
     """
     plain, gone = list(words), set[int]()
-    for i in sorted(addresses):
+    for i in sorted(urls):
         try:
             plain[i] = str(_fetched(words[i], folder / str(i)))
         except UserError as error:
@@ -139,7 +139,7 @@ def _is_photo(words: Sequence[str], i: int) -> bool:
 
 
 def _fetched(url: str, folder: Path) -> Path:
-    """The image at an address as a file in `folder`, called as it is there. Raises UserError."""
+    """The image at a URL as a file in `folder`, called as it is there. Raises UserError."""
     from texturenets import fetch
     from texturenets.image import formats
 

@@ -11,11 +11,11 @@ from texturenets.cli.styles import note_shipped
 def push(
     model: str, repo: str, /, *, private: Flag = False, revision: str | None = None, quiet: Flag = False
 ) -> None:
-    """Send a model file to the Hugging Face Hub, with a page that says what it is and how to use it.
+    """Send a model file to the Hugging Face Hub, with a model card.
 
-    Anybody can then use it by the name that is printed, hf://USER/REPO/FILE. The page, README.md, is made from the
-    model's header: title, licence, recipe, terms and thumbnail; one that is there is replaced. A repository that does
-    not exist is made; in one that does, other files stay. The address is printed.
+    Anybody can then use it by the name that is printed, hf://USER/REPO/FILE. The model card, README.md, is made from
+    the model's header: title, licence, recipe, terms and thumbnail; an existing one is replaced. A repository that
+    does not exist is made; in one that does, other files stay. Its URL is printed.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def push(
     revision
         Branch to write to; one that is missing is made [default: main].
     quiet
-        Print nothing but the address, and errors.
+        Print nothing but the URL, and errors.
     """
     from texturenets.export import publish
 

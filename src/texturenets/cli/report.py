@@ -70,7 +70,7 @@ class Report:
         """One that has been made, or was `there` already. `facts`: what JSON says of it besides."""
         self.there += there
         self.done += not there
-        status = "kept" if there else "done"
+        status = "skipped" if there else "done"
         self.tell(str(result), {"status": status, "result": str(result), **facts})
         if not there:
             self._advance()
@@ -98,10 +98,10 @@ class Report:
             self._bar.advance(self._bar.task_ids[0])
 
     def end(self, see: str = "") -> int:
-        """The last line, where there are several results, or one that was kept; the exit status."""
+        """The last line, where there are several results, or one that was skipped; the exit status."""
         parts = [f"{self.done} done"]
         if self.there:
-            parts.append(f"{self.there} kept, made before")
+            parts.append(f"{self.there} skipped, made before")
         if self.failed:
             files = list(dict.fromkeys(self.failed))  # once, in however many styles they failed
             more = len(files) - self.named

@@ -69,8 +69,9 @@ class Options:
     descriptor: Annotated[
         str | None,
         Parameter(
-            help="Pretrained network whose features the losses compare, at its default layers, for example vgg19, "
-            f"own, or random, which needs no download [default: {NETWORK}]."
+            help="Pretrained network whose features the losses use, at its default layers, for example vgg19; own "
+            "(distilled from VGG-16 by this project; give its file with --weights own=FILE), or random, which needs "
+            f"no download [default: {NETWORK}]."
         ),
     ] = None
     pictures_every: Annotated[

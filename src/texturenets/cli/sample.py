@@ -86,10 +86,11 @@ def sample(
     tile_axis
         With --tileable: axis along which samples tile [default: both].
     noise_level
-        Factor on the noise: 1 as in training, 0 for none; STRIDE=LEVEL,... sets it for each noise map by its stride,
-        for example 32=0.5,1=0.
+        Factor on the noise: 1 as in training, 0 for none; STRIDE=LEVEL,... sets it for each noise map by its stride
+        (image pixels per noise pixel), for example 32=0.5,1=0.
     hold
-        Strides of the noise maps, for example 32,16, that all samples share with the first; the other maps differ.
+        Strides (image pixels per noise pixel) of the noise maps that all samples share with the first, for example
+        32,16; the other maps differ.
     sheet
         Write one contact sheet of all samples. Unless --hold is given, it has one more row for each noise map, in
         which only that map varies.

@@ -1,4 +1,4 @@
-"""`texturenets serve`: the page and the HTTP interface."""
+"""`texturenets serve`: the page and the HTTP API."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ def serve(
 ) -> None:
     """Serve stylization and textures over HTTP, until Ctrl-C; by default only to this machine.
 
-    The address is printed; the request log goes to standard error, as lines of JSON. The routes are documented at
-    /docs and /openapi.json. Every option can be given as an environment variable too, --max-bytes as
-    TEXTURENETS_SERVE_MAX_BYTES.
+    The URL is printed; the request log goes to standard error, as lines of JSON. The routes are documented at
+    /docs and /openapi.json. Every option can be given as an environment variable too, for example --max-bytes
+    as TEXTURENETS_SERVE_MAX_BYTES.
 
     Parameters
     ----------
@@ -113,14 +113,14 @@ def serve(
     preload
         Models to load before /readyz reports that the service is ready, for example --preload wave udnie.
     page
-        Serve a page for browsers besides the HTTP interface.
+        Serve a page for browsers besides the HTTP API.
     token_file
         File with a token that every request must send (Authorization: Bearer TOKEN) [default: the environment
         variable TEXTURENETS_TOKEN, else no token].
     public_host
         Additional host names under which the service is reached, for example behind a reverse proxy: example.org.
     allow_origin
-        Origins whose pages may call the HTTP interface (CORS), for example https://example.org.
+        Origins whose pages may call the HTTP API (CORS), for example https://example.org.
     allow_frame
         Origins whose pages may show the page in a frame, for example https://huggingface.co.
     max_bytes

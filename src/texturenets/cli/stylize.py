@@ -66,18 +66,18 @@ def stylize(
 ) -> int:
     """Stylize photos and videos in the style of a painting.
 
-    The names of the results are printed, one a line. A photo or video that cannot be read or written is reported
-    and skipped; the exit status is then 2.
+    The names of the results are printed, one a line. A photo or video that cannot be read or written is reported, the
+    others go on; the exit status is then 2.
 
     Parameters
     ----------
     photos
         Photos, videos, glob patterns like "*.jpg", and folders, which are searched with all their subfolders;
-        addresses such as https://example.org/photo.jpg; - for a photo from standard input.
+        URLs such as https://example.org/photo.jpg; - for a photo from standard input.
     style
         Shipped style, one that `texturenets models get` has fetched, model file, or hf://USER/REPO[/FILE][@REVISION]
-        on the Hugging Face Hub; of a model of several styles one, as gallery:wave, or a mixture, as
-        gallery:wave=0.6,udnie=0.4, without weights in equal parts. May be given several times; `all` means every
+        on the Hugging Face Hub; one style of a multi-style model, such as gallery:wave, or a mixture of them, such
+        as gallery:wave=0.6,udnie=0.4 (without weights in equal parts). May be given several times; `all` means every
         shipped style [default: the first style that `texturenets models` lists]. For a style from your own painting
         see `texturenets train style`, or `texturenets optimize`, which needs no training.
     output
@@ -95,14 +95,14 @@ def stylize(
         Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo.
     mask
         Image that says where the style goes: white where it is, black where the photo stays. With several styles of
-        one model, as -s gallery:wave,udnie, a single mask puts the first where it is white and the second where it is
-        black; or give one mask for each. "photo", which is the photo as it is, may be one of the styles.
+        one model, such as -s gallery:wave,udnie, a single mask puts the first where it is white and the second
+        where it is black; or give one mask for each. "photo", which is the photo as it is, may be one of the styles.
         left-to-right and top-to-bottom are masks, too.
     keep
         Image that says where the photo stays as it is: white there, black elsewhere.
     to_style
-        For videos: the style, or the mixture, of the last frame, as udnie or wave=0.2,udnie=0.8; the frames between
-        change evenly from --style to it.
+        For videos: the style, or the mixture, of the last frame, such as udnie or wave=0.2,udnie=0.8; the frames
+        between change evenly from --style to it.
     preserve_color
         Keep the photo's colours.
     skip_existing
@@ -142,7 +142,7 @@ def stylize(
     spool
         Folder for feature maps that do not fit in memory [default: the system's folder for temporary files].
     cluster
-        Run in many processes, with Ray: without an address on this machine, with one (auto, ray://HOST:PORT,
+        Run in many processes, with Ray: without a value on this machine, with an address (auto, ray://HOST:PORT,
         HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs such as s3://BUCKET/photos/.
         Finished results are listed in manifest.jsonl in that folder; the next run writes those that are missing.
     workers
@@ -151,7 +151,7 @@ def stylize(
         Do not end, but stylize every photo and video that comes into the folders, or changes there, until Ctrl-C.
         What has a result already that is newer is left as it is; what fails is tried again when it changes.
     as_json
-        Print a JSON object a line in place of each name: status (done, kept or failed), result, source, style and
+        Print a JSON object a line in place of each name: status (done, skipped or failed), result, source, style and
         seed, or source and error.
     quiet
         No progress bar, and do not print the engine; a summary only where files have failed.

@@ -72,9 +72,9 @@ Preset = Annotated[
 DescriptorFlag = Annotated[
     str | None,
     Parameter(
-        help="Network whose features the losses compare, at its default layers: a pretrained one, for example vgg19, "
-        "own (distilled from VGG-16; give its file with --weights own=FILE), or random (untrained filters, no "
-        "download)."
+        help="Network whose features the losses use, at its default layers: a pretrained one, for example vgg19, "
+        "own (distilled from VGG-16 by this project; give its file with --weights own=FILE), or random (untrained "
+        "filters, no download)."
     ),
 ]
 Resume = Annotated[
@@ -229,7 +229,7 @@ def perceptual(
     options: PerceptualFlags | None = None,
     trainer: PerceptualTrainerFlags | None = None,
 ) -> int:
-    """Train a small perceptual network to see as VGG-16 does (`--descriptor own --weights FILE`).
+    """Train a small perceptual (descriptor) network, distilled from VGG-16, for `--descriptor own --weights FILE`.
 
     Parameters
     ----------

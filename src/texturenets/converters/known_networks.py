@@ -29,11 +29,11 @@ _MODES: Final = get_args(Padding)
 
 
 @dataclass
-class _Sketch:
-    """Lines of a graph, and the name that a line's weights have in our generator, by the line's number."""
+class _ExpectedGraph:
+    """Nodes of a graph, each as a line of text, and what a node's weights are called in our generator, by number."""
 
     start: int
-    """The number of the last line before."""
+    """The number of the last node before."""
     lines: list[str] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
 
@@ -49,9 +49,9 @@ class _Sketch:
         return self.add("conv", source, name=f"{name}.conv", out=out, kernel=kernel, stride=stride)
 
 
-def _johnson(spec: Johnson, entry: int) -> _Sketch:
+def _johnson(spec: Johnson, entry: int) -> _ExpectedGraph:
     """The graph of `JohnsonGenerator(spec)` after line `entry`, up to its last convolution."""
-    sketch, c = _Sketch(entry), spec.channels
+    sketch, c = _ExpectedGraph(entry), spec.channels
     down, norm = spec.down_padding or spec.padding, spec.normalization == "instance"
 
     def finish(source: int, name: str, normed: bool, activation: bool = True) -> int:
@@ -80,7 +80,7 @@ def _johnson(spec: Johnson, entry: int) -> _Sketch:
             settings: dict[str, Any] = {"kernel": 3, "stride": 2, "crop": (1, 0, 1, 0)}
             current = sketch.add("deconv", current, name=f"{name}.conv.conv", out=out, **settings)
         elif spec.upsampling == "full4":
-            # As the reference has it; `TransposedConv` says why less will do.
+            # As fast_neural_style has it; `TransposedConv` says why less padding will do.
             current = sketch.add("pad", current, amount=(2,) * 4, mode="replicate")
             settings = {"kernel": 4, "stride": 2, "crop": (5, 5, 5, 5)}
             current = sketch.add("deconv", current, name=f"{name}.conv.conv", out=out, **settings)
@@ -92,9 +92,9 @@ def _johnson(spec: Johnson, entry: int) -> _Sketch:
     return sketch
 
 
-def _pyramid(spec: Pyramid) -> _Sketch:
-    """The whole graph of `PyramidGenerator(spec)`, in the order in which Torch7's containers come to it."""
-    sketch, c = _Sketch(-1), spec.channels
+def _pyramid(spec: Pyramid) -> _ExpectedGraph:
+    """The whole graph of `PyramidGenerator(spec)`, in the order in which Torch7's containers visit the layers."""
+    sketch, c = _ExpectedGraph(-1), spec.channels
     photo = -1
     slope: dict[str, Any] = {"slope": 0.01} if spec.activation == "leaky_relu" else {}
 
@@ -136,7 +136,7 @@ def _pyramid(spec: Pyramid) -> _Sketch:
     return sketch
 
 
-def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]:
+def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _ExpectedGraph]]:
     """Specs that the graph might be, by what stands out in it, and their graphs."""
     nodes = published.builder.nodes
     convs = [node for node in nodes if node.operation == "conv" and node.settings["kernel"] > (1, 1)]
@@ -166,7 +166,7 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
     exit_kernel = convs[-1].settings["kernel"][0]
     if not photo or channels > 256 or blocks > 100 or exit_kernel not in (3, 9) or len(noises) > 1:
         return
-    # The line after which the network itself begins: the photo, that in other colours, or noise beside it.
+    # The network's input node: the photo, the photo in other colours, or noise beside it.
     entry = 2 if noises else int(published.colors_in != RGB)
     for decoder_norm in (True, False):
         default = decoder_norm == bool(deconvs)
@@ -191,7 +191,7 @@ def _sorted(text: str) -> str:
 
 
 def _folded(conv: Mapping[str, Array], colors_in: ColorEncoding) -> dict[str, Array]:
-    """A convolution fed with the photo that does what `conv` does fed with `colors_in` of it."""
+    """`conv` with the conversion from RGB to `colors_in` folded in."""
     inverse = colors_in.inverse()
     weight = conv["weight"].astype(np.float64)
     bias = conv["bias"] + np.einsum("ojyx,j->o", weight, np.asarray(inverse.shift))
@@ -224,7 +224,7 @@ def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tens
             if normed or (mode == "zero" and not colors_in.inverse().centred):
                 return None  # zeros around the image would become another colour
             arrays[first] = _folded(arrays[first], colors_in)
-        # Our output "caffe" makes RGB of what the last convolution gives.
+        # Our last layer, "caffe", converts Caffe's BGR to RGB.
         last = max(arrays)
         arrays[last] = recolored(arrays[last], CAFFE.inverse().after(published.colors_out))
         state = {

@@ -133,13 +133,14 @@ def _select(x: Tensor, first: int, count: int, step: int) -> Tensor:
 
 
 def _upsample_rows(x: Tensor, matrix: Tensor, factor: int) -> Tensor:
+    """Bilinear, aligned corners: columns by `factor`, rows by the weights `matrix` (rows out, rows in) of a strip."""
     size = x.shape[2], x.shape[3] * factor
     return matrix @ F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
 def unshuffle(x: Tensor, factor: int, order: str) -> Tensor:
-    """Space to depth; order of the channels: (channel, row, column) for "channels" (ONNX's CRD),
-    (row, column, channel) for "places" (ONNX's DCR)."""
+    """Space to depth. `order` of the channels, in model files' words: "channels", (channel, row, column), is ONNX's
+    CRD; "places", (row, column, channel), is its DCR."""
     x = F.pixel_unshuffle(x, factor)
     return x if order == "channels" else x.unflatten(1, (-1, factor**2)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
 
@@ -214,13 +215,13 @@ _FLOAT32_TAIL = frozenset(
 ) | {"affine", "select", "concat", "crop", "shuffle"}
 
 
-# `GraphNetwork.forward` does these itself.
-_INPUTS = ("photo", "noise", "input", "unpool")
+# `GraphNetwork.maps` does these itself.
+_DONE_BY_NETWORK = ("photo", "noise", "input", "unpool")
 
 
 def _layer(node: Node, in_channels: int) -> nn.Module:
     s = node.settings
-    if node.operation in _INPUTS:
+    if node.operation in _DONE_BY_NETWORK:
         return nn.Identity()
     if node.operation == "conv":
         return nn.Conv2d(
@@ -262,15 +263,15 @@ class GraphNetwork(nn.Module):
     `stride`: what height and width must be multiples of. `noise`: the noise maps that it takes. `photo`:
     whether it takes a photo. `margin`: pixels by which photos are to be reflection-padded on
     each side, and the image cropped. `io_spec`: all that it takes and gives. `size`: side in pixels of its images,
-    only where it draws one size.
+    only where it generates one size.
     """
 
     def __init__(self, graph: Graph) -> None:
-        """Its weights are those of `graph`; where that has none, as PyTorch initialises them."""
+        """Its weights are those of `graph`; of a graph without any, as PyTorch initialises them."""
         super().__init__()
         self.nodes, self.margin, self.stride = tuple(graph.nodes), graph.margin, graph.stride
         self.photo, self.noise, self.io_spec = graph.photo, graph.noise, graph.io_spec
-        if graph.fixed:
+        if graph.fixed:  # the stride is then the one size that it takes
             self.size = graph.stride
         self.layers = nn.ModuleList(
             _layer(node, self.nodes[node.sources[0]].channels if node.sources else 0) for node in self.nodes
@@ -287,7 +288,7 @@ class GraphNetwork(nn.Module):
 
     @torch.no_grad()
     def _take(self, graph: Graph) -> None:
-        """The weights of `graph`; missing weights are the identity: `weight` 1, every other role 0."""
+        """The weights of `graph`; a missing `weight` is 1, any other missing parameter 0."""
         for number, layer in enumerate(self.layers):
             weights = graph.node_weights(number)
             for role, value in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):

@@ -1,4 +1,4 @@
-"""Networks run by OpenVINO on the processor, in bf16 where it computes in it."""
+"""Networks run by OpenVINO on the processor, in bf16 where it is supported."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
-KERNELS = 256
-"""Kernels that stay compiled; each layer has one for each size. OpenVINO's own bound of 5000 takes a gigabyte
+KERNEL_CACHE_CAPACITY = 256
+"""Kernels that stay compiled, one per layer and image size. OpenVINO's own bound of 5000 takes a gigabyte
 when photos of many sizes go through, 256 are enough for several sizes in turn."""
 
 
@@ -60,7 +60,10 @@ def _tensor() -> Any:
 
 
 def choose_precision(core: Any, precision: str) -> str:
-    """What "auto" stands for: bf16 where the processor has instructions for it, else float32."""
+    """The precision to use; "auto" is bf16 where the processor has instructions for it, else float32.
+
+    Raises UserError for one that is not supported.
+    """
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "auto":
         return "bf16" if native else "float32"
@@ -72,13 +75,13 @@ def choose_precision(core: Any, precision: str) -> str:
 
 
 def compile_options(precision: str, threads: int | None = None) -> dict[str, Any]:
-    """How graphs are compiled: for the time of one image, on `threads` (None: a thread for each core)."""
+    """How graphs are compiled: for latency, on `threads` (None: a thread for each core)."""
     # Processes that share a machine would all pin their threads to its first cores.
     share = {} if threads is None else {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     return share | {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
-        "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
+        "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE_CAPACITY,
     }
 
 
@@ -93,7 +96,7 @@ class _OpenVINOStage:
         self.inputs = {
             name: port.get_element_type()
             for port in compiled.inputs
-            for name in port.get_names()  # of what it is converted to, too
+            for name in port.get_names()  # a port also has the names of what OpenVINO converts it to
             if name in known
         }
         self.outputs = {
@@ -195,12 +198,12 @@ class OpenVINOEngine:
         arrays = {name: np.ascontiguousarray(to_numpy(value)) for name, value in given.items()}
         first: A = next(iter(given.values()))
         with self.lock:
-            if not self.io_spec.channels:
+            if not self.io_spec.channels:  # no photo, whose size the output would have
                 results = self.request.infer(arrays, share_inputs=True, share_outputs=True)
                 return like(np.array(results[0]), first)  # a copy: the next sample takes its place
             shape = (len(first), self.io_spec.outputs, *first.shape[2:])
             y: NDArray[np.float32] = np.empty(shape, np.float32)
-            # It writes there: a copy would be 12 bytes a pixel, and pages that are touched for the first time.
+            # OpenVINO writes into y: a copy costs 12 bytes a pixel and fresh memory pages.
             self.request.set_output_tensor(0, self.tensor(y, shared_memory=True))
             self.request.infer(arrays, share_inputs=True, share_outputs=True)
         return like(y, first)

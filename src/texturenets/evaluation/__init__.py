@@ -44,29 +44,29 @@ class EvaluationOptions:
     """What is measured.
 
     `samples`: number of samples of a texture, with seeds `seed`, `seed` + 1, ... `size`: side of samples, or longer
-    side of photos, in pixels. `slow`: number of iterative optimizations to compare with, 0 for none; for a style any
-    other number means every photo. `cap`: most iterations of each. `descriptor`: the network that measures in place
-    of the training's own and of VGG-16: "vgg16" or "own"; None for these.
+    side of photos, in pixels. `optimize`: number of images optimized iteratively for comparison, 0 for none; for a
+    style any other number means every photo. `max_iterations`: of each. `descriptor`: the network that measures in
+    place of the training's own and of VGG-16: "vgg16" or "own"; None for these.
     """
 
     samples: int = 4
     seed: int = 7
     size: int = 256
-    slow: int = 0
-    cap: int = 500
+    optimize: int = 0
+    max_iterations: int = 500
     descriptor: str | None = None
 
     def __post_init__(self) -> None:
         """Raises UserError for a value that is not an integer, or out of range."""
-        for name in ("samples", "seed", "size", "slow", "cap"):
+        for name in ("samples", "seed", "size", "optimize", "max_iterations"):
             arguments.integer(name, getattr(self, name))
-        for name in ("samples", "size", "cap"):
+        for name in ("samples", "size", "max_iterations"):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` {getattr(self, name)} is not above 0")
         if self.descriptor is not None and self.descriptor not in style_measures.MEASURED:
             raise unknown("descriptor network that measures", self.descriptor, style_measures.MEASURED)
-        if self.slow < 0:
-            raise UserError(f"`slow` {self.slow} is below 0")
+        if self.optimize < 0:
+            raise UserError(f"`optimize` {self.optimize} is below 0")
 
 
 REPORTED_LOSSES = ("style", "content")
@@ -193,23 +193,32 @@ def evaluate_texture(
         results["seam"] = {
             name: measures.seam(tiles, model.stride, axis) for name, axis in (("x", 3), ("y", 2))
         }
-    if options.slow:
+    if options.optimize:
         objective = _objective(networks, settings, target)
         aim = statistics.fmean(optimization.total(objective, sample) for sample in samples)
         pictures, counts = [], []
-        for i in range(options.slow):
+        for i in range(options.optimize):
             start = optimization.white_noise(options.seed + i, (side, side)).to(device)
-            name = f"optimization, {i + 1} of {options.slow}"
+            name = f"optimization, {i + 1} of {options.optimize}"
             picture, count = _optimize(
-                objective, start, None, aim, cap=options.cap, name=name, progress=progress, to_end=True
+                objective,
+                start,
+                None,
+                aim,
+                max_iterations=options.max_iterations,
+                name=name,
+                progress=progress,
+                to_end=True,
             )
             pictures.append(picture)
             counts.append(count)
-        results["iterations"] = _counts(counts, options.cap)
-        if options.slow > 1 and options.samples > 1:
-            slow = measures.pairwise_distance(networks, pictures, diversity)
-            results["distance between optimized samples"] = slow
-            results["diversity"] = {k: results["distance between samples"][k] / v for k, v in slow.items()}
+        results["iterations"] = _counts(counts, options.max_iterations)
+        if options.optimize > 1 and options.samples > 1:
+            optimized = measures.pairwise_distance(networks, pictures, diversity)
+            results["distance between optimized samples"] = optimized
+            results["diversity"] = {
+                k: results["distance between samples"][k] / v for k, v in optimized.items()
+            }
     return results
 
 
@@ -247,7 +256,7 @@ def evaluate_style(
 
     Each photo has the measures of its stylized image, and under `itself` those of the unchanged photo; `means` and
     `means of the photos themselves` are over all photos. `style` and `content` are the model's training losses. With
-    `options.slow` also `iterations`: how many L-BFGS iterations from the photo reach the same loss. A photo that
+    `options.optimize` also `iterations`: how many L-BFGS iterations from the photo reach the same loss. A photo that
     cannot be read is left out where `failed` returns; where none is left there are no means. Raises UserError.
     """
     config = _measured_by(config_of(model.header), options)
@@ -278,10 +287,16 @@ def evaluate_style(
         row: dict[str, Any] = {"photo": path.name, **measure(photo, result), "itself": measure(photo, photo)}
         for part in ("style", "content"):
             row[part] = sum(v for k, v in losses.items() if k.startswith(part))
-        if options.slow:
+        if options.optimize:
             aim = sum(losses.values())
             _, count = _optimize(
-                objective, photo, targets, aim, cap=options.cap, name=path.name, progress=progress
+                objective,
+                photo,
+                targets,
+                aim,
+                max_iterations=options.max_iterations,
+                name=path.name,
+                progress=progress,
             )
             row["iterations"] = count
         rows.append(row)
@@ -290,8 +305,8 @@ def evaluate_style(
         return results
     results["means"] = style_measures.means([_numbers(row) for row in rows])
     results["means of the photos themselves"] = style_measures.means([row["itself"] for row in rows])
-    if options.slow:
-        results["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
+    if options.optimize:
+        results["iterations"] = _counts([row["iterations"] for row in rows], options.max_iterations)
     return results
 
 
@@ -365,18 +380,18 @@ def _optimize(
     targets: Targets | None,
     aim: float,
     *,
-    cap: int,
+    max_iterations: int,
     name: str,
     progress: StatusCallback,
     to_end: bool = False,
 ) -> tuple[Tensor, int | None]:
-    """Optimize `start` until the loss is at most `aim`, for at most `cap` iterations; with `to_end` always for `cap`.
+    """Optimize `start` until the loss is at most `aim`, for at most `max_iterations`; with `to_end` for all of them.
 
     Returns the optimized image (1, 3, H, W) and the iteration that reached `aim`, None if none did.
     """
     reached: int | None = None
     picture = start
-    for record in optimization.minimize(objective, start, targets, steps=cap):
+    for record in optimization.minimize(objective, start, targets, steps=max_iterations):
         picture = record.image
         progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the network's {aim:.4g})")
         if reached is None and record.loss <= aim:
@@ -386,7 +401,7 @@ def _optimize(
     return picture, reached
 
 
-def _counts(counts: Sequence[int | None], cap: int) -> Mapping[str, Any]:
-    """The counts and their median. A count of None, more than `cap`, enters the median as `cap + 1`."""
-    ordered = sorted(cap + 1 if count is None else count for count in counts)
-    return {"each": list(counts), "cap": cap, "median": statistics.median(ordered)}
+def _counts(counts: Sequence[int | None], max_iterations: int) -> Mapping[str, Any]:
+    """The counts and their median. None, more than `max_iterations`, enters the median as `max_iterations + 1`."""
+    ordered = sorted(max_iterations + 1 if count is None else count for count in counts)
+    return {"each": list(counts), "max iterations": max_iterations, "median": statistics.median(ordered)}

@@ -43,7 +43,7 @@ MEASURED: Final = {
     "vgg16": MeasuredLayers(SHALLOW_STYLE, DEEP_STYLE, STRUCTURE),
     "own": MeasuredLayers(("own:map1_2", "own:map2_2", "own:map3_3"), ("own:map4_3",), "own:map4_2"),
 }
-"""By descriptor network; figures of two networks do not compare."""
+"""By descriptor network; values of two networks are not comparable."""
 
 SIZES: Final = (0.5, 0.75, 1.0, 1.5)
 """Sizes of the painting relative to the image (longer sides): the best match counts, whatever the stroke size."""

@@ -88,7 +88,7 @@ def write(
     parts["LICENSES.txt"] = "\n\n".join([*notices, onnxruntime_web.LICENCE]).encode()
     parts |= {f"ort/{name}": data for name, data in onnxruntime_web.files(package).items()}
     parts |= {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
-    # A page without a connection needs the runtime for all processors; that for WebGPU is kept once it was used.
+    # Offline the page needs the CPU runtime (WebAssembly); that for WebGPU is cached on first use.
     needed = [
         "./",
         *(name for name in parts if name not in {f"ort/{file}" for file in onnxruntime_web.WEBGPU}),
@@ -126,7 +126,7 @@ def _exported(folder: Path) -> list[PageModel]:
 
 
 def _with_metadata(graph: bytes, header: Header, io_spec: IOSpec) -> bytes:
-    """The ONNX file with what it says of itself."""
+    """The ONNX file with its metadata."""
     import onnx
 
     model = onnx.load_from_string(graph)

@@ -12,27 +12,27 @@ from texturenets.fetch import TIMEOUT, offline
 from texturenets.hub import library
 from texturenets.hub.names import SUFFIX, HubName, parse
 
-NAMED = 20  # most files that an error lists
+MAX_LISTED = 20  # maximum number of files in an error
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def fetch(name: str | Path) -> Path:
     """The file of the model called `name` (`names.FORM`), in the cache of huggingface_hub.
 
-    A file of a commit that is there is taken without a look at the network, what else is there where the network
-    cannot be reached, or TEXTURENETS_OFFLINE forbids it. The file is whatever has that name: its reader tells whether
+    A cached file pinned to a commit is used unasked; other cached files only where the network cannot be reached, or
+    TEXTURENETS_OFFLINE forbids it. The file is whatever has that name: its reader tells whether
     it is a model.
 
     Raises UserError for a malformed name, what the Hub does not have or does not show, no network and nothing in
     the cache, and where huggingface_hub is not installed.
     """
     wanted = parse(name)
-    with library.told(wanted):
-        # Without a file the name means the only one of the commit, which what is in the cache does not tell.
+    with library.user_errors(wanted):
+        # Without a file the name means the only one of the commit, and the cache may not hold all its files.
         pinned = wanted.file is not None and _COMMIT.fullmatch(wanted.revision or "")
         if pinned and (path := _cached(wanted)):
             return path
-        files = _files(wanted)
+        files = _model_files(wanted)
         if files is None:
             path = _cached(wanted)
             assert path is not None
@@ -41,8 +41,8 @@ def fetch(name: str | Path) -> Path:
 
 
 def fetch_other(name: HubName) -> Path:
-    """A file of a repository that is no model, in the cache of huggingface_hub. Raises UserError as `fetch`."""
-    with library.told(name):
+    """A non-model file of a repository, in the cache of huggingface_hub. Raises UserError as `fetch`."""
+    with library.user_errors(name):
         return _download(name, local_files_only=offline())
 
 
@@ -55,8 +55,8 @@ def fetch_beside(name: str | Path, path: Path, beside: str) -> None:
     place = f"/models--{repo.replace('/', '--')}/snapshots/"  # so huggingface_hub's cache is laid out
     commit, _, file = path.as_posix().rpartition(place)[2].partition("/")
     there = HubName(repo, str(PurePosixPath(file).with_name(beside)), commit)
-    with library.told(there):
-        if _cached(there) is None and there.file in (_files(there) or ()):
+    with library.user_errors(there):
+        if _cached(there) is None and there.file in (_model_files(there) or ()):
             _download(there)
 
 
@@ -68,10 +68,10 @@ def _download(name: HubName, **more: Any) -> Path:
     return Path(hf_hub_download(name.repo, name.file, revision=name.revision, **options, **more))
 
 
-def _files(name: HubName) -> list[str] | None:
+def _model_files(name: HubName) -> list[str] | None:
     """The models of a repository; None where the Hub does not say and the cache has what is wanted.
 
-    Raises what huggingface_hub raises. It asks once: a download would go on for half a minute, and report it.
+    Raises what huggingface_hub raises. It asks once: hf_hub_download would retry for half a minute, with warnings.
     """
     from huggingface_hub import errors
 
@@ -102,7 +102,7 @@ def _chosen(name: HubName, files: Sequence[str]) -> str:
         raise UserError(f"{name}: {unknown(f'file of {name.repo}', name.file, files)}")
     if len(files) == 1:
         return files[0]
-    listed = ", ".join(files[:NAMED]) + (" ..." if len(files) > NAMED else "")
+    listed = ", ".join(files[:MAX_LISTED]) + (" ..." if len(files) > MAX_LISTED else "")
     raise UserError(
         f"{name}: {name.repo} holds {len(files)} {SUFFIX} files; name one, as "
         f"{HubName(name.repo, files[0], name.revision)}: {listed}"

@@ -23,7 +23,7 @@ MOST = 200  # of a user's models, among which the nearest name is looked for
 
 
 def options() -> dict[str, Any]:
-    """What every call of the library gets: the address from HF_ENDPOINT, and who asks. Raises UserError."""
+    """What every call of the library gets: the URL from HF_ENDPOINT, and who asks. Raises UserError."""
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:
@@ -35,7 +35,7 @@ def options() -> dict[str, Any]:
 
 
 def shown() -> str:
-    """The address of the Hub, without a password that HF_ENDPOINT may hold."""
+    """The URL of the Hub, without a password that HF_ENDPOINT may hold."""
     return re.sub(r"//[^/@]*@", "//", str(options()["endpoint"]))
 
 
@@ -48,7 +48,7 @@ def api() -> HfApi:
 
 
 @contextmanager
-def told(name: HubName) -> Iterator[None]:
+def user_errors(name: HubName) -> Iterator[None]:
     """What huggingface_hub raises in the block, as a UserError of one line about `name`."""
     options()
     from huggingface_hub import errors, utils

@@ -41,7 +41,7 @@ def send(
 
     if get_token() is None:
         raise UserError(f"{name}: to send something there, {library.LOGIN}")
-    with library.told(name):
+    with library.user_errors(name):
         _prepare(name, private)
         before = api.model_info(repo, revision=revision, timeout=TIMEOUT).sha
         additions = [CommitOperationAdd(path, content) for path, content in files.items()]

@@ -1,4 +1,4 @@
-"""Formats by suffix, and the images that words on a command line name."""
+"""Formats by suffix, and the images that path arguments name."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ _WRITTEN = {
 }  # GIF has 256 colours, PPM no profile
 
 
-# No images, and of no type that `mimetypes` knows: what lies beside photos and is not missed among the results.
+# No images, and of no type that `mimetypes` knows: what lies beside photos and is skipped without notice.
 _BESIDE = {
     ".db", ".ini", ".cfg", ".xmp", ".aae", ".lnk", ".url", ".log", ".md", ".yaml", ".yml", ".toml", ".jsonl",
     ".tmp", ".bak", ".safetensors", ".pt", ".pth", ".onnx",
 }  # fmt: skip
 
-_STARTS = {
+_SIGNATURES = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG": ".png",
     b"GIF8": ".gif",
@@ -98,14 +98,14 @@ def is_known(name: str) -> bool:
     return name in Image.OPEN
 
 
-def known_formats() -> dict[str, str]:
+def decodable_formats() -> dict[str, str]:
     """Suffix to format, those that this installation decodes."""
     return {suffix: name for suffix, name in _FORMATS.items() if is_known(name)}
 
 
 def readable() -> str:
     """The formats that this installation decodes, for a message: "JPEG, PNG"."""
-    return ", ".join(dict.fromkeys(known_formats().values()))
+    return ", ".join(dict.fromkeys(decodable_formats().values()))
 
 
 def open_image(file: IO[bytes]) -> Image.Image:
@@ -118,7 +118,7 @@ def open_image(file: IO[bytes]) -> Image.Image:
         return Image.open(file, formats=["JPEG"])
     except UnidentifiedImageError:
         file.seek(0)
-        return Image.open(file, formats=sorted(set(known_formats().values()) - {"EXR"}))
+        return Image.open(file, formats=sorted(set(decodable_formats().values()) - {"EXR"}))
 
 
 def suffixes() -> set[str]:
@@ -146,7 +146,7 @@ def suffix_of_start(start: bytes) -> str:
         return _BRANDS.get(start[8:12], "")
     if start[:2] == b"BM" and start[6:10] == bytes(4):  # just two letters begin many a text
         return ".bmp"
-    return next((suffix for begin, suffix in _STARTS.items() if start.startswith(begin)), "")
+    return next((suffix for begin, suffix in _SIGNATURES.items() if start.startswith(begin)), "")
 
 
 def holds_picture(path: Path) -> bool:
@@ -169,11 +169,11 @@ def output_format(path: StrPath) -> str:
         exr.require(path, "write")
     if suffix == ".apng":
         raise UserError(f"cannot write {path}: {suffix} is for animations; of one image make a .png")
-    written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
+    written = ", ".join(s for s, n in decodable_formats().items() if n in _WRITTEN)
     what = (
         f"the suffix {suffix!r} names no image format that is written here" if suffix else "it has no suffix"
     )
-    raise UserError(f"cannot write {path}: {what}; known: {written}")
+    raise UserError(f"cannot write {path}: {what}; writable: {written}")
 
 
 def expand(
@@ -190,8 +190,8 @@ def expand(
     A folder gives the images directly in it; `recursive` those of the folders in it too, but for hidden ones and
     for `without`. A glob gives the images among its matches. Both go by suffix (those of `also` too), or by the
     first bytes of a file that has none; sorted, without hidden files. A file named outright is taken whatever its
-    suffix. Whether they can be read is not looked at: `read` says so. `left_out` gets the files in folders and of
-    globs that are not taken, and not plainly something else than images: raw photos, formats that are not read.
+    suffix. Whether they can be read is not looked at: `read` reports it. `left_out` gets the files in folders and of
+    globs that are not taken, and that may be images: raw photos, formats that are not read.
     Raises UserError for a pattern or (unless `empty`) a folder that gives nothing, and a folder that cannot be read.
     """
     others: dict[Path, None] = {}

@@ -343,7 +343,7 @@ def _of_light(values: npt.NDArray[Any], longer: int | None) -> Picture:
 
 
 def _unidentified(path: StrPath, start: bytes) -> UserError:
-    known = formats.known_formats()
+    known = formats.decodable_formats()
     suffix = formats.suffix_of_start(start)
     if suffix == ".exr":  # which `read` takes, and what looks at headers does not
         return UserError(

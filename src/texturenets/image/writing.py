@@ -15,9 +15,9 @@ from texturenets import arguments
 from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
 from texturenets.files import atomic_write
-from texturenets.image import deep_writing, exr
+from texturenets.image import exr, high_bit_depth
 from texturenets.image.color import srgb_profile
-from texturenets.image.formats import known_formats, output_format
+from texturenets.image.formats import decodable_formats, output_format
 from texturenets.image.picture import Picture, StrPath, lay_on_white
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _TEXTS: dict[str, tuple[str, ...]] = {"JPEG": ("Comment",)} | dict.fromkeys(
 
 def lossy_suffixes() -> set[str]:
     """The suffixes of formats that a quality is for, in lower case with their dot."""
-    return {suffix for suffix, name in known_formats().items() if name in _QUALITY}
+    return {suffix for suffix, name in decodable_formats().items() if name in _QUALITY}
 
 
 def keeps_alpha(path: StrPath) -> bool:
@@ -173,10 +173,10 @@ def _encode_deep(picture: Picture, name: str, exif: bytes | None, bits: int) -> 
     if bits == 16:
         array = np.rint(array * np.float32(65535)).astype(np.uint16)
     if name == "TIFF":
-        return deep_writing.tiff(array, exif=exif, dpi=picture.dpi, profile=srgb_profile())
+        return high_bit_depth.tiff(array, exif=exif, dpi=picture.dpi, profile=srgb_profile())
     pixel = io.BytesIO()
     Image.new("RGB", (1, 1)).save(pixel, format=name, **_options(picture, name, None, exif))
-    return deep_writing.png(array, pixel.getvalue())
+    return high_bit_depth.png(array, pixel.getvalue())
 
 
 def write(

@@ -1,4 +1,4 @@
-"""The shifted Gram loss: products of features with those a little way off, for courses, rows and weaves.
+"""The shifted Gram loss: products of features with those a little way off, for brick courses, rows and weaves.
 
 Berger and Memisevic, "Incorporating long-range consistency in CNN-based texture generation", arXiv 1606.01286: the
 Gram matrices of translated feature maps, along x and along y. A plain Gram matrix says which features meet in one

@@ -59,7 +59,7 @@ class ListedModel:
 
 
 def read(source: str) -> list[ListedModel]:
-    """The models of a list: a file, an address, or hf://USER/REPO[@REVISION], where it is called models.json.
+    """The models of a list: a file, a URL, or hf://USER/REPO[@REVISION], where it is called models.json.
 
     Raises UserError where it cannot be read or fetched, or is no list.
     """
@@ -97,7 +97,7 @@ def _of_address(source: str) -> bytes:
 
 
 def _parsed(source: str, data: bytes, absolute: Callable[[str], str]) -> list[ListedModel]:
-    """`absolute`: the whole address for one that is relative to the list's."""
+    """`absolute`: the whole URL for one that is relative to the list's."""
     try:
         found = [_entry(one, absolute) for one in json.loads(data)["models"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -182,7 +182,7 @@ def chosen(source: str | None) -> str:
     if not found:
         raise UserError(
             f"no list of models is named: say which, as `texturenets models list --from LIST`, or set "
-            f"{VARIABLE}: a file, an address as https://example.org/models.json, or hf://USER/REPO; `texturenets "
+            f"{VARIABLE}: a file, a URL such as https://example.org/models.json, or hf://USER/REPO; `texturenets "
             "models` says what is here"
         )
     return found

@@ -1,4 +1,4 @@
-"""What borders, windows and normalizations become in a graph, by the names and arguments of PyTorch's functions."""
+"""Padding, pooling, convolution and normalization as nodes of a graph, by the arguments of PyTorch's functions."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from texturenets.networks.trace_values import Recorder, TracedMap, TracedSize, o
 PADS: Final = {
     "constant": "zero", "zeros": "zero", "reflect": "reflect", "replicate": "replicate", "circular": "circular",
 }  # fmt: skip
-"""How PyTorch calls borders, and how a graph does."""
+"""PyTorch's padding modes, and the graph's."""
 
 
 class Windows:
-    """Adds nodes to `recorder`."""
+    """Adds nodes to `recorder`. Errors are what cannot be traced, as a noun: the tracer makes a sentence of them."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.made = recorder
         self.add = recorder.add
 
-    # ---- Borders, sizes and convolutions ----
+    # ---- Padding, sizes and convolutions ----
 
     def take_pad(
         self, x: TracedMap, pad: Sequence[int], mode: str = "constant", value: float | None = None
@@ -42,7 +42,7 @@ class Windows:
         align_corners: Any = None, antialias: bool = False,
     ) -> TracedMap:  # fmt: skip
         factor: Any = None if scale_factor is None else one(scale_factor, "factor")
-        if isinstance(size, TracedSize) and not size.whole:
+        if isinstance(size, TracedSize) and not size.whole:  # of a traced map, not a number
             factor = self.made.ratio(size.of_map, x)
         if factor is None or factor != int(factor) or mode not in ("nearest", "bilinear") or antialias:
             raise UserError(f"interpolation {mode!r} to {scale_factor or size}")
@@ -102,18 +102,18 @@ class Windows:
         groups: int = 1,
         mode: str = "zeros",
     ) -> TracedMap:
-        """`mode`: of the padding, which only the layer has."""
+        """`mode`: nn.Conv2d's padding_mode."""
         out, _, *kernel = weight.shape
-        apart = one(dilation, "dilation")
+        step = one(dilation, "dilation")
         if padding == "same":
-            total = [apart * (k - 1) for k in kernel]
+            total = [step * (k - 1) for k in kernel]
             sides = [total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2]
         else:
             rows, columns = two(0 if padding == "valid" else padding)
             sides = [rows, rows, columns, columns]
         if any(sides):
             x = self.add("pad", x, amount=sides, mode=PADS[mode])
-        settings = {"stride": one(stride, "stride"), "dilation": apart, "groups": groups}
+        settings = {"stride": one(stride, "stride"), "dilation": step, "groups": groups}
         return self.add(
             "conv", x, weights={"weight": weight, "bias": bias}, out=out, kernel=kernel, **settings
         )
@@ -131,7 +131,7 @@ class Windows:
     ) -> TracedMap:
         (top, left), (down, right) = two(padding), two(output_padding)
         if groups != 1 or one(dilation, "dilation") != 1 or down > top or right > left:
-            raise UserError("a transposed convolution with groups, dilation or more padding than it crops")
+            raise UserError("a transposed convolution with groups, dilation, or output_padding above padding")
         _, out, *kernel = weight.shape
         crop = (top, top - down, left, left - right)
         settings = {"stride": one(stride, "stride"), "crop": crop}

@@ -1,1 +1,1 @@
-"""The page and the HTTP interface: `texturenets serve`."""
+"""The page and the HTTP API: `texturenets serve`."""

@@ -1,4 +1,4 @@
-"""The HTTP interface: routes, their parameters and their document."""
+"""The HTTP API: routes, their parameters and their document."""
 
 from __future__ import annotations
 
@@ -313,8 +313,8 @@ def _document(schema: dict[str, Any]) -> str:
             rows.append([*said, html.escape(operation.get("description", ""))])
     cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>texturenets: HTTP interface</title>"
+        "<!doctype html><html lang=en><meta charset=utf-8><title>texturenets: HTTP API</title>"
         "<style>body{font:1rem system-ui;margin:2rem;max-width:60rem}td{padding:.5rem 1rem;vertical-align:top;"
-        "border-top:1px solid #ccc}</style><h1>HTTP interface</h1><p>For programs: "
+        "border-top:1px solid #ccc}</style><h1>HTTP API</h1><p>For programs: "
         f'<a href="openapi.json">openapi.json</a></p><table>{cells}</table></html>'
     )

@@ -33,7 +33,7 @@ OPEN = ("/healthz", "/readyz", "/favicon.ico")
 
 
 ANY = (400, 403, 413, 421, 431)
-"""What any request may be refused with here; 401 and, where a token is given in the address, 429 all but OPEN too."""
+"""What any request may be refused with here; 401 and, where a token is given in the URL, 429 all but OPEN too."""
 
 
 class Guard:
@@ -188,7 +188,7 @@ class Guard:
 
 
 def _without_authority(scope: Scope) -> None:
-    """Make a request's target a path where it is a whole address, as proxies send it (RFC 9112, section 3.2.2)."""
+    """Make a request's target a path where it is a whole URL, as proxies send it (RFC 9112, section 3.2.2)."""
     found = re.match(r"https?://[^/?#]*", scope["path"], re.IGNORECASE)
     if found:
         scope["path"] = scope["path"][found.end() :] or "/"
@@ -213,7 +213,7 @@ def _form(*, wrong: bool) -> Response:
 
 
 def _without_token(scope: Scope) -> str:
-    """The address of a page that was opened with ?token=TOKEN, without that."""
+    """The URL of a page that was opened with ?token=TOKEN, without that."""
     pairs = parse_qsl(scope["query_string"].decode("latin-1"))
     rest = urlencode([(key, value) for key, value in pairs if key != "token"])
     path = "/" + str(scope["path"]).lstrip("/")  # "//name" would lead to another machine

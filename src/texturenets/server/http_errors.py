@@ -44,7 +44,7 @@ FOR_OPERATORS = re.compile(
 """What only whoever runs the service can change, in the text of an error: an option of the command line, an absolute
 path, a parameter that no request has."""
 
-AS_QUERY = "parameters go after the address, as ?NAME=VALUE"
+AS_QUERY = "parameters go after the URL, as ?NAME=VALUE"
 """How parameters are given: what a request is told that has them elsewhere, or lacks one."""
 
 KINDS = {
@@ -131,7 +131,7 @@ def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[in
 
 
 def _methods(request: Request) -> set[str]:
-    """All that the address of a request answers to."""
+    """All that the URL of a request answers to."""
     found: set[str] = set()
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -179,9 +179,9 @@ def install(app: FastAPI, forms: Mapping[str, str]) -> None:
         if error.status_code == 404:
             detail = f"nothing is here; /docs lists what {request.app.title} answers to"
         headers = dict(error.headers or {})
-        if error.status_code == 405:  # Starlette names the methods of the first route at that address
+        if error.status_code == 405:  # Starlette names the methods of the first route at that URL
             headers["Allow"] = ", ".join(sorted(_methods(request)))
-            path = getattr(request.scope.get("route"), "path", "this address")
+            path = getattr(request.scope.get("route"), "path", "this URL")
             detail = f"{path} answers to {headers['Allow']}; /docs lists all routes"
         return HTTPProblem(error.status_code, detail, headers).response()
 

@@ -61,7 +61,7 @@ class Metrics:
 
 
 class MetricsMiddleware:
-    """An ASGI application around another that counts and logs its requests; addresses without their queries.
+    """An ASGI application around another that counts and logs its requests; URLs without their queries.
 
     Each has an id, the sender's `X-Request-ID` where it has the form of one, which is in its log line and its answer.
     """
@@ -112,7 +112,7 @@ class MetricsMiddleware:
             )
 
     def _log(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
-        # The route and not the address, which anybody may make up.
+        # The route and not the URL, which anybody may make up.
         route = getattr(scope.get("route"), "path", "") or "other"
         method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
         self.metrics.requests.labels(method, route, str(status)).inc()

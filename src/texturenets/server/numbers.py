@@ -1,4 +1,4 @@
-"""Numbers in the address of a request, written as digits: Python's own readings, as of 1_0, are refused."""
+"""Numbers in the URL of a request, written as digits: Python's own readings, as of 1_0, are refused."""
 
 from __future__ import annotations
 

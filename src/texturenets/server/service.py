@@ -1,4 +1,4 @@
-"""What the HTTP interface and the page have in common: photos stylized and samples drawn, within limits."""
+"""What the HTTP API and the page have in common: photos stylized and samples drawn, within limits."""
 
 from __future__ import annotations
 

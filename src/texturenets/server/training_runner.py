@@ -44,7 +44,7 @@ LAST_WORDS = {
 """What clients are told, by what the last words of a training's process contain."""
 
 WEIGHTS_MISSING = re.compile(r"\b(?:fetch|get) (\S+) (?:elsewhere )?and put it in .*TEXTURENETS_WEIGHTS")
-"""In the last words of a process that lacks the weights of a descriptor network: their address or file."""
+"""In the last words of a process that lacks the weights of a descriptor network: their URL or file."""
 
 ENDING = 1.0  # seconds at most between the end of a process and its status
 TICK = 1.0  # seconds between two looks at what goes on

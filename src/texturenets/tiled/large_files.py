@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from texturenets import image
 from texturenets.errors import UserError, install
 from texturenets.files import atomic_write, remove_stale
-from texturenets.image.deep_writing import png_chunk
+from texturenets.image.high_bit_depth import png_chunk
 from texturenets.image.sizes import fit_longer
 from texturenets.tiled.rows import Size
 from texturenets.tiled.sources import OnDisk

@@ -62,7 +62,8 @@ class RunConfig:
     warmup: int = 20
     """Warm-up: first steps, over which the learning rate rises from 0."""
     descriptor_padding: bool = True
-    """Zero padding in the convolutions of all descriptor networks, not only of VGG."""
+    """Zero padding in the convolutions of all descriptor networks; without it they are unpadded, and feature maps
+    lose pixels at their borders."""
     pool: Pool = "max"
     """Pooling of the descriptor networks."""
     seed: int = 0
@@ -119,9 +120,9 @@ class TaskConfig(RunConfig):
     """relative: style and content losses divided by the mean square of the target; paper: mean squares as in
     the papers."""
     pyramid_loss: int = 1
-    """Number of scales at which style and content losses are computed, each half as large as the one before."""
+    """Number of scales of the style and content losses, each half as large as the one before; 1: full size only."""
     pyramid_decay: float = 0.9
-    """With --pyramid-loss: weight of each scale as a factor of the one before."""
+    """With --pyramid-loss: weight of each scale, as a factor of that of the one before."""
     normalize_gradients: bool = False
     """Divide the gradient of each style layer by its L1 norm (texture_nets v1)."""
     diversity_weight: float = 0.0
@@ -133,8 +134,8 @@ class TaskConfig(RunConfig):
     """Weight of the sliced Wasserstein loss (arXiv 2006.07229): whole distributions of features, in
     --structure-layers."""
     shifted_weight: float = 0.0
-    """Weight of the shifted Gram loss (arXiv 1606.01286), for courses, rows and weaves: products of features with
-    those up to --max-shift away, in --structure-layers."""
+    """Weight of the shifted Gram loss (arXiv 1606.01286), for brick courses, rows and weaves: products of features
+    with those up to --max-shift away, in --structure-layers."""
     autocorrelation_weight: float = 0.0
     """Weight of the autocorrelation loss (arXiv 2008.01808), for periods of any length: each feature with itself at
     all distances, in --structure-layers."""
@@ -205,8 +206,8 @@ class StyleConfig(TaskConfig):
     content_weight: float = 2.2
     """Weight of the content loss. Half of the default: strokes dominate; twice the default: objects do."""
     texture_photos: int = 0
-    """Compute the style loss only on the first so many training photos, which fill half of each batch; the content
-    loss on all (texture_nets v1). 0: both on all."""
+    """Number of training photos (the first ones of the folder) that the style loss is computed on: they fill half of
+    each batch; the content loss is computed on all photos (texture_nets v1). 0: both on all."""
     temporal_weight: float = 0.0
     """Weight of the temporal consistency loss, for videos: noise, shifts and changes of brightness of a photo should
     not change its result."""
@@ -243,11 +244,11 @@ class GalleryConfig(StyleConfig):
     steps: int = 32000
     """Optimizer steps; the paintings take turns."""
     light: float = 4.0
-    """Every painting is learned a second time, as strength 0.5, with the content weight multiplied by this factor; 1:
-    full strength only."""
+    """Factor on the content weight of a second, lighter version that is learned of every painting and used at
+    --strength 0.5; 1: no lighter version."""
     large: float = 2.0
-    """Every painting is learned a second time with the style image enlarged by this factor, for larger strokes; 1:
-    one size only."""
+    """Factor on the size of the style image for a second version that is learned of every painting, with larger
+    strokes; 1: one size only."""
 
     def __post_init__(self) -> None:
         """As `TaskConfig`."""
@@ -293,14 +294,15 @@ class TextureConfig(TaskConfig):
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class PerceptualConfig(RunConfig):
-    """Options of `train perceptual`: a small perceptual network, distilled from VGG-16."""
+    """Options of `train perceptual`: a small perceptual (descriptor) network, distilled from VGG-16."""
 
     image_size: int = 128
     """Side in pixels of the square pictures that features are compared on."""
     batch_size: int = 8
     """Batch size: pictures in a step, over all processes."""
     variants: int = 4
-    """Pictures made of each crop: itself, and changed, stylized and adversarial ones. They divide the batch."""
+    """Pictures made of each crop: itself, and changed, stylized and adversarial ones. --batch-size is a multiple of
+    it."""
     steps: int = 20000
     """Optimizer steps."""
     learning_rate: float = 1e-4
@@ -309,8 +311,9 @@ class PerceptualConfig(RunConfig):
     """Styles whose pictures are learned from, names or model files separated by commas; shipped: all that come with
     the package; none: no stylized pictures."""
     adversarial_every: int = 4
-    """Steps between two batches in which a picture of each crop is changed so that the network's distances fall and
-    VGG-16's do not; 0: none."""
+    """Steps between two batches with adversarial pictures: one picture of each crop is changed so that the trained
+    network's features come near those of another crop, in every second of these batches while VGG-16's keep their
+    distance; 0: none."""
     val_share: float = 0.05
     """Share of the pictures held out for validation, of each folder."""
 
@@ -322,7 +325,7 @@ class PerceptualConfig(RunConfig):
         _check_photos(self)
         if self.batch_size < 2 or self.batch_size % self.variants:
             raise UserError(
-                f"`batch_size` {self.batch_size} does not divide into `variants` {self.variants}, or is below 2: "
+                f"`batch_size` {self.batch_size} is not a multiple of `variants` {self.variants}, or is below 2: "
                 "pictures are compared with one another"
             )
         if self.accumulate > 1:

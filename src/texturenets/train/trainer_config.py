@@ -36,12 +36,13 @@ class TrainerConfig:
     init: str | None = None
     """Start from this model's weights: a shipped name, a model file, or hf://USER/REPO."""
     into: str | None = None
-    """Existing model of several styles to add this style to, named as for `init`. Only the affine parameters of its
+    """Existing model of several styles to add this style to, as for --init. Only the affine parameters of its
     instance normalizations are trained, the rest is frozen; this takes minutes, and the result is a small file that
     needs that model."""
     engine: Literal["auto", "torch"] = "auto"
-    """With torch, a network of your own that cannot be traced into a graph is trained all the same, and its model
-    runs only with PyTorch and the network's code; with auto, it is refused."""
+    """Not what trains, which is always PyTorch, but what the model may need: torch accepts a network of your own
+    that cannot be traced into a graph, whose model then runs only with PyTorch and the network's code; auto
+    refuses it."""
     licence: str = ""
     """Licence of the model, stored in its header."""
     terms: str = ""

@@ -1,1 +1,1 @@
-"""The page: tabs in Gradio over the same functions, limits and queues as the HTTP interface."""
+"""The page: tabs in Gradio over the same functions, limits and queues as the HTTP API."""

@@ -1,4 +1,4 @@
-// The camera's images painted by the service, over its HTTP interface: the next one is sent when the last one is back.
+// The camera's images painted by the service, over its HTTP API: the next one is sent when the last one is back.
 // It stands behind page/live.js in one script, which opens the camera and chooses the size.
 const LONGEST_WAIT = 5; // seconds, where the service is busy and says that it will be for longer
 const $ = (id) => document.getElementById(id);

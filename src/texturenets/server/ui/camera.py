@@ -1,4 +1,4 @@
-"""What the browser's camera sees, painted live by `camera.js` over the HTTP interface."""
+"""What the browser's camera sees, painted live by `camera.js` over the HTTP API."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LiveCamera:
 
 
 def _query(style: str | None, mix: Mix, _: int, stroke: float | str, colours: bool, strength: float) -> str:
-    """Where camera.js finds what to ask the HTTP interface for; the size of live images is its own choice."""
+    """Where camera.js finds what to ask the HTTP API for; the size of live images is its own choice."""
     words = {
         "style": mixed(style, mix) or "",
         "stroke": stroke if stroke == "auto" else f"{float(stroke):g}",

@@ -1,4 +1,4 @@
-"""A second style and a painted mask, as the HTTP interface takes them: MODEL:STYLE=WEIGHT,... and `Masks`."""
+"""A second style and a painted mask, as the HTTP API takes them: MODEL:STYLE=WEIGHT,... and `Masks`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _second(style: str | None, mix: Mix) -> str:
 
 
 def mixed(style: str | None, mix: Mix) -> str | None:
-    """`style` with the share of the second one, as the HTTP interface calls a mixture."""
+    """`style` with the share of the second one, as the HTTP API calls a mixture."""
     if second := _second(style, mix):
         return f"{style}={1 - mix.share:g},{second}={mix.share:g}"
     return style

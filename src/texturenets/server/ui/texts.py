@@ -22,7 +22,7 @@ def wrong(*sentences: str) -> str:
 
 
 def sentence(problem: HTTPProblem, what: str = "the photo") -> str:
-    """The text of `problem` for the page; `what` names the file that the HTTP interface calls "the body"."""
+    """The text of `problem` for the page; `what` names the file that the HTTP API calls "the body"."""
     text = re.sub(r";? GET /v1/\S+ lists them| \(POST /v1/\S+\)", "", problem.detail)
     text = text.replace("the body", what)
     if what not in text and problem.status in (413, 415):

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a channel to PNG and TIFF, which Pillow writes with 8 in colour."""
+"""Images of more than 8 bits a channel to PNG and TIFF, whose colour Pillow writes only with 8."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def png(values: NDArray[np.uint16], like: bytes) -> bytes:
     result, place = [like[:8]], 8
     while place < len(like):
         length = int.from_bytes(like[place : place + 4])
-        name, data = like[place + 4 : place + 8], like[place + 8 : place + 8 + length]
-        if name == b"IHDR":
+        kind, data = like[place + 4 : place + 8], like[place + 8 : place + 8 + length]
+        if kind == b"IHDR":
             data = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[count], 0, 0, 0)
-        elif name == b"IDAT":
-            data = _filtered(values)
-        result.append(png_chunk(name, data))
+        elif kind == b"IDAT":
+            data = _idat(values)
+        result.append(png_chunk(kind, data))
         place += 12 + length
     return b"".join(result)
 
 
-def png_chunk(name: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG (section 5.3): length, name, data, checksum."""
-    return len(data).to_bytes(4) + name + data + zlib.crc32(data, zlib.crc32(name)).to_bytes(4)
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG (section 5.3): length, type, data, checksum."""
+    return len(data).to_bytes(4) + kind + data + zlib.crc32(data, zlib.crc32(kind)).to_bytes(4)
 
 
-def _filtered(values: NDArray[np.uint16]) -> bytes:
-    """The pixels of a PNG: each line as its differences from the pixel to the left (PNG, section 9.2: Sub)."""
+def _idat(values: NDArray[np.uint16]) -> bytes:
+    """The compressed pixels of a PNG: of each line the differences to the left (PNG, section 9.2: Sub)."""
     height, width, count = values.shape
     lines = values.astype(">u2").view(np.uint8).reshape(height, width * count * 2)
     filtered = np.empty((height, 1 + lines.shape[1]), np.uint8)
@@ -55,7 +55,7 @@ def tiff(
     if values.nbytes > _MOST:
         raise ValueError(f"a TIFF holds at most {_MOST} bytes")
     rows = max(1, _STRIP // (width * count * values.itemsize))
-    strips = [zlib.compress(_line_bytes(values[top : top + rows]), 6) for top in range(0, height, rows)]
+    strips = [zlib.compress(_strip_bytes(values[top : top + rows]), 6) for top in range(0, height, rows)]
     bits = 8 * values.itemsize
     directory: Any = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     _carry(directory, exif)
@@ -66,12 +66,12 @@ def tiff(
     ):  # fmt: skip
         directory[tag] = value
     if count == 4:
-        directory[338] = (2,)  # alpha by which colours are not multiplied
+        directory[338] = (2,)  # unassociated alpha
     if dpi is not None:
         directory[282], directory[283], directory[296] = (*dpi, 2)
     directory.tagtype[34675], directory[34675] = 7, profile
     file = io.BytesIO()
-    directory.save(file)
+    directory.save(file)  # which adds its own length to the offsets of the strips
     return file.getvalue() + b"".join(strips)
 
 
@@ -88,7 +88,7 @@ def _carry(directory: Any, exif: bytes | None) -> None:
             directory[tag] = inner
 
 
-def _line_bytes(values: NDArray[Any]) -> bytes:
+def _strip_bytes(values: NDArray[Any]) -> bytes:
     """Little-endian samples; of whole numbers the differences from the pixel to the left (TIFF 6.0, section 14)."""
     if values.dtype != np.uint16:
         return values.astype("<f4").tobytes()
