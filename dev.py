@@ -34,7 +34,7 @@ PYTHON = BIN / ("python.exe" if sys.platform == "win32" else "python")
 STAMP = VENV / ".complete"
 EXTRAS = os.environ.get("EXTRAS") or "openvino,train,video,web,large,heif,hub,dev"
 
-LARGER = 46
+LARGER = 24
 """Files of tests that get a process each, largest first, so that no long one is left for the end; the others
 share processes, SHARED in each, which spares most of their starts. Not all in one: some large files in one
 process have ended without a word, or waited for ever."""
