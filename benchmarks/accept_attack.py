@@ -310,7 +310,11 @@ def main() -> None:
         log = root / "log"
         for place in (folder, photos, temporary, weights):
             place.mkdir()
-        for network in ("vgg16", "squeezenet1_0", "squeezenet1_1"):  # so that trainings are taken; they fail soon
+        for network in (
+            "vgg16",
+            "squeezenet1_0",
+            "squeezenet1_1",
+        ):  # so that trainings are taken; they fail soon
             (weights / f"{network}.safetensors").touch()
         words = ["--models", str(folder), "--photos", str(photos), "--preload", "wave"]
         few = ["--max-seconds", str(SECONDS), "--max-bytes", "4M", "--max-trainings", "5"]
