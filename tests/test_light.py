@@ -75,6 +75,8 @@ WANTING = [
     ("train texture a.png", "train"),
     ("cache --content photos -o cache.h5", "train"),
     ("optimize --style a.png --descriptor random --steps 1", "train"),
+    ("tile a.png", "train"),
+    ("inpaint a.png --mask a.png", "train"),
     ("evaluate wave --against a.png --photo a.png", "train"),
     ("convert candy.pth", "train"),
     ("stylize a.png --engine torch", "train"),
