@@ -703,7 +703,7 @@ def test_strange_suffixes_are_refused_before_the_work(tmp_path: Path) -> None:
         ("a.gif", "'.gif' names no image format"),
         ("a.", "it has no suffix"),
     ):
-        with pytest.raises(UserError, match=rf"{said}.* known: \.jpg, .*\.png"):
+        with pytest.raises(UserError, match=rf"{said}.* writable: \.jpg, .*\.png"):
             tni.write(tmp_path / name, torch.rand(3, 2, 2))
     assert list(tmp_path.iterdir()) == []
     assert tni.output_format("x/a.JPEG") == "JPEG"
