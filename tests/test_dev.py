@@ -42,7 +42,8 @@ def test_the_larger_files_have_a_process_each(dev: ModuleType, tmp_path: Path) -
     for i, file in enumerate(files):
         file.write_bytes(bytes(i))
     found = dev.groups(files)
-    assert [len(group) for group in found] == [1] * 46 + [8, 6]
+    shared = [8] * ((60 - dev.LARGER) // 8) + [(60 - dev.LARGER) % 8] * ((60 - dev.LARGER) % 8 > 0)
+    assert [len(group) for group in found] == [1] * dev.LARGER + shared
     assert [file for group in found for file in group] == files[::-1]
 
 
