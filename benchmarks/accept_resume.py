@@ -170,7 +170,7 @@ def main() -> int:
             shared() / "images/content/train",
             "-o",
             cache,
-            "--variants",
+            "--crops-per-photo",
             "2",
             "--image-size",
             "128",

@@ -54,7 +54,7 @@ NO_PHOTOS = ["notes.txt", "about.json", ".DS_Store", "Thumbs.db", "desktop.ini",
 LEFT_OUT = ["b.cr2", "c.hdr", "d.raw", "e.xyz", "f.svg", "g.psd", "holiday.jp2"]
 
 
-def test_files_that_are_left_out_are_counted_and_named(here: Path) -> None:
+def test_files_that_are_ignored_are_counted_and_named(here: Path) -> None:
     tiny.picture(here / "in" / "a.jpg", seed=1)
     for name in NO_PHOTOS:
         (here / "in" / name).write_bytes(b"something else")
@@ -66,7 +66,7 @@ def test_files_that_are_left_out_are_counted_and_named(here: Path) -> None:
     status, out, error = stylize("in", "-o", "out")
     assert (status, out) == (0, "out/a-wave.jpg\n")
     assert error.count("\n") == 1
-    assert "7 files are left out: no images that can be read here (JPEG, PNG, " in error
+    assert "7 files are ignored: no images that can be read here (JPEG, PNG, " in error
     assert "in/b.cr2, in/c.hdr, in/d.raw and 4 more" in error
     assert stylize("in", "-o", "out", "--quiet") == (0, out, "")
 
@@ -75,7 +75,7 @@ def test_other_commands_say_so_too(here: Path) -> None:
     tiny.picture(here / "in" / "a.jpg", seed=1)
     for name in (*NO_PHOTOS, *LEFT_OUT):
         (here / "in" / name).write_bytes(b"something else")
-    told = "7 files are left out"
+    told = "7 files are ignored"
     assert told in tiny.call("demo", "--photo", "in", "--size", "24")[2]
     assert tiny.call("demo", "--photo", "in", "--size", "24", "--quiet")[2] == ""
     evaluate = ("evaluate", "wave", "--against", "gone.png", "--photo", "in")
@@ -86,11 +86,11 @@ def test_other_commands_say_so_too(here: Path) -> None:
     assert found == [f"in/{name}" for name in LEFT_OUT]
 
 
-def test_videos_are_not_left_out_with_them(here: Path) -> None:
+def test_videos_are_not_ignored_with_them(here: Path) -> None:
     tiny.picture(here / "in" / "a.jpg", seed=1)
     (here / "in" / "b.mp4").write_bytes(b"no video")
     _, _, error = stylize("in", "-o", "out")
-    assert "left out" not in error
+    assert "ignored" not in error
     assert "b.mp4" in error  # a video, if a damaged one
 
 

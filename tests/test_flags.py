@@ -974,7 +974,7 @@ def test_the_flags_of_cache_change_what_is_written(studio: tiny.Studio, tmp_path
     assert base["shape"] == (5, 3, 64, 64)
     assert write() == base
     assert write(image_size=48)["shape"] == (5, 3, 48, 48)
-    assert write(variants=2)["shape"] == (10, 3, 64, 64)
+    assert write(crops_per_photo=2)["shape"] == (10, 3, 64, 64)
     assert write(content_layers="squeezenet1_0:conv1")["layers"] == ("squeezenet1_0:conv1",)
     assert write(descriptor_padding=False)["sums"] != base["sums"]
     other = tiny.weights_file(studio.root, "squeezenet1_0", seed=2)

@@ -201,7 +201,7 @@ def test_a_full_disk(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> No
     ("words", "hint"),
     [
         (["cache", "--content", "nowhere", "-o", "x.h5"], "nowhere"),
-        (["cache", "--content", ".", "-o", "x.h5", "--variants", "0"], "--variants 0"),
+        (["cache", "--content", ".", "-o", "x.h5", "--crops-per-photo", "0"], "--crops-per-photo 0"),
         (["cache", "--content", ".", "-o", "x.h5"], "no photo"),
     ],
 )

@@ -701,7 +701,7 @@ def test_a_cache_counts_its_photos_not_its_crops(studio: tiny.Studio, tmp_path: 
         tiny.picture(photos / "train" / f"{i}.png", seed=i)
     (photos / "train" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     tiny.picture(photos / "val" / "a.png", seed=5)
-    settings = {**tiny.CACHE, "content": photos, "weights": [str(studio.weights)], "variants": 30}
+    settings = {**tiny.CACHE, "content": photos, "weights": [str(studio.weights)], "crops_per_photo": 30}
     out = tmp_path / "a.cache"
     status, _, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))
     assert status == 0, error

@@ -52,7 +52,7 @@ def test_a_flood_is_a_few_lines(written: io.StringIO, monkeypatch: pytest.Monkey
     assert [line["level"] for line in lines] == ["warning", "error"]
     monkeypatch.setattr(logs, "PAUSE", 0.0)
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
-    assert json.loads(written.getvalue().splitlines()[-1])["left_out"] == 999
+    assert json.loads(written.getvalue().splitlines()[-1])["suppressed"] == 999
     for _ in range(5):
         logging.getLogger("texturenets.server").info("request")  # as many as there are requests
     assert written.getvalue().count('"request"') == 5
@@ -92,4 +92,4 @@ def test_what_follows_a_flood_keeps_its_text(written: io.StringIO, monkeypatch: 
         monkeypatch.setattr(logs, "PAUSE", 0.0)
         print("four", file=sys.stderr)
     last = json.loads(written.getvalue().splitlines()[-1])
-    assert (last["text"], last["left_out"]) == ("four", 2)
+    assert (last["text"], last["suppressed"]) == ("four", 2)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from texturenets.cli import sheet as contact
 from texturenets.cli import video_jobs
-from texturenets.cli.common import engine_note, note_left_out, note_quality, warn
+from texturenets.cli.common import engine_note, note_ignored, note_quality, warn
 from texturenets.cli.outputs import check_count, folder_of, plan_of
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
@@ -76,12 +76,12 @@ class BatchRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """All work of a command, one item for each style. `folder`: where a contact sheet is written. `left_out`: files
+    """All work of a command, one item for each style. `folder`: where a contact sheet is written. `ignored`: files
     that lie among the photos and cannot be read."""
 
     works: Sequence[StyleWork]
     folder: Path
-    left_out: Sequence[Path]
+    ignored: Sequence[Path]
 
 
 def planned(
@@ -95,9 +95,9 @@ def planned(
     from texturenets import image, video
 
     video_jobs.check_frames(photos)
-    left_out: list[Path] = []
+    ignored: list[Path] = []
     found = image.expand(
-        photos, recursive=True, without=output, also=video.SUFFIXES, left_out=left_out, empty=run.watch
+        photos, recursive=True, without=output, also=video.SUFFIXES, ignored=ignored, empty=run.watch
     )
     roots = [Path(p).expanduser() for p in photos]
     videos = video_jobs.among(found, output)
@@ -131,9 +131,9 @@ def planned(
         asked = {result: replace(own, seed=seeds[i % run.count]) for i, (_, result) in enumerate(stills)}
         works.append(StyleWork(style, moving, stills, asked, own))
     if one is not None:
-        return Plan(works, Path(one.result).parent, left_out)
+        return Plan(works, Path(one.result).parent, ignored)
     folder = folder_of(found, output, len(styles))
-    return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder, left_out)
+    return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder, ignored)
 
 
 def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
@@ -175,7 +175,7 @@ def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
             _paint(work, todo.photos, painter, report, notes)
     if not run.quiet:
         _tell(notes)
-        note_left_out(plan.left_out)
+        note_ignored(plan.ignored)
     status = report.end()
     if run.sheet:
         sheet = contact.write(plan.folder, [(work.style.name, work.photos) for work in plan.works])

@@ -25,7 +25,7 @@ def cache(
     *,
     content: Path,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    variants: int = 1,
+    crops_per_photo: int = 1,
     preset: str = "default",
     quiet: Flag = False,
     options: StyleFlags | None = None,
@@ -39,15 +39,15 @@ def cache(
         Folder of photos, searched with all its subfolders.
     output
         File to write; an existing one is replaced.
-    variants
+    crops_per_photo
         Random crops of each photo, with random scale and mirroring.
     preset
         Recipe of the training that will use the file; the training options below override it.
     quiet
         No progress bar.
     """
-    if variants < 1:
-        raise UserError(f"--variants {variants} is not above 0")
+    if crops_per_photo < 1:
+        raise UserError(f"--crops-per-photo {crops_per_photo} is not above 0")
     config = dataclasses.replace(style_recipe(preset), **given(options, StyleConfig))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     train.require("cache")
@@ -67,7 +67,7 @@ def cache(
         setup.networks,
         setup.layers,
         image_size=config.image_size,
-        variants=variants,
+        crops_per_photo=crops_per_photo,
         seed=config.seed,
         flip=config.flip,
         val_share=config.val_share,
@@ -75,7 +75,7 @@ def cache(
         device=setup.device,
     )
     unreadable: list[str] = []
-    total = -(-(len(photos.train) * variants + len(photos.val)) // 4)
+    total = -(-(len(photos.train) * crops_per_photo + len(photos.val)) // 4)
     console = Console(stderr=True)
     for _, _, problems in track(
         jobs, "caching", total, console=console, disable=quiet or not console.is_terminal

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from texturenets.cli.common import note_left_out, warn
+from texturenets.cli.common import note_ignored, warn
 from texturenets.cli.outputs import check_count, kept, names, names_folder, several
 from texturenets.cli.report import Report
 from texturenets.cluster import manifest, ray_backend, storage
@@ -67,8 +67,8 @@ def run(
     if isinstance(settings.engine.memory, str):
         budget.parse(settings.engine.memory)
     folder = _folder(output)
-    left_out: list[str] = []
-    jobs = plan(settings, photos, folder, left_out, skip_existing=skip_existing)
+    ignored: list[str] = []
+    jobs = plan(settings, photos, folder, ignored, skip_existing=skip_existing)
     model = settings.style.model.read_bytes()
     fingerprint = _fingerprint(settings, model)
     sizes = folder.sizes()
@@ -93,7 +93,7 @@ def run(
                 workers=workers,
             )
     if not quiet:
-        note_left_out(left_out)
+        note_ignored(ignored)
     return report.end(f", see {folder.name}")
 
 
@@ -116,16 +116,16 @@ def plan(
     settings: ClusterRun,
     photos: Sequence[str],
     folder: storage.Folder,
-    left_out: list[str],
+    ignored: list[str],
     *,
     skip_existing: bool = False,
 ) -> list[ManifestEntry]:
-    """The results to write for `photos`, named as without --cluster. `left_out` gets files that are not read.
+    """The results to write for `photos`, named as without --cluster. `ignored` gets files that are not read.
 
     Raises UserError if a result would overwrite a photo, and as `names`.
     """
     check_count(settings.count, [settings.style.model])
-    found = storage.find(photos, folder.name, left_out)
+    found = storage.find(photos, folder.name, ignored)
     roots = {photo.root: _absolute(photo.root) for photo in found if photo.root}
     folders = kept(list(dict.fromkeys(roots.values())), keep_names=True)
     (inside,) = names(

@@ -48,7 +48,7 @@ NetworkCode = Annotated[
 ]
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 _PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
-_NAMED = 3  # most files that are named of those that are left out
+_NAMED = 3  # most files that are named of those that are ignored
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
@@ -113,7 +113,7 @@ def note_quality(quality: int | None, results: Iterable[Path]) -> None:
         warn(f"note: --quality {quality} changes nothing in files that end in {', '.join(without)}")
 
 
-def note_left_out(files: Sequence[Path | str]) -> None:
+def note_ignored(files: Sequence[Path | str]) -> None:
     """Say which files among the photos are none that can be read, in one line."""
     if not files:
         return
@@ -121,7 +121,7 @@ def note_left_out(files: Sequence[Path | str]) -> None:
 
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
     warn(
-        f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} left out: no images that can "
+        f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} ignored: no images that can "
         f"be read here ({image.readable()}): {', '.join(map(str, files[:_NAMED]))}{more}"
     )
 

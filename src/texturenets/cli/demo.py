@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Device, Flag, note_left_out, photo_progress, warn
+from texturenets.cli.common import Device, Flag, note_ignored, photo_progress, warn
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def demo(
     size
         Longer side in pixels; larger photos are reduced to it.
     quiet
-        No progress bar, and no notes of files that are left out.
+        No progress bar, and no notes of files that are ignored.
     """
     from texturenets import image, loading
     from texturenets.arrays import to_numpy
@@ -81,8 +81,8 @@ def _read(patterns: list[str], size: int, quiet: bool) -> tuple[list[tuple[str, 
 
     result: dict[str, Picture] = {}
     errors: list[UserError] = []
-    left_out: list[Path] = []
-    for path in image.expand(patterns, left_out=left_out):
+    ignored: list[Path] = []
+    for path in image.expand(patterns, ignored=ignored):
         name, number = path.stem, 1
         while name in result:
             number += 1
@@ -96,7 +96,7 @@ def _read(patterns: list[str], size: int, quiet: bool) -> tuple[list[tuple[str, 
     for each in errors:
         warn(each)
     if not quiet:
-        note_left_out(left_out)
+        note_ignored(ignored)
     if not result:
         raise UserError("no photo can be read")
     return list(result.items()), len(errors)

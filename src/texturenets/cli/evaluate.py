@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import EngineName, Flag, NetworkCode, note_left_out, print_json
+from texturenets.cli.common import EngineName, Flag, NetworkCode, note_ignored, print_json
 from texturenets.cli.flags import given, optional
 from texturenets.cli.report import Report
 from texturenets.cli.styles import note_shipped
@@ -84,7 +84,7 @@ def evaluate(
     as_json
         Print JSON: one object.
     quiet
-        No progress, and no notes of files that are left out.
+        No progress, and no notes of files that are ignored.
     """
     from texturenets import image, loading
     from texturenets.evaluation import (
@@ -111,10 +111,10 @@ def evaluate(
         if not quiet and sys.stderr.isatty():
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
-    left_out: list[Path] = []
-    photos = [] if is_texture else image.expand(photo or [], left_out=left_out)
+    ignored: list[Path] = []
+    photos = [] if is_texture else image.expand(photo or [], ignored=ignored)
     if not quiet:
-        note_left_out(left_out)
+        note_ignored(ignored)
     report = Report(len(photos) + len(videos), quiet)
 
     def failed(path: Path, error: UserError) -> None:

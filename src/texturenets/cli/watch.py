@@ -123,7 +123,7 @@ class WatchedFolders:
             photos = [job for job in work.photos if due(*job)]
             if videos or photos:
                 works.append(replace(work, videos=videos, photos=photos))
-        return replace(plan, works=works, left_out=())
+        return replace(plan, works=works, ignored=())
 
     def done(self, plan: Plan) -> None:
         """All of `plan` has been tried: what has failed is tried again when its source changes."""

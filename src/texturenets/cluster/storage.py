@@ -98,30 +98,30 @@ def _has_folders(fs: Any) -> bool:
     return bool(protocols & {"sftp", "ssh", "smb", "hdfs", "webhdfs", "arrow_hdfs", "ftp"})
 
 
-def find(patterns: Sequence[str], output: str, left_out: list[str] | None = None) -> list[Photo]:
+def find(patterns: Sequence[str], output: str, ignored: list[str] | None = None) -> list[Photo]:
     """The photos that `patterns` name: files, globs, folders with the folders in them, URLs of these; each once.
 
-    Videos are among them, for a worker to refuse; `left_out` gets other files that are none, as `image.expand` says.
+    Videos are among them, for a worker to refuse; `ignored` gets other files that are none, as `image.expand` says.
     Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a pattern that gives
     nothing.
     """
     by_name: dict[str, Photo] = {}
-    left_out = [] if left_out is None else left_out
+    ignored = [] if ignored is None else ignored
     for pattern in patterns:
         remote = is_url(pattern)
-        photos = _remote(pattern, output, left_out) if remote else _local(plain(pattern), output, left_out)
+        photos = _remote(pattern, output, ignored) if remote else _local(plain(pattern), output, ignored)
         for photo in photos:
             by_name.setdefault(photo.name, photo)
     return list(by_name.values())
 
 
-def _local(pattern: str, output: str, left_out: list[str]) -> Iterator[Photo]:
+def _local(pattern: str, output: str, ignored: list[str]) -> Iterator[Photo]:
     root = Path(pattern).expanduser()
     without = None if is_url(output) else output
     asked = os.path.abspath(root) if root.is_dir() else ""  # noqa: PTH100
     others: list[Path] = []
-    paths = image.expand([pattern], recursive=True, without=without, also=video.SUFFIXES, left_out=others)
-    left_out.extend(map(str, others))
+    paths = image.expand([pattern], recursive=True, without=without, also=video.SUFFIXES, ignored=others)
+    ignored.extend(map(str, others))
     for path in paths:
         inside = path.parent.relative_to(root) if asked else Path()
         try:
@@ -132,7 +132,7 @@ def _local(pattern: str, output: str, left_out: list[str]) -> Iterator[Photo]:
         yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size, asked)  # noqa: PTH100  links stay
 
 
-def _remote(url: str, output: str, left_out: list[str]) -> Iterator[Photo]:
+def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
     fs, path = filesystem(url)
     with _asking(f"cannot read {url}"):
         folder = bool(fs.isdir(path))
@@ -158,7 +158,7 @@ def _remote(url: str, output: str, left_out: list[str]) -> Iterator[Photo]:
         ):
             continue
         if many and inside.suffix.lower() not in wanted:
-            left_out.extend([address] if image.may_be_missed(inside) else [])
+            ignored.extend([address] if image.may_be_missed(inside) else [])
             continue
         count += 1
         changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")

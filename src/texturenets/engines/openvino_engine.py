@@ -130,25 +130,25 @@ class OpenVINOEngine:
 
     def __init__(
         self,
-        graph: bytes,
+        onnx_model: bytes,
         io_spec: IOSpec,
         precision: str = "auto",
         entry: CacheEntry | None = None,
         threads: int | None = None,
     ) -> None:
-        """`graph`: an ONNX file.
+        """`onnx_model`: an ONNX file.
 
         `entry`: where the compiled form is kept, and taken from. `threads`: at most.
         """
         self.core = core()
         self.io_spec, self.precision = io_spec, choose_precision(self.core, precision)
         self.threads = threads
-        self.compiled = self._compiled(graph, entry)
+        self.compiled = self._compiled(onnx_model, entry)
         self.tensor = _tensor()
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
 
-    def _compiled(self, graph: bytes, entry: CacheEntry | None) -> Any:
+    def _compiled(self, onnx_model: bytes, entry: CacheEntry | None) -> Any:
         import openvino
 
         options = compile_options(self.precision, self.threads)
@@ -156,7 +156,7 @@ class OpenVINOEngine:
         if entry is not None:
             processor = self.core.get_property("CPU", "FULL_DEVICE_NAME")
             able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            digest = hashlib.sha256(graph).hexdigest()
+            digest = hashlib.sha256(onnx_model).hexdigest()
             settings = repr(sorted(options.items()))
             suffix = compiled_suffix([digest, openvino.__version__, processor, *able, settings])
             cached = entry.path(suffix)
@@ -165,7 +165,7 @@ class OpenVINOEngine:
                     return self.core.import_model(io.BytesIO(cached.read_bytes()), "CPU", options)
                 except (RuntimeError, OSError):
                     entry.drop(suffix)  # damaged
-        compiled = self.core.compile_model(self.core.read_model(io.BytesIO(graph)), "CPU", options)
+        compiled = self.core.compile_model(self.core.read_model(io.BytesIO(onnx_model)), "CPU", options)
         if entry is not None:
             entry.keep(suffix, compiled.export_model().getvalue())
         return compiled
@@ -180,9 +180,11 @@ class OpenVINOEngine:
         from texturenets.graph.onnx import stage_to_onnx
 
         precision = self.precision if stage.type == "bfloat16" else "float32"
-        graph = stage_to_onnx(stage, split=precision == "bf16").SerializeToString()
+        onnx_model = stage_to_onnx(stage, split=precision == "bf16").SerializeToString()
         options = compile_options(precision, self.threads)
-        return _OpenVINOStage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
+        return _OpenVINOStage(
+            self.core.compile_model(self.core.read_model(onnx_model), "CPU", options), stage
+        )
 
     def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
         """See `texturenets.engines.Engine`."""

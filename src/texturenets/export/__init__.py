@@ -130,8 +130,8 @@ def suffix(to: str) -> str:
     return FORMATS[to][0]
 
 
-def variant_of(path: Path, mix: Mapping[str, float] | None) -> Variant:
-    """What is exported of the model file at `path`: of a model of several styles the mixture `mix`.
+def chosen_variant(path: Path, mix: Mapping[str, float] | None) -> Variant:
+    """Which variant of the model file at `path` to export: of a model of several styles the mixture `mix`.
 
     Raises UserError for a model of several styles without one, and for styles that it does not have.
     """
@@ -177,7 +177,7 @@ def export(
     suffix(to)
     file, mix = loading.split_name(model)
     path, out = modelfile.find(file), Path(out)
-    header, variant = modelfile.read_header(path), variant_of(path, mix)
+    header, variant = modelfile.read_header(path), chosen_variant(path, mix)
     graph, io_spec = converted(path, variant)
     files, run = FORMATS[to][1](graph, metadata(header, io_spec), io_spec, out)
     try:

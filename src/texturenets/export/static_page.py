@@ -77,8 +77,8 @@ def write(
     parts = {model["file"]: (folder / model["file"]).read_bytes() for model in shown}
     for path in models:
         header = modelfile.read_header(path)
-        graph, io_spec = export.converted(path, export.variant_of(path, None))
-        parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, io_spec)
+        onnx_model, io_spec = export.converted(path, export.chosen_variant(path, None))
+        parts[f"models/{path.stem}.onnx"] = _with_metadata(onnx_model, header, io_spec)
         shown.append(described(header, io_spec, path.stem))
     notices = [
         f"Model {model['name']}: {model['licence'] or 'licence unknown'}. {model['terms']}".strip()
@@ -125,11 +125,11 @@ def _exported(folder: Path) -> list[PageModel]:
     return [model for model in models if (folder / model["file"]).is_file()]
 
 
-def _with_metadata(graph: bytes, header: Header, io_spec: IOSpec) -> bytes:
+def _with_metadata(onnx_model: bytes, header: Header, io_spec: IOSpec) -> bytes:
     """The ONNX file with its metadata."""
     import onnx
 
-    model = onnx.load_from_string(graph)
+    model = onnx.load_from_string(onnx_model)
     onnx.helper.set_model_props(model, export.metadata(header, io_spec))
     data: bytes = model.SerializeToString()
     return data

@@ -182,7 +182,7 @@ def expand(
     recursive: bool = False,
     without: StrPath | None = None,
     also: Collection[str] = (),
-    left_out: list[Path] | None = None,
+    ignored: list[Path] | None = None,
     empty: bool = False,
 ) -> list[Path]:
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
@@ -190,7 +190,7 @@ def expand(
     A folder gives the images directly in it; `recursive` those of the folders in it too, but for hidden ones and
     for `without`. A glob gives the images among its matches. Both go by suffix (those of `also` too), or by the
     first bytes of a file that has none; sorted, without hidden files. A file named outright is taken whatever its
-    suffix. Whether they can be read is not looked at: `read` reports it. `left_out` gets the files in folders and of
+    suffix. Whether they can be read is not looked at: `read` reports it. `ignored` gets the files in folders and of
     globs that are not taken, and that may be images: raw photos, formats that are not read.
     Raises UserError for a pattern or (unless `empty`) a folder that gives nothing, and a folder that cannot be read.
     """
@@ -214,8 +214,8 @@ def expand(
         else:
             raise UserError(f"no such file or folder: {path}")
         files.update(dict.fromkeys(found))
-    if left_out is not None:
-        left_out.extend(path for path in others if path not in files)
+    if ignored is not None:
+        ignored.extend(path for path in others if path not in files)
     return list(files)
 
 
@@ -228,14 +228,14 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
     """The files in `folder` and in the folders in it, links to folders not followed."""
-    left_out = None if without is None else Path(without).expanduser().resolve()
+    excluded = None if without is None else Path(without).expanduser().resolve()
 
     def unreadable(error: OSError) -> None:
         raise UserError(f"cannot read the folder {error.filename}: {reason(error)}")
 
     for here, folders, files in os.walk(folder, onerror=unreadable):
         parent = Path(here)
-        folders[:] = [f for f in folders if not f.startswith(".") and (parent / f).resolve() != left_out]
+        folders[:] = [f for f in folders if not f.startswith(".") and (parent / f).resolve() != excluded]
         yield from (parent / name for name in files)
 
 

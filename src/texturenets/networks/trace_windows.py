@@ -64,7 +64,7 @@ class Windows:
             raise UserError(
                 "an average pooling with ceil_mode, divisor_override or without count_include_pad"
             )
-        x = self._around(x, padding, "zero")
+        x = self._padded(x, padding, "zero")
         return self.add("avg_pool", x, kernel=kernel_size, stride=one(stride or kernel_size, "stride"))
 
     def take_max_pool2d(  # noqa: PLR0917 (torch's arguments)
@@ -79,10 +79,10 @@ class Windows:
     ) -> TracedMap:
         if ceil_mode or return_indices or one(dilation, "dilation") != 1:
             raise UserError("a max pooling with ceil_mode, return_indices or dilation")
-        x = self._around(x, padding, "lowest")
+        x = self._padded(x, padding, "lowest")
         return self.add("max_pool", x, kernel=kernel_size, stride=one(stride or kernel_size, "stride"))
 
-    def _around(self, x: TracedMap, padding: Any, mode: str) -> TracedMap:
+    def _padded(self, x: TracedMap, padding: Any, mode: str) -> TracedMap:
         rows, columns = two(padding)
         return self.add("pad", x, amount=(rows, rows, columns, columns), mode=mode) if rows or columns else x
 

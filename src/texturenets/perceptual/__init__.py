@@ -1,4 +1,5 @@
-"""Descriptor networks: fixed ImageNet networks whose features the losses compare.
+"""Descriptor networks: fixed networks, trained on ImageNet, with random filters or distilled, whose features the
+losses compare.
 
 Layers are called by the papers' names (`relu4_2`, `fire4`), and across networks `network:layer`.
 """

@@ -39,7 +39,7 @@ class Lines(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 class Sparing(logging.Filter):
-    """Lets one message of a kind through in PAUSE seconds, with the number of those left out before."""
+    """Lets one message of a kind through in PAUSE seconds, with the number of those suppressed before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,15 +49,15 @@ class Sparing(logging.Filter):
         """Whether to write it."""
         key = (record.name, str(record.msg)[:100])
         now = time.monotonic()
-        when, left_out = self.last.get(key, (-math.inf, 0))
+        when, suppressed = self.last.get(key, (-math.inf, 0))
         if now - when < PAUSE:
-            self.last[key] = (when, left_out + 1)
+            self.last[key] = (when, suppressed + 1)
             return False
         if len(self.last) > 100:
             self.last.clear()
         self.last[key] = (now, 0)
-        if left_out:
-            record.fields = {**getattr(record, "fields", {}), "left_out": left_out}
+        if suppressed:
+            record.fields = {**getattr(record, "fields", {}), "suppressed": suppressed}
         return True
 
 

@@ -1,6 +1,6 @@
 """Content features of a folder of photos, computed once: an HDF5 file (v1's `extract4_2.lua`).
 
-Training from it draws the very crops that are in it, `variants` of each photo, cut, scaled and mirrored at
+Training from it draws the very crops that are in it, `crops_per_photo` of each, cut, scaled and mirrored at
 random when the file was made.
 """
 
@@ -26,7 +26,7 @@ from texturenets.files import atomic_write, remove_stale
 from texturenets.perceptual import Descriptors
 from texturenets.train import data
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CacheInfo:
 
     layers: tuple[str, ...]
     image_size: int
-    variants: int
+    crops_per_photo: int
     train: int  # crops to train on
     val: int  # crops held out
     descriptor: dict[str, Any]  # padding, pool, precision
@@ -51,7 +51,7 @@ def write(
     layers: tuple[str, ...],
     *,
     image_size: int,
-    variants: int,
+    crops_per_photo: int,
     seed: int,
     flip: bool,
     val_share: float,
@@ -63,7 +63,9 @@ def write(
 
     Features are stored in half precision, which holds what a bf16 network gives exactly.
     """
-    jobs = [(p, True, v) for v in range(variants) for p in photos.train] + [(p, False, 0) for p in photos.val]
+    jobs = [(p, True, v) for v in range(crops_per_photo) for p in photos.train] + [
+        (p, False, 0) for p in photos.val
+    ]
     unreadable: list[str] = []
     sets: dict[str, Any] = {}
     counts = {"train": 0, "val": 0}
@@ -98,7 +100,7 @@ def write(
             "format": FORMAT,
             "layers": layers,
             "image_size": image_size,
-            "variants": variants,
+            "crops_per_photo": crops_per_photo,
             **counts,
             "descriptor": descriptor,
             "flip": flip,

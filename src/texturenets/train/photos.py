@@ -66,7 +66,7 @@ class CachedPhotos:
         self.info = feature_cache.read_info(path)
         self.digest, self.count = self.info.digest, self.info.train
         self.held = self.info.val
-        self.readable = self.info.train // self.info.variants
+        self.readable = self.info.train // self.info.crops_per_photo
         if config.pyramid_loss > 1:
             raise UserError(
                 "`pyramid_loss` takes content features at several scales, a cache holds one: use a folder"

@@ -65,7 +65,7 @@ class Video:
         try:
             self.video = self._stream(self.container)
             self.sound = [s for s in self.container.streams.audio if sound and s.codec_context is not None]
-            self.left_out = len(self.container.streams.subtitles)
+            self.subtitles = len(self.container.streams.subtitles)
             self.silent = bool(self.container.streams.audio) and not sound
             scan = self._scan()
             self.video.thread_type = "AUTO"

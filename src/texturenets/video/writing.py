@@ -72,7 +72,7 @@ class VideoWriter:
             self.stream = self._video(quality)
             for stream in source.sound if source else ():
                 self._add_sound(stream)
-            if source and source.left_out:
+            if source and source.subtitles:
                 self.notes.append(f"subtitles of {source.path} are left out")
         except BaseException:
             self.close()
