@@ -31,3 +31,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEXTURENETS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The patch distance by fewer patches: tests need no close estimate."""
+    from texturenets.evaluation import patches
+
+    monkeypatch.setattr(patches.descriptors, "__defaults__", (1000,))

@@ -23,6 +23,7 @@ def test_undamaged_files_are_models(program: ModuleType, tmp_path: Path) -> None
             assert program.attempt(path, kind) == "model"
 
 
+@pytest.mark.slow
 def test_damaged_files_are_errors_or_models(program: ModuleType, tmp_path: Path) -> None:
     files = program.originals(tmp_path)
     marker = tmp_path / "ran"

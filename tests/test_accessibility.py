@@ -26,6 +26,7 @@ from texturenets.server.trainings import Trainings
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 WIDTHS = (390, 1200)  # of a phone and a desktop, in pixels
+SCHEMES = ["light", pytest.param("dark", marks=pytest.mark.slow)]
 
 
 def faults(page: Any) -> list[str]:
@@ -146,7 +147,7 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield address
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_served_page(served: ServiceThread, mine: Path, tmp_path: Path, scheme: Any) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with visit(served.address, camera=True, color_scheme=scheme) as page:
@@ -175,7 +176,7 @@ def test_served_page(served: ServiceThread, mine: Path, tmp_path: Path, scheme: 
         assert not faults(page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_mix_and_mask(served: ServiceThread, mine: Path, scheme: Any) -> None:
     with visit(served.address, color_scheme=scheme) as page:
         page.locator("#styles .thumbnail-item").first.wait_for()
@@ -196,7 +197,7 @@ def test_mix_and_mask(served: ServiceThread, mine: Path, scheme: Any) -> None:
 
 
 @needs_package
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_static_page(address: str, mine: Path, tmp_path: Path, scheme: Any) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with visit(address, "/?backend=wasm", camera=True, color_scheme=scheme) as page:
@@ -235,6 +236,7 @@ def mixed_by_keys(page: Any) -> None:
         reach(page, f"#mask {place}")
 
 
+@pytest.mark.slow
 def test_served_page_by_keys(served: ServiceThread, mine: Path) -> None:
     with visit(served.address, camera=True, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#styles .thumbnail-item").first.wait_for()
@@ -273,6 +275,7 @@ def test_served_page_by_keys(served: ServiceThread, mine: Path) -> None:
 
 
 @needs_package
+@pytest.mark.slow
 def test_static_page_by_keys(address: str, mine: Path) -> None:
     with visit(address, "/?backend=wasm", camera=True, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#gallery label").first.wait_for()

@@ -49,6 +49,7 @@ def test_correlation_is_numpys(program: ModuleType) -> None:
     assert program.correlation(x, 0) == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("few_patches")
 def test_courses_that_continue_have_1_and_broken_ones_less(program: ModuleType) -> None:
     exemplar = wall(256)
     whole = program.measure("gram", 60.0, lambda side, seed: wall(side), exemplar)

@@ -85,6 +85,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
         assert said in output
 
 
+@pytest.mark.usefixtures("few_patches")
 def test_the_patch_distance_stands_beside_that_of_the_halves(studio: tiny.Studio) -> None:
     exemplar = tiny.picture(studio.root / "wide.png", seed=7, size=(128, 64), grain=24)
     model = studio.texture(style=exemplar, style_size=0, steps=1).model

@@ -14,6 +14,9 @@ from texturenets.evaluation import patches as module
 from texturenets.evaluation.patches import LEAST, NAMES, descriptors, laplacian_pyramid, patch_distance
 
 Array = np.ndarray[Any, Any]
+pytestmark = pytest.mark.usefixtures("few_patches")
+
+
 WEIGHTS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 

@@ -102,6 +102,7 @@ tn.lode("wave")
 """
 
 
+@pytest.mark.slow
 def test_mypy_sees_the_types(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SNIPPET)
     # With the project's options, so that what mypy knows of the package from before is used, and kept.

@@ -189,6 +189,7 @@ def test_tensors_stay_inside_their_storage(tmp_path: Path) -> None:
     refused(zip_of(tensor_program((5,), (1,), 4), path, data))
 
 
+@pytest.mark.slow
 def test_files_that_want_too_much_end_soon(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     path.write_bytes(legacy(tensor_program((1 << 30,), (1,), 1 << 30, None)))

@@ -74,6 +74,7 @@ def test_split_batches_have_the_same_gradient(studio: tiny.Studio) -> None:
     assert split.losses["temporal"] == pytest.approx(whole.losses["temporal"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_it_makes_a_network_steadier(studio: tiny.Studio, tmp_path: Path) -> None:
     """Trained for nothing but little texture, the loss itself falls."""
     run = studio.run(

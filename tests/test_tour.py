@@ -12,6 +12,7 @@ from PIL import Image
 TOUR = Path(__file__).resolve().parents[1] / "examples/tour.ipynb"
 
 
+@pytest.mark.slow
 def test_the_tour_runs(capsys: pytest.CaptureFixture[str]) -> None:
     notebook = json.loads(TOUR.read_text())
     shown: list[Image.Image] = []

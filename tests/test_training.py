@@ -129,7 +129,9 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow) if "bf16" in k else k for k in KINDS]
+)
 def test_resumed_is_as_if_never_interrupted(
     studio: tiny.Studio, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +157,7 @@ def test_resumed_is_as_if_never_interrupted(
     assert tiny.same(weights, expected)
 
 
+@pytest.mark.slow
 def test_resumed_from_a_cache_too(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = {"steps": 6, "precision": "bf16", "workers": 1, "content": cached(studio, precision="bf16")}
     whole = studio.run(**flags)
@@ -420,7 +423,9 @@ def test_a_signal_between_two_steps_saves_too(studio: tiny.Studio, monkeypatch: 
     assert checkpoint.read_state(result.folder).step == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda n: n.name
+)
 def test_a_signal_to_all_processes_saves_and_ends_the_run(
     studio: tiny.Studio, number: signal.Signals
 ) -> None:
@@ -508,6 +513,7 @@ def gradients(studio: tiny.Studio, out: Path, processes: int = 1, **flags: Any) 
     return load_file(out)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradient_of_one_with_twice_the_batch(
     studio: tiny.Studio, tmp_path: Path
 ) -> None:

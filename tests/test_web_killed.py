@@ -67,6 +67,7 @@ class Service:
         return report
 
 
+@pytest.mark.slow
 def test_both_killed_and_taken_up_again(tmp_path: Path) -> None:
     studio = Studio(tmp_path)
     models = tmp_path / "models"
