@@ -49,7 +49,8 @@ def visit(
         browser = player.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", *flags], timeout=PATIENCE
         )
-        page = browser.new_page(**options)
+        # Chromium draws without a GPU here: what moves takes a quarter of a test's time.
+        page = browser.new_page(reduced_motion="reduce", **options)
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
