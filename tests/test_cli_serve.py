@@ -146,6 +146,23 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--host" not in error
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("OFFLINE", "maybe", "TEXTURENETS_OFFLINE is 'maybe': 1, true or yes forbid"),
+        ("CACHE", __file__, f"TEXTURENETS_CACHE names {__file__}, which is no folder"),
+        ("WEIGHTS", "/none", "TEXTURENETS_WEIGHTS names /none, which is no folder"),
+    ],
+)
+def test_a_variable_of_no_use_is_told_at_the_start(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "serve", lambda *_: pytest.fail("it serves"))
+    monkeypatch.setenv(f"TEXTURENETS_{name}", value)
+    assert main(["serve"]) == 2
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["TOKEN", "MAX_PIXELS", *(f"SERVE_{one.upper()}" for one in GIVEN)])
 @pytest.mark.parametrize("value", ["", " "])
 def test_an_empty_variable_is_named(

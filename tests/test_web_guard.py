@@ -139,7 +139,7 @@ def test_a_foreign_preflight_is_a_problem(tmp_path: Path) -> None:
         assert service.options("/v1/stylize", headers={"Origin": friend, ask: "POST"}).status_code == 200
         for origin, method, what in (
             ("https://evil.example", "POST", "origin"),
-            (friend, "DELETE", "method"),
+            (friend, "PATCH", "method"),
             ("https://evil.example", "PUT", "origin, method"),
         ):
             answer = service.options("/v1/stylize", headers={"Origin": origin, ask: method})

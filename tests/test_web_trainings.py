@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -400,6 +401,20 @@ def test_a_full_disk_stops_nothing_for_good(
     trainings.runner.close()
 
 
+def test_without_room_nothing_is_started(
+    make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = make()
+    add(trainings, "first")
+    free = [module.ROOM - 1]
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    trainings.runner.tick()
+    assert trainings.files.find("first").state == "queued"
+    assert "held up" in trainings.reports.of(trainings.files.find("first"))["reason"]
+    free[0] += 1
+    until(trainings, "first", "done")
+
+
 @pytest.mark.usefixtures("quick")
 def test_one_can_be_stopped_on_a_full_disk(
     make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch
@@ -600,8 +615,25 @@ def test_a_full_queue_says_how_to_be_rid_of_stopped_ones(make: Callable[[], Trai
     trainings.most = 1
     add(trainings, "one")
     trainings.stop("one")
-    with pytest.raises(HTTPProblem, match=r"whoever runs the service removes NAME\.job and NAME\.run"):
+    with pytest.raises(HTTPProblem, match="remove a stopped one \\(DELETE /v1/trainings/NAME\\)"):
         add(trainings, "two")
+    trainings.remove("one")
+    add(trainings, "two")
+
+
+def test_what_is_not_at_work_is_removed_and_its_model_stays(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    for name in ("good", "bad"):
+        add(trainings, name)
+        until(trainings, name, "done", "failed")
+        trainings.remove(name)
+    assert sorted(path.name for path in trainings.folder.iterdir()) == ["good.safetensors"]
+    with pytest.raises(HTTPProblem, match="no training is called 'good'"):
+        trainings.remove("good")
+    add(trainings, "waiting")
+    with pytest.raises(HTTPProblem, match="waiting is queued or at work: stop it first") as raised:
+        trainings.remove("waiting")
+    assert raised.value.status == 409
 
 
 def test_one_that_is_at_work_is_ended_whatever_its_record_says(make: Callable[[], Trainings]) -> None:

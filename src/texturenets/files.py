@@ -161,10 +161,26 @@ def opened(path: Path) -> IO[bytes]:
     return file
 
 
+def weights_folders() -> list[Path]:
+    """The folders of TEXTURENETS_WEIGHTS. Raises UserError for what is none."""
+    listed = os.environ.get("TEXTURENETS_WEIGHTS", "").split(os.pathsep)
+    folders = [Path(folder).expanduser() for folder in listed if folder]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"TEXTURENETS_WEIGHTS names {folder}, which is no folder")
+    return folders
+
+
 def cache_folder() -> Path:
-    """Folder of downloads and compiled models: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache."""
+    """Folder of downloads and compiled models: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache.
+
+    Raises UserError where a file is there, and where there is no home folder.
+    """
     if own := os.environ.get("TEXTURENETS_CACHE"):
-        return Path(own).expanduser()
+        folder = Path(own).expanduser()
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"TEXTURENETS_CACHE names {folder}, which is no folder")
+        return folder
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "texturenets"

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, ParamSpec
 from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Env
 
+from texturenets import fetch, files
 from texturenets.cli.common import Device, EngineName, PrecisionFlag, with_flags
 from texturenets.cli.refusals import check_given, check_whole
 from texturenets.errors import UserError, install, unknown
@@ -27,10 +28,14 @@ Many = Annotated[list[str] | None, Parameter(negative_iterable=(), consume_multi
 
 
 def _check_variables(*_: object) -> None:
-    """Raise UserError if an environment variable TEXTURENETS_... is set but empty."""
+    """Raise UserError if an environment variable TEXTURENETS_... is set but empty, or is of no use."""
     for name, value in sorted(os.environ.items()):
         if name.startswith("TEXTURENETS_") and not value.strip():
             raise UserError(f"the environment variable {name} is empty: give it a value, or unset it")
+    # Told now, and not when the first training begins.
+    fetch.offline()
+    files.cache_folder()
+    files.weights_folders()
 
 
 FROM_VARIABLES: dict[str, str] = {}

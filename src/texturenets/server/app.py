@@ -105,11 +105,11 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         app.add_middleware(
             CORS,
             allow_origins=list(settings.origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
         )
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(MetricsMiddleware, metrics=service.metrics)
+    app.add_middleware(MetricsMiddleware, metrics=service.metrics, routes=app.routes)
     return app, service
 
 

@@ -86,8 +86,7 @@ async def _files(
     request: Request, beside: Sequence[str], words: Collection[str]
 ) -> tuple[bytes, dict[str, list[bytes | str]]]:
     """The file of a form, and the fields `beside`. Raises HTTPProblem where there is none, or another one."""
-    most = 1 + MASKS if beside else 1
-    parser = _FormParser(request.headers, request.stream(), max_files=most, max_fields=8)
+    parser = _FormParser(request.headers, request.stream(), max_files=1 + MASKS, max_fields=8)
     form = await parser.parse()
     try:
         if not parser.whole:

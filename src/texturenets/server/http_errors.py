@@ -39,10 +39,11 @@ NOTED: ContextVar[dict[str, Any]] = ContextVar("noted")
 """What will be in the log line of the request at work."""
 
 FOR_OPERATORS = re.compile(
-    r"(?<![\w-])--[a-z]|(?<![\w.:/])/(?!v1/)\w|`(device|engine|generator|memory|precision|spool|threads|weights)`"
+    r"TEXTURENETS_|(?<![\w-])--[a-z]|(?<![\w.:/])/(?!v1/)\w|"
+    r"`(device|engine|generator|memory|precision|spool|threads|weights)`"
 )
-"""What only whoever runs the service can change, in the text of an error: an option of the command line, an absolute
-path, a parameter that no request has."""
+"""What only whoever runs the service can change, in the text of an error: an environment variable, an option of the
+command line, an absolute path, a parameter that no request has."""
 
 AS_QUERY = "parameters go after the URL, as ?NAME=VALUE"
 """How parameters are given: what a request is told that has them elsewhere, or lacks one."""

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import (
@@ -18,6 +18,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from texturenets.server.http_errors import NOTED, HTTPProblem
@@ -25,6 +26,8 @@ from texturenets.server.http_errors import NOTED, HTTPProblem
 log = logging.getLogger("texturenets.server")
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS")
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -66,8 +69,9 @@ class MetricsMiddleware:
     Each has an id, the sender's `X-Request-ID` where it has the form of one, which is in its log line and its answer.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Sequence[BaseRoute] = ()) -> None:
+        """`routes`: those of `app`, for the requests that are refused before one is looked for."""
+        self.app, self.metrics, self.routes = app, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on and take note."""
@@ -111,10 +115,17 @@ class MetricsMiddleware:
                 {**fields, "bytes_in": taken, "bytes_out": given},
             )
 
+    def _meant(self, scope: Scope) -> str:
+        """The path of the route that a request was for; "other" for what is none of the HTTP API's."""
+        for route in self.routes:
+            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+                return route.path
+        return "other"
+
     def _log(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
         # The route and not the URL, which anybody may make up.
-        route = getattr(scope.get("route"), "path", "") or "other"
-        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        route = getattr(scope.get("route"), "path", "") or self._meant(scope)
+        method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.requests.labels(method, route, str(status)).inc()
         self.metrics.seconds.labels(route).observe(seconds)
         start = {"id": fields.pop("id"), "method": method, "route": route, "status": status}

@@ -50,7 +50,16 @@ def load_model(settings: Settings) -> Callable[[Path], Any]:
     def load(path: Path) -> Any:
         from texturenets import loading
 
-        return loading.load_with(path, settings.engine)
+        began = time.perf_counter()
+        model = loading.load_with(path, settings.engine)
+        fields = {
+            "model": path.stem,
+            "engine": model.engine.name,
+            "precision": model.engine.precision,
+            "seconds": round(time.perf_counter() - began, 4),
+        }
+        log.info("model loaded", extra={"fields": fields})
+        return model
 
     return load
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from texturenets import locks
-from texturenets.errors import cannot_write, shortened
+from texturenets.errors import UserError, cannot_write, reason, shortened
 from texturenets.files import atomic_write
 from texturenets.server.http_errors import HTTPProblem
 
@@ -144,6 +144,19 @@ class TrainingFiles:
             raise (self._taken(job.name) if lost_race else cannot_write(job_dir, error)) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def remove(self, name: str) -> None:
+        """Remove the files of a training; its model stays. Raises UserError for what cannot be removed."""
+        for folder in (
+            self.folder / f"{name}.run",
+            self.job_dir(name),
+        ):  # the job last: until then it is there
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise UserError(f"cannot remove {folder}: {reason(error)}") from None
 
     def _taken(self, name: str) -> HTTPProblem:
         there = self.read(name)

@@ -217,6 +217,12 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
         """A training: state, step, losses, seconds left."""
         return await told(name, lambda place: place.files.find(name))
 
+    @app.delete("/v1/trainings/{name}", status_code=204, responses=documented(401, 404, 408, 409, 415, 503))
+    async def remove(request: Request, name: str) -> None:
+        """Remove one that is not at work, with its checkpoint, records and images; a model that it made stays."""
+        await bodies.no_body(request)
+        await asyncio.to_thread(there().remove, name)
+
     @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404, 408, 409, 415, 422, 503))
     async def stop(request: Request, name: str) -> dict[str, Any]:
         """Let it save and end; it can be resumed."""

@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from texturenets import locks
-from texturenets.errors import UserError, shortened
+from texturenets.errors import DiskFullError, UserError, shortened
 from texturenets.server.training_files import TrainingFiles, TrainingJob
 
 log = logging.getLogger("texturenets.server")
@@ -32,6 +33,9 @@ PHOTOS_CHANGED = "the photos changed since it began; put them back or start anew
 CHECKPOINT_DAMAGED = (
     "what it has saved is damaged: put checkpoint.safetensors back or start anew under another name"
 )
+
+ROOM = 32 * 2**20
+"""Bytes that have to be free where a training is started: a run of the default network takes 18 MB."""
 
 DISK_WAS_FULL = "the disk was full: when there is room, resume it"
 
@@ -225,6 +229,10 @@ class TrainingRunner:
             if self._is_done(job.name):
                 tell(self.files.write(replace(job, state="done", pid=0)))
                 return False
+            if shutil.disk_usage(self.folder).free < ROOM:
+                raise DiskFullError(
+                    f"{self.folder} has less than {ROOM >> 20} MB of room, which a training takes"
+                )
             # First: on a full disk nothing is started, over and over, of which nobody could write down that it runs.
             before, job = job, self.files.write(replace(job, state="running", pid=0, began=time.time()))
             try:

@@ -111,7 +111,7 @@ class Trainings:
                 raise HTTPProblem(
                     503,
                     f"{waiting} trainings wait, are at work or stopped, and no more are taken: try again later, or "
-                    "whoever runs the service removes NAME.job and NAME.run of stopped ones",
+                    "remove a stopped one (DELETE /v1/trainings/NAME)",
                     {"Retry-After": "60"},
                 )
             self.files.create(job, exemplar)
@@ -137,6 +137,20 @@ class Trainings:
                 self.runner.stopping.discard(name)
                 tell(job, "stopping" if running else "stopped")
         return job
+
+    def remove(self, name: str) -> None:
+        """Remove a training with all its files but the model that it made.
+
+        Raises HTTPProblem for one that is queued or at work, and UserError where its files cannot be removed.
+        """
+        with self.files.lock:
+            job = self.files.find(name)
+            if job.state in ("queued", "running") or self.files.alive(name):
+                raise HTTPProblem(
+                    409, f"{name} is queued or at work: stop it first (POST /v1/trainings/{name}/stop)"
+                )
+            self.files.remove(name)
+            tell(job, "removed")
 
     def resume(self, name: str) -> TrainingJob:
         """Put one that was stopped or has failed in the queue again. Raises HTTPProblem for one that is done."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from texturenets import readers
 from texturenets.errors import UserError, WeightsMissingError, install, unknown
 from texturenets.fetch import Progress, beside, digest, download, verified
 from texturenets.fetch import offline as told_offline
-from texturenets.files import cache_folder, publish
+from texturenets.files import cache_folder, publish, weights_folders
 from texturenets.perceptual.weights import registry
 from texturenets.perceptual.weights.recognition import (
     convention_of,
@@ -81,8 +80,9 @@ def check_at_hand(name: str) -> None:
     if name not in LAYERS or shipped(name) or not (told_offline() or not SOURCES[name].urls):
         return
     cached = (cache_folder() / f"{name}.safetensors", cache_folder() / SOURCES[name].file)
-    listed = [folder for folder in _listed() if folder.is_dir()]
-    if not any(path.is_file() for path in cached) and not any(_entries(name, folder) for folder in listed):
+    if not any(path.is_file() for path in cached) and not any(
+        _entries(name, folder) for folder in weights_folders()
+    ):
         raise _not_at_hand(name)
 
 
@@ -218,16 +218,8 @@ def _in_folder(name: str, folder: Path, *, required: bool = False) -> Pretrained
     return None
 
 
-def _listed() -> list[Path]:
-    """The folders of TEXTURENETS_WEIGHTS."""
-    listed = os.environ.get("TEXTURENETS_WEIGHTS", "").split(os.pathsep)
-    return [Path(folder).expanduser() for folder in listed if folder]
-
-
 def _from_environment(name: str) -> Pretrained | None:
-    for path in _listed():
-        if not path.is_dir():
-            raise UserError(f"TEXTURENETS_WEIGHTS names {path}, which is no folder")
+    for path in weights_folders():
         pretrained = _in_folder(name, path)
         if pretrained is not None:
             return pretrained
@@ -280,7 +272,7 @@ def _not_at_hand(name: str) -> UserError:
             f"the network {name} does not come with this version: give its file with `weights` {name}=FILE "
             "(`texturenets train perceptual` makes one)"
         )
-    where = _none_in(name, [*_listed(), cache_folder()])
+    where = _none_in(name, [*weights_folders(), cache_folder()])
     return WeightsMissingError(
         f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}"
     )
