@@ -161,6 +161,12 @@ def test_size_is_the_longer_side(style: api.Style, size: int, expected: tuple[in
     assert style(Image.new("RGBA", (60, 30)), size=size).size == expected[::-1]
 
 
+def test_photos_with_a_gradient_are_taken(style: api.Style, recwarn: pytest.WarningsRecorder) -> None:
+    assert style(torch.rand(3, 20, 20, requires_grad=True)).shape == (3, 20, 20)
+    assert style.stylize(torch.rand(1, 3, 20, 20, requires_grad=True)).shape == (1, 3, 20, 20)
+    assert not recwarn.list
+
+
 def test_results_can_be_trained_on(style: api.Style) -> None:
     weight = torch.ones(3, 20, 20, requires_grad=True)
     (style(torch.rand(3, 20, 20)) * weight).sum().backward()
@@ -250,6 +256,7 @@ def test_what_the_package_reads_it_takes(style: api.Style, tmp_path: Path) -> No
         (np.zeros((8, 9, 3), np.int64), r"astype\(np.uint8\)"),
         (np.zeros((8, 9, 3), np.complex64), "not complex64"),
         (torch.zeros((3, 8, 9), dtype=torch.int64), r"\.byte\(\)"),
+        (torch.zeros((3, 8, 9)).to_sparse(), r"\.to_dense\(\)"),
         (np.full((8, 9, 3), np.nan), r"not numbers \(NaN\)"),
         (b"JFIF", "from_bytes"),
     ],

@@ -203,6 +203,21 @@ def test_a_mask_keeps_the_photo_where_it_is_black(tmp_path: Path) -> None:
     assert np.allclose(named, kept, atol=1e-5)
 
 
+def test_masks_may_be_flags_and_have_no_channels(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    white = np.zeros((64, 80), bool)
+    white[:, 40:] = True
+    wanted = style(x, mix={"wave": 1}, masks={"wave": white.astype(np.float32)})
+    for mask in (
+        white,
+        torch.from_numpy(white),
+        torch.from_numpy(white).float(),
+        torch.from_numpy(white)[None],
+    ):
+        assert np.array_equal(style(x, mix={"wave": 1}, masks={"wave": mask}), wanted)
+
+
 def test_masks_of_two_styles(tmp_path: Path) -> None:
     _, path = gallery(tmp_path)
     style, x = style_of(path), photo()

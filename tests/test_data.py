@@ -321,6 +321,24 @@ def test_workers_outlive_the_signals_of_a_terminal(folder: Path) -> None:
             signal.signal(number, handler)
 
 
+def test_a_worker_ends_whose_parent_was_killed_before_it_was_ready(folder: Path, tmp_path: Path) -> None:
+    """It waited for ever, and held standard output."""
+    program = tmp_path / "mine.py"
+    program.write_text(
+        "import multiprocessing, os, signal, sys, threading\n"
+        "from pathlib import Path; from texturenets.train import data\n"
+        "def kill():\n"
+        "    while not multiprocessing.active_children(): pass\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "threading.Thread(target=kill).start()\n"
+        "crops = data.Crops(sorted(Path(sys.argv[1]).iterdir()), side=8, batch=1, slots=range(1), seed=0)\n"
+        "for _ in data.loader(crops, range(10**6), 1): pass\n"
+    )
+    words = [sys.executable, str(program), str(folder)]
+    done = subprocess.run(words, timeout=60, check=False, stdout=subprocess.PIPE)
+    assert done.returncode == -signal.SIGKILL
+
+
 def test_workers_are_no_forks_and_do_not_run_the_program_again(folder: Path, tmp_path: Path) -> None:
     """A fork after OpenVINO has computed with AMX tiles crashes."""
     program = tmp_path / "mine.py"

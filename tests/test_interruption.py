@@ -66,14 +66,18 @@ def test_an_interrupted_training_is_saved_before_the_error(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize("value", [np.bool_(True), torch.tensor(True), "stop"])
-def test_any_true_value_of_progress_stops(studio: tiny.Studio, tmp_path: Path, value: object) -> None:
+@pytest.mark.parametrize(("value", "end"), [("stop", 2), (True, 3), (np.ones(2), 3), (torch.tensor(1.0), 3)])
+def test_progress_stops_by_one_word_alone(
+    studio: tiny.Studio, tmp_path: Path, value: object, end: int
+) -> None:
+    """Progress bars return values of their own, as tqdm's `update` does."""
     tn.train_style(
         studio.painting,
         studio.photos,
         tmp_path / "a.safetensors",
-        config=config(steps=5),
+        config=config(steps=3),
         trainer=how(studio),
         progress=stopped_at_two(lambda: value),
     )
-    assert checkpoint.read_state(tmp_path / "a.run").step == 2
+    assert checkpoint.read_state(tmp_path / "a.run").step == end
+    assert (tmp_path / "a.safetensors").exists() == (end == 3)

@@ -162,9 +162,9 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
     out = tmp_path / "mine.safetensors"
     steps: list[int] = []
 
-    def second(record: object) -> bool:
+    def second(record: object) -> str | None:
         steps.append(record.step)  # type: ignore[attr-defined]
-        return len(steps) == 2
+        return "stop" if len(steps) == 2 else None
 
     style = tn.train_style(
         studio.painting, studio.photos, out, config=config(steps=3), trainer=how(studio), progress=second
@@ -435,6 +435,46 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     made = config(steps=np.int64(3), learning_rate=np.float32(0.5))
     assert type(made.steps) is int
     assert type(made.learning_rate) is float
+
+
+def test_a_model_that_is_replaced_is_warned_of(studio: tiny.Studio, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    out.write_bytes(b"precious")
+    with pytest.warns(UserWarning, match=r"mine\.safetensors is there already, and is replaced at the end"):
+        tn.train_style(studio.painting, studio.photos, out, config=config(steps=1), trainer=how(studio))
+
+
+def test_photos_of_which_none_can_be_read(
+    studio: tiny.Studio, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(b"none")
+    with pytest.raises(tn.UserError, match="none of 1 photo can be read"):
+        tn.train_style(
+            studio.painting,
+            tmp_path / "photos",
+            tmp_path / "a.safetensors",
+            config=config(steps=1),
+            trainer=how(studio),
+        )
+    assert not [str(one.message) for one in recwarn.list if "only 0" in str(one.message)]
+
+
+def test_the_network_itself(tmp_path: Path) -> None:
+    network, photo = tn.load_module("composition_vii"), torch.rand(1, 3, 64, 96)
+    style = tn.load("composition_vii", "cpu", engine="torch")
+    wide = torch.nn.functional.pad(photo, (16, 16, 16, 16), "reflect")
+    torch.testing.assert_close(
+        network(wide)[:, :, 16:-16, 16:-16].clamp(0, 1), style(photo), atol=1e-3, rtol=0
+    )
+    assert not any(weight.requires_grad for weight in network.parameters())
+    network.requires_grad_(True)(photo.requires_grad_()).mean().backward()
+    assert photo.grad is not None
+    assert all(weight.grad is not None for weight in network.parameters())
+    texture = tn.load_module("pebble")
+    assert texture(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    with pytest.raises(tn.UserError, match="did you mean 'wave'"):
+        tn.load_module("wav")
 
 
 def test_few_and_unreadable_photos_are_warned_of(studio: tiny.Studio, tmp_path: Path) -> None:

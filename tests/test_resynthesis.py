@@ -361,7 +361,7 @@ def test_from_python_the_same_kind_comes_back(studio: Path) -> None:
     filled = tn.inpaint(array, hole, steps=2, **how)
     assert filled.dtype == np.uint8
     assert (filled[np.asarray(hole) == 0] == array[np.asarray(hole) == 0]).all()
-    stopped: Tensor = tn.tile(torch.rand(3, 40, 48), steps=9, progress=lambda record: True, **how)
+    stopped: Tensor = tn.tile(torch.rand(3, 40, 48), steps=9, progress=lambda record: "stop", **how)
     assert stopped.shape == (3, 40, 48)
     with pytest.raises(UserError, match="one at a time"):
         tn.tile(torch.rand(2, 3, 40, 48), **how)

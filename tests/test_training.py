@@ -824,6 +824,31 @@ def test_a_log_that_cannot_be_written_on_a_full_disk_is_told(
     assert said.endswith("is the model so far; free room, then the same command with --resume goes on")
 
 
+def test_a_loss_pyramid_with_more_scales_than_the_painting_has_is_refused(studio: tiny.Studio) -> None:
+    result = studio.run(pyramid_loss=9)
+    assert result.status == 2
+    assert "texturenets: --pyramid-loss 9: an image of " in result.error
+    assert "Traceback" not in result.error
+
+
+def test_a_killed_worker_is_told(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = callbacks.Log._line
+
+    def killed(log: callbacks.Log, data: dict[str, Any]) -> None:
+        if data["step"] > 1:
+            raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+        line(log, data)
+
+    monkeypatch.setattr(callbacks.Log, "_line", killed)
+    result = studio.run(steps=3, save_every=1)
+    assert result.status == 2
+    said = result.error.splitlines()[-1]
+    assert said.startswith(
+        "texturenets: a process that reads photos was killed, as where memory runs out (fewer "
+    )
+    assert said.endswith("is the model so far; the same command with --resume goes on")
+
+
 def test_what_a_killed_run_left_is_removed(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         tiny.stop_at(patch, 1)

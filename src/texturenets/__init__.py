@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from texturenets.converters import convert
     from texturenets.errors import UserError
     from texturenets.evaluation import EvaluationOptions, evaluate
-    from texturenets.loading import load, models
+    from texturenets.loading import load, load_module, models
     from texturenets.resynthesis.calls import inpaint, tile
     from texturenets.stylize.style import Style
     from texturenets.textures import Texture
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         "evaluate",
         "inpaint",
         "load",
+        "load_module",
         "models",
         "tile",
         "train_style",
@@ -67,6 +68,7 @@ _WHERE = {
     "evaluate": "evaluation",
     "inpaint": "resynthesis.calls",
     "load": "loading",
+    "load_module": "loading",
     "models": "loading",
     "tile": "resynthesis.calls",
     "train_style": "train.start",

@@ -79,3 +79,9 @@ def check_plain(value: object, depth: int = 0) -> None:
         raise ValueError(f"a number of {value.bit_length()} bits is in it")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is in it, which is no number")
+
+
+def stops(answer: object) -> bool:
+    """Whether what a function `progress` returned ends the work: the text "stop" and nothing else, as progress bars
+    and prints return values of their own."""
+    return isinstance(answer, str) and answer == "stop"

@@ -109,6 +109,24 @@ def load(
     return load_with(name, options)
 
 
+def load_module(name: str | Path, *, generator: Callable[..., Any] | str | None = None) -> nn.Module:
+    """The network of the model called `name` (as in `load`) as a PyTorch module, to go on with in code of one's own.
+
+    In float32 and evaluation mode, on the processor, with parameters that want no gradient until
+    `requires_grad_(True)`. A style's takes photos (N, 3, H, W), RGB in [0, 1], sides multiples of its stride (4 for
+    the shipped styles), and gives images of the same kind, with a gradient; where the network draws with noise, a
+    list of maps (N, C, H / s, W / s) may follow, and without it is that of seed 0. A texture's takes None and that
+    list. For a model of several styles `condition=ROW` follows, a row of its header's `rows`. `generator`: as in
+    `load`; without it a network of somebody's own code runs from its graph.
+
+    Raises UserError as `load`.
+    """
+    from texturenets.networks import network_files
+
+    arguments.instance("name", name, str | Path, "the name of a shipped model or the path of a model file")
+    return network_files.load(modelfile.find(name), generator)[0]
+
+
 def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
     """As `load`, with its options in one."""
     file, mix = split_name(name)

@@ -22,6 +22,7 @@ from texturenets.train.configuration import (
     StyleConfig,
     TextureConfig,
     model_file,
+    replaced,
 )
 from texturenets.train.trainer_config import TrainerConfig
 
@@ -300,8 +301,8 @@ def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quie
 
 
 def _note_there(out: Path, *, resume: bool, quiet: bool) -> None:
-    if out.exists() and not resume and not quiet:
-        print(f"{out} is there already, and is replaced at the end", file=sys.stderr)
+    if not resume and not quiet and (text := replaced(out)):
+        print(text, file=sys.stderr)
 
 
 def _train(trainer: Trainer, quiet: bool) -> int:

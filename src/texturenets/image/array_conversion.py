@@ -59,6 +59,8 @@ def check_batch(photos: Any) -> None:
 def _check_held(values: Any) -> None:
     if is_tensor(values) and values.is_meta:
         raise UserError("a tensor on the device meta holds no values: make one on cpu")
+    if is_tensor(values) and values.is_sparse:
+        raise UserError("a tensor is dense, not sparse: make it so by `.to_dense()`")
 
 
 def _unit_range(values: A, what: str) -> A:
@@ -69,6 +71,7 @@ def _unit_range(values: A, what: str) -> A:
 
 def _check_unit_range(values: Any, what: str) -> None:
     """`what`: the beginning of an error, up to its verb."""
+    values = values.detach() if is_tensor(values) else values
     low, high = float(values.min()), float(values.max())
     if math.isnan(low + high):
         raise UserError(f"{what} values that are not numbers (NaN)")

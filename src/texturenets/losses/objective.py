@@ -80,6 +80,7 @@ class Objective(nn.Module):
             yield share, Features(style, self._maps(style, loss.layers))
 
     def _maps(self, images: Tensor, layers: Sequence[str]) -> list[Maps]:
+        check_scales(images, self.scales)
         return [self.descriptors(shrink(images, 2**scale), layers) for scale in range(self.scales)]
 
     def features(self, images: Tensor, losses: Sequence[Loss]) -> Features:
@@ -88,6 +89,7 @@ class Objective(nn.Module):
         gram_layers = {layer for loss in losses for layer in loss.gram_layers}
         maps: list[Maps] = []
         grams: list[Maps] = []
+        check_scales(images, self.scales)
         for scale in range(self.scales):
             matrices: dict[str, Tensor] = {}
             maps.append(self.descriptors(shrink(images, 2**scale), layers, _gram_tap(gram_layers, matrices)))
@@ -125,3 +127,13 @@ def _gram_tap(layers: Collection[str], matrices: dict[str, Tensor]) -> Tap:
 def shrink(x: Tensor, factor: int) -> Tensor:
     """x (N, C, H, W) averaged over squares of `factor` pixels (the pyramid of `train.lua`, branch master)."""
     return x if factor == 1 else F.avg_pool2d(x, factor)
+
+
+def check_scales(images: Tensor, scales: int) -> None:
+    """Raise UserError where images (N, C, H, W) cannot be halved for so many scales of the loss pyramid."""
+    height, width = images.shape[2:]
+    if (most := min(height, width).bit_length()) < scales:
+        raise UserError(
+            f"`pyramid_loss` {scales}: an image of {width} x {height} pixels cannot be halved {scales - 1} times; "
+            f"{most} is the most here"
+        )

@@ -59,8 +59,8 @@ def tile(
     Each side's middle half stays as it is, to the bit. `photo`: as for a style, and the same kind comes back.
     `config`: the losses, as the name of a descriptor network, at its usual layers, or as a `TextureConfig`;
     `trainer`: device and weights. `steps`: most iterations of L-BFGS, at each of `scales` sizes, each twice the one
-    before. `progress`: called with an `optimization.IterationRecord` each iteration; where it returns a true value,
-    that is the result.
+    before. `progress`: called with an `optimization.IterationRecord` each iteration; where it returns the text
+    "stop", that is the result.
 
     Raises UserError for transparent pixels, and as the command line does.
     """
@@ -127,7 +127,7 @@ def _optimized(
     with memory_errors("out of memory: use a smaller picture, a smaller `context` or fewer layers"):
         settings, hole = dataclasses.asdict(used), job.hole.to(setup.device)
         for last in fill(setup.networks, settings, hole, steps=steps, **how):
-            if progress is not None and progress(last):
+            if progress is not None and arguments.stops(progress(last)):
                 break
     assert last is not None  # the start is a record
     return last.image

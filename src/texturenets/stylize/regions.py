@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import image
-from texturenets.arrays import to_numpy
+from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError
 from texturenets.modelfiles.conditions import PHOTO
 
@@ -41,9 +41,17 @@ def _none(size: tuple[int, int]) -> Array:
     return np.zeros(size, np.float32)
 
 
+def _as_image(mask: Any) -> Any:
+    """A mask as arrays and tensors hold them, (H, W) and of bool too, as an image."""
+    if is_tensor(mask):
+        mask = mask[None] if mask.ndim == 2 else mask
+        return mask.float() if str(mask.dtype) == "torch.bool" else mask
+    return mask.astype(np.float32) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
+
+
 def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
-    """A mask for a photo of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes; its luminance
-    counts, and where it is transparent it is black.
+    """A mask for a photo of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes, or an
+    array or tensor (H, W), of bool too; its luminance counts, and where it is transparent it is black.
 
     One of another size is scaled, and a warning says so. Raises UserError for another aspect ratio.
     """
@@ -52,7 +60,7 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
         line = np.linspace(1, 0, size[axis], dtype=np.float32)
         return np.broadcast_to(line if axis else line[:, None], size)
     try:
-        picture, _ = image.from_any(mask)
+        picture, _ = image.from_any(_as_image(mask))
     except UserError as error:
         raise UserError(f"the mask of {name}: {error}") from None
     pixels = to_numpy(picture.pixels).astype(np.float32)

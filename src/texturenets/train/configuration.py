@@ -420,6 +420,11 @@ def flag_text(value: Any) -> str:
     return ",".join(map(flag_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
+def replaced(output: Path) -> str:
+    """What a user is told of a model file that the training replaces; "" where there is none."""
+    return f"{output} is there already, and is replaced at the end" if output.exists() else ""
+
+
 def model_file(out: Path) -> Path:
     """`out`, where a model file may be called so. Raises UserError."""
     if out.suffix != ".safetensors":

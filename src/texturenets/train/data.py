@@ -6,12 +6,14 @@ interruption change it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -109,7 +111,7 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
 
 def few(photos: int, held_out: int) -> str:
     """What a user is told who trains on so many photos, beside those held out; "" where they are enough."""
-    if photos >= SMALL_SET:
+    if not 0 < photos < SMALL_SET:  # of none there is an error
         return ""
     split = f" to train on, and {held_out} held out" if held_out else ""
     them = "these" if photos > 1 else "it"
@@ -260,26 +262,32 @@ def _first(batches: list[Batch | UserError]) -> Batch | UserError:
 # take the step at hand with it, before the run is saved: only the parent decides when workers end.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+PARENT_WATCH = 1.0  # seconds between two looks of a worker at whether its parent lives
+
 
 def _obey(parent: int) -> None:
-    """End this process when `parent` asks for it, and nobody else."""
-    if sys.platform == "win32" or sys.platform == "darwin":
-        return
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
-        pass
+    """End this process when `parent` asks for it or has ended, and for nobody else.
+
+    PyTorch's own watch over the parent does not suffice: a worker whose images nobody takes waits for ever.
+    """
+    while os.getppid() == parent:
+        if sys.platform == "win32" or sys.platform == "darwin":  # without `sigtimedwait`
+            time.sleep(PARENT_WATCH)
+        elif (sent := signal.sigtimedwait([signal.SIGTERM], PARENT_WATCH)) and sent.si_pid == parent:
+            break
     os._exit(0)
 
 
-def _worker(_: int) -> None:
+def _worker(parent: int, _: int) -> None:
     ignore_pillows_warnings()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    if sys.platform == "win32":  # which sends no SIGTERM
+    if sys.platform == "win32":  # which sends no SIGTERM, and whose processes keep their parent's number
         return
     mine = set(SIGNALS)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where a worker still ends at anybody's SIGTERM
+    if sys.platform != "darwin":  # where a worker still ends at anybody's SIGTERM
         mine.discard(signal.SIGTERM)
-        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_obey, args=(parent,), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, mine)
 
 
@@ -341,7 +349,7 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
         prefetch_factor=2 if workers else None,
         pin_memory=pin,
         multiprocessing_context=multiprocessing.get_context("spawn") if workers else None,
-        worker_init_fn=_worker,
+        worker_init_fn=functools.partial(_worker, os.getpid()),
         # Else each start draws from torch's random state, and a resumed run starts once more.
         generator=torch.Generator(),
     )

@@ -47,13 +47,18 @@ class GeneratorTask(ABC):
         made = network.make(self.spec, self.config, config, setup.device, self.conditions)
         self.device = setup.device
         self.noise: tuple[NoiseInput, ...] = getattr(made, "noise", ())
-        self._prepare_losses(setup, made)
+        self._check_generator(made)
+        network.check_image_size(made, self.config)
+        self._prepare_losses(setup)
         return made
 
     @abstractmethod
-    def _prepare_losses(self, setup: Setup, generator: nn.Module) -> None:
-        """Compute the targets, and get the inputs for validation. Raises UserError for a generator of the other
-        kind."""
+    def _check_generator(self, generator: nn.Module) -> None:
+        """Raise UserError for a generator of the other kind, and for options that it does not go with."""
+
+    @abstractmethod
+    def _prepare_losses(self, setup: Setup) -> None:
+        """Compute the targets, and get the inputs for validation."""
 
     @abstractmethod
     def validation_microbatches(self) -> list[Microbatch]:

@@ -35,14 +35,12 @@ def make(
     """The network of `spec` on `device`, initialized by the seed of `options` or with the weights of `config.init`.
 
     `spec`: what `check` gives. `conditions`: rows of its normalizations, for a network of several styles. Sets
-    torch's random state. Raises UserError where the network does not draw images of the size asked for, or cannot be
-    written down as a graph.
+    torch's random state. Raises UserError where the network cannot be written down as a graph.
     """
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
     custom = own_code(spec, options)
     network = _rows_for(config.into, conditions) if config.into else build(spec, custom=custom)
-    _check_image_size(network, options)
     if custom is not None and (
         config.engine != "torch" or conditions
     ):  # several styles run only from the graph
@@ -98,7 +96,8 @@ def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
     return _spec_of_start(spec, ("into" if config.into else "init", start), kind, keys)
 
 
-def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
+def check_image_size(network: nn.Module, options: TaskConfig) -> None:
+    """Raise UserError where the network does not draw images of the size asked for."""
     stride, side = getattr(network, "stride", 1), options.image_size
     if side % stride:
         below = side // stride * stride

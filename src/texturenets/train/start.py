@@ -15,7 +15,7 @@ from texturenets.losses import Loss
 from texturenets.stylize import style
 from texturenets.textures import Texture
 from texturenets.train import recipes, require
-from texturenets.train.configuration import StyleConfig, TextureConfig, model_file
+from texturenets.train.configuration import StyleConfig, TextureConfig, model_file, replaced
 from texturenets.train.trainer_config import TrainerConfig
 
 require()
@@ -55,12 +55,12 @@ def train_style(
     `config` (`texturenets.losses.Loss`).
 
     `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
-    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns a
-    true value the training ends after that step, saved, and the style is the last model. Ctrl-C and an exception
-    raised in it end the training, too, saved, and are raised. `resume`: go on with a training that was
-    stopped, or, with more steps or minutes, with one that was finished.
+    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns the
+    text "stop" the training ends after that step, saved: the style is the last model, and `output` is not written.
+    Ctrl-C and an exception raised in it end the training, too, saved, and are raised. `resume`: go on with a training
+    that was stopped, or, with more steps or minutes, with one that was finished.
 
-    `warnings` tell of few photos and of photos that cannot be read.
+    `warnings` tell of few photos, of photos that cannot be read, and of a file `output` that is replaced.
     Raises UserError for what the command line would refuse.
     """
     chosen = recipes.style_recipe(config) if isinstance(config, str) else config
@@ -141,6 +141,8 @@ def _warn_of_unreadable(record: Record) -> None:
 
 def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, resume: bool) -> Trainer:
     """The trainer of `config`; where that is the default recipe and weights are missing, of `own`."""
+    if not resume and (text := replaced(out)):
+        warnings.warn(text, stacklevel=3)
     return with_own(
         make,
         config,
@@ -173,7 +175,7 @@ def _run(trainer: Trainer, progress: RecordCallback | None) -> Path:
             for record in trainer:
                 _warn_of_unreadable(record)
                 try:
-                    if progress is not None and progress(record):
+                    if progress is not None and arguments.stops(progress(record)):
                         trainer.stop = True
                 except BaseException:
                     trainer.save()

@@ -62,8 +62,7 @@ class StyleTask(GeneratorTask):
         # Losses of the user's own may do anything, and shifts of photos are numbers in the program.
         self.fixed_kernels = not own and not config.temporal_weight
 
-    def _prepare_losses(self, setup: Setup, generator: nn.Module) -> None:
-        self._check_generator(generator)
+    def _prepare_losses(self, setup: Setup) -> None:
         self.objectives = self._objectives(setup)
         self.photos.check(setup, self.objectives[0].photo_layers)
         self.held_out, self.unreadable = self.photos.held_out(VALIDATION_CROPS)
@@ -80,7 +79,7 @@ class StyleTask(GeneratorTask):
         config = self.config
         if not getattr(generator, "photo", True):
             raise UserError(
-                f"the generator {config.generator} with these options draws from noise and takes no photo: "
+                f"the generator {config.generator} draws from noise and takes no photo: "
                 "use `texturenets train texture`, or another `generator`"
             )
         if config.diversity_weight and not self.noise:

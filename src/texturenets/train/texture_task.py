@@ -49,8 +49,7 @@ class TextureTask(GeneratorTask):
         }
         self.fixed_kernels = not own
 
-    def _prepare_losses(self, setup: Setup, generator: nn.Module) -> None:
-        self._check_generator(generator)
+    def _prepare_losses(self, setup: Setup) -> None:
         styles = [exemplar.to(self.device) for exemplar in self.exemplars]
         self.objective = Objective(setup.networks, self.losses, styles, scales=self.config.pyramid_loss)
         side = self.config.image_size

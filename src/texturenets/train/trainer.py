@@ -126,7 +126,7 @@ class Trainer:
         saved. Raises UserError, where the disk is full with what is kept and how to go on."""
         wanted = self.callbacks if self.fabric.is_global_zero else ()
         callbacks = [make(self.folder, self.state.step) for make in wanted]
-        with self._full_disk_told():
+        with self._failures_told():
             try:
                 for record in self._records():
                     for callback in callbacks:
@@ -137,21 +137,34 @@ class Trainer:
                     callback.close()
 
     @contextmanager
-    def _full_disk_told(self) -> Iterator[None]:
-        """Say of a full disk in the block what is kept of the training, and how to go on."""
+    def _failures_told(self) -> Iterator[None]:
+        """Say of a full disk or a killed worker in the block what is kept of the training, and how to go on."""
         try:
             yield
             return
         except DiskFullError as error:
-            full: UserError = error
+            failure: UserError = DiskFullError(f"{error}; {self._kept()}free room, then {self._again()}")
         except OSError as error:  # of a callback
             full = cannot_write(self.folder, error)
             if not isinstance(full, DiskFullError):
                 raise
-        last, begun = self.run_folder.last, (self.folder / checkpoint.NAME).exists()
-        kept = f"{last} is the model so far; " if last.exists() else ""
-        again = "the same command with `resume` goes on" if begun else "start anew"
-        raise DiskFullError(f"{full}; {kept}free room, then {again}")
+            failure = DiskFullError(f"{full}; {self._kept()}free room, then {self._again()}")
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            failure = UserError(
+                "a process that reads photos was killed, as where memory runs out (fewer `workers` take less); "
+                f"{self._kept()}{self._again()}"
+            )
+        raise failure from None
+
+    def _kept(self) -> str:
+        last = self.run_folder.last
+        return f"{last} is the model so far; " if last.exists() else ""
+
+    def _again(self) -> str:
+        begun = (self.folder / checkpoint.NAME).exists()
+        return "the same command with `resume` goes on" if begun else "start anew"
 
     def _records(self) -> Iterator[Record]:
         options, fabric = self.task.config, self.fabric
@@ -328,7 +341,7 @@ class Trainer:
     def finish(self) -> Path:
         """The best model, by validation, put under the name asked for; with `into` that model too, if it lies
         elsewhere."""
-        with self._full_disk_told():
+        with self._failures_told():
             path = self.run_folder.finish()
         if self.config.into:
             modelfile.keep_base(path, modelfile.find(self.config.into))
