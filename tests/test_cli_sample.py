@@ -50,8 +50,8 @@ def sample(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
 
 
 def test_one_sample_is_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sample(capsys, "bark") == ["bark.png"]
-    assert pixels("bark.png").shape == (256, 256, 3)
+    assert sample(capsys, "bark") == ["bark-0.png"]
+    assert pixels("bark-0.png").shape == (256, 256, 3)
     assert sample(capsys, "bark", "-o", "name", "--size", "31x17") == ["name.png"]
     assert pixels("name.png").shape == (17, 31, 3)
     assert sample(capsys, "bark", "-o", "a/b.jpg", "--size", "20", "--quality", "50") == ["a/b.jpg"]
@@ -62,8 +62,8 @@ def test_one_sample_is_a_file(here: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_network_of_one_size_draws_that(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sample(capsys, "vector") == ["vector.png"]
-    assert pixels("vector.png").shape == (16, 16, 3)
+    assert sample(capsys, "vector") == ["vector-0.png"]
+    assert pixels("vector-0.png").shape == (16, 16, 3)
 
 
 def test_several_are_a_folder_and_a_seed_is_one_picture(
@@ -91,16 +91,24 @@ def test_several_are_a_folder_and_a_seed_is_one_picture(
 def test_samples_of_another_seed_are_not_written_over(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     two = sample(capsys, "bark", "--count", "2", "--size", "8")
     assert two == ["bark/0000.png", "bark/0001.png"]
-    assert sample(capsys, "bark", "--seed", "9", "--size", "8") == ["bark.png"]
+    assert sample(capsys, "bark", "--seed", "9", "--size", "8") == ["bark-9.png"]
     assert sample(capsys, "bark", "--seed", "9", "--size", "8", "-o", "bark/") == ["bark/0009.png"]
     two = sample(capsys, "bark", "--seed", "2", "--count", "2", "--size", "8")
     assert two == ["bark/0002.png", "bark/0003.png"]
     assert len(files(here)) == 6
 
 
+def test_the_picture_that_a_texture_was_learned_from_stays(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bark.png").write_bytes(b"precious")  # as `train texture bark.png` calls its model
+    sample(capsys, "bark", "--size", "8")
+    assert Path("bark.png").read_bytes() == b"precious"
+
+
 def test_a_model_with_a_dot_in_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("bark.v2.safetensors").write_bytes(modelfile.shipped()["bark"].read_bytes())
-    assert sample(capsys, "bark.v2.safetensors", "--size", "8") == ["bark.v2.png"]
+    assert sample(capsys, "bark.v2.safetensors", "--size", "8") == ["bark.v2-0.png"]
     two = sample(capsys, "bark.v2.safetensors", "--size", "8", "--count", "2")
     assert two == ["bark.v2/0000.png", "bark.v2/0001.png"]
 
@@ -110,10 +118,10 @@ def test_tiles_are_rounded_up_aloud(here: Path, capsys: pytest.CaptureFixture[st
     assert main(["sample", "bark", "--size", "30x32", "--tileable", *torch]) == 0
     output = capsys.readouterr()
     assert output.err == "texturenets: 30x32 cannot tile, 32x32 can (multiples of 4): drawing that\n"
-    assert pixels("bark.png").shape == (32, 32, 3)
+    assert pixels("bark-0.png").shape == (32, 32, 3)
     assert main(["sample", "bark", "--size", "30x32", "--tileable", "--tile-axis", "y", *torch]) == 0
     assert capsys.readouterr().err == ""
-    assert pixels("bark.png").shape == (32, 30, 3)
+    assert pixels("bark-0.png").shape == (32, 30, 3)
 
 
 def test_held_scales_and_levels(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,6 +218,21 @@ def test_masks_may_be_flags_and_have_no_channels(tmp_path: Path) -> None:
         assert np.array_equal(style(x, mix={"wave": 1}, masks={"wave": mask}), wanted)
 
 
+def test_masks_that_are_likely_not_meant_are_told_of(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    red = np.zeros((64, 80, 3), np.uint8)
+    red[:, :40, 0] = 255
+    cut_out = np.concatenate(
+        [(255 * x).astype(np.uint8), red[..., :1]], 2
+    )  # the photo without its background
+    for mask in (red, cut_out):
+        with pytest.warns(UserWarning, match="the mask of wave is in colour: its brightness counts"):
+            style(x, mix={"wave": 1}, masks={"wave": mask})
+    with pytest.warns(UserWarning, match="the mask of wave is black: white says where"):
+        style(x, mix={"wave": 1}, masks={"wave": np.zeros((64, 80))})
+
+
 def test_masks_of_two_styles(tmp_path: Path) -> None:
     _, path = gallery(tmp_path)
     style, x = style_of(path), photo()
@@ -276,6 +291,9 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
     assert command("a.png", "-s", f"{path}:wave,photo", "--mask", "right.png", "-o", "other.png") == 0
     other = np.asarray(Image.open("other.png"))
     assert np.array_equal(other[:, :40], before[:, :40])
+    assert command("a.png", "-s", f"{path}:wave,photo", "--mask", "right.png", "-o", "right.png") == 2
+    assert command("a.png", "-s", f"{path}:wave", "--keep", "right.png", "-o", "./right.png") == 2
+    assert np.array_equal(np.asarray(Image.open("right.png")), mask)
     assert command("a.png", "-s", f"{path}:wave,photo", "--mask", "left-to-right", "-o", "fade.png") == 0
     fade = np.asarray(Image.open("fade.png")).astype(int)
     assert np.abs(fade[:, :2] - whole[:, :2]).max() <= 10

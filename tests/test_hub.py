@@ -125,7 +125,7 @@ def test_a_style_is_fetched_and_used(hub: Hub, here: Path, style: bytes) -> None
 def test_a_texture_is_fetched_and_drawn(hub: Hub, here: Path, texture: bytes) -> None:
     hub.repo("mona/bark", {"bark.safetensors": texture})
     status, out, error = tiny.call("sample", "hf://mona/bark", "--size", "32", "--engine", "torch")
-    assert (status, out.strip()) == (0, "bark.png"), error
+    assert (status, out.strip()) == (0, "bark-0.png"), error
     assert isinstance(loading.load("hf://mona/bark", engine="torch"), Texture)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from texturenets.cli import sheet as contact
 from texturenets.cli import video_jobs
 from texturenets.cli.common import engine_note, note_ignored, note_quality, warn
-from texturenets.cli.outputs import check_count, folder_of, plan_of
+from texturenets.cli.outputs import check_count, check_inputs, folder_of, plan_of
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError
@@ -90,8 +90,13 @@ def planned(
     styles: Sequence[ChosenStyle],
     options: StylizeOptions,
     run: BatchRun,
+    *,
+    masks: Sequence[str] = (),
 ) -> Plan:
-    """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done."""
+    """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done.
+
+    `masks`: files that no result may overwrite, and names of gradients.
+    """
     from texturenets import image, video
 
     video_jobs.check_frames(photos)
@@ -118,7 +123,12 @@ def planned(
     seeds = range(options.seed, options.seed + run.count)
     names = [style.name for style in styles]
     skip = run.skip_existing
-    jobs = [[]] if one else plan_of(found, output, names, roots, seeds, videos=videos, skip_existing=skip)
+    inputs = [Path(mask) for mask in masks]
+    if one is not None:
+        check_inputs([Path(one.result)], inputs)
+        jobs: list[list[PathPair]] = [[]]
+    else:
+        jobs = plan_of(found, output, names, roots, seeds, videos=videos, skip_existing=skip, inputs=inputs)
     works = []
     for style, of_style in zip(styles, jobs, strict=True):
         stills = [job for job in of_style if job[0] not in videos]

@@ -27,7 +27,8 @@ def inpaint(
     """Fill a hole in a picture with the texture of what is around it.
 
     Pixels outside the mask stay as they are. Patches of the surroundings fill the hole, and L-BFGS optimizes its
-    pixels until they have the texture of the surroundings. Ctrl-C ends it early and writes the current image.
+    pixels until they have the texture of the surroundings. Ctrl-C ends it early and writes the current
+    image, once the first iteration is done.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def optimize(
     """Stylize a photo like any painting, or synthesize a texture from an example, by iterative optimization.
 
     No network is trained: L-BFGS optimizes the pixels until their features fit the style (Gatys et al.). Ctrl-C ends
-    it early and writes the current image.
+    it early and writes the current image, once the first iteration is done.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def run_with_progress(
                     write(out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.image)
     except KeyboardInterrupt:
         if last is None or last.iteration == 0:  # the start itself is no result
-            raise
+            raise KeyboardInterrupt("before the first iteration: nothing is written") from None
         return last, False
     assert last is not None  # the start is a record
     return last, True

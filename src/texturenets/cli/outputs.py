@@ -26,14 +26,15 @@ def plan_of(
     *,
     videos: Collection[Path] = (),
     skip_existing: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> list[list[PathPair]]:
     """For each of `styles`, the photos and their result files: [(photo, result)]. All files are different.
 
     The folders inside each of `roots` are kept in the output, as `kept` says. `videos`: those of `photos` that are
-    videos. `seeds`: as for `several`; `skip_existing`: as for `names`.
+    videos. `seeds`: as for `several`; `skip_existing`: as for `names`. `inputs`: other files that are read.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
-    that is not written, or where a result would overwrite a photo; and as `names`.
+    that is not written, or where a result would overwrite what is read; and as `names`.
     """
     from texturenets import video
 
@@ -51,7 +52,9 @@ def plan_of(
         results = [[folder / name for name in of_style] for of_style in found]
 
     jobs = [several(list(zip(photos, of_style, strict=True)), seeds) for of_style in results]
-    _check_results([job for of_style in jobs for job in of_style], output, videos)
+    every = [job for of_style in jobs for job in of_style]
+    _check_results(every, output, videos)
+    check_inputs([result for _, result in every], inputs)
     return jobs
 
 
@@ -75,6 +78,15 @@ def _check_results(jobs: Sequence[PathPair], output: str | None, videos: Collect
                 f"the result of {photo} would overwrite {hit}, which is among the photos: "
                 "write into another folder, as with -o stylized/"
             )
+
+
+def check_inputs(results: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Raise UserError where one of `results` is a file among `inputs`."""
+    read = {(info.st_dev, info.st_ino): path for path in inputs if (info := _stat(path))}
+    for result in results:
+        info = _stat(result)
+        if info and (hit := read.get((info.st_dev, info.st_ino))):
+            raise UserError(f"the result would overwrite {hit}, which is read: give another name by --output")
 
 
 def names(

@@ -230,13 +230,13 @@ def _sheet(
     from texturenets.image.contact_sheet import sheet as lay_out
 
     names = [f"seed {seed + i}" for i in range(count)]
-    rows = {"all scales vary": [draw(seed + i, held) for i in range(count)]}
+    rows = {"all scales": [draw(seed + i, held) for i in range(count)]}
     if held:
         rows = {f"{', '.join(map(str, held))} shared": rows.popitem()[1]}
     else:
         for scale in model.scales:
             others = [other for other in model.scales if other != scale]
-            rows[f"only scale {scale} varies"] = [draw(seed + i, others) for i in range(count)]
+            rows[f"scale {scale}"] = [draw(seed + i, others) for i in range(count)]
     first = next(iter(rows.values()))[0]
     return lay_out(list(rows.values()), names, list(rows), cell=min(CELL, max(first.shape[2:])))
 
@@ -262,7 +262,8 @@ def _images(output: str | None, default: str, numbers: range) -> list[Path]:
     path, count = Path(output or default).expanduser(), len(numbers)
     folder = output is not None and (path.is_dir() or names_folder(output))
     if count == 1 and not folder:
-        return [_file(output, default)]
+        # With the seed: the picture that a texture was learned from is often called as its model.
+        return [_file(output, f"{default}-{numbers.start}")]
     if output and path.suffix and not folder:
         return [numbered(path, i) for i in numbers]
     if path.exists() and not path.is_dir():

@@ -208,7 +208,8 @@ def stylize(
         chosen = _only(styles, "--cluster")
         settings = ClusterRun(chosen, replace(options, mix=chosen.mix), count, how)
         return run(settings, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
-    plan = functools.partial(planned, photos, output, styles, options)
+    read = [*(mask or ()), *([keep] if keep else [])]
+    plan = functools.partial(planned, photos, output, styles, options, masks=read)
     if watch:
         without = ("--rate", "--sheet", "--count", "--skip-existing")
         _refuse("--watch goes on without end", {flag: told[flag] for flag in without})

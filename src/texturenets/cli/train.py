@@ -335,10 +335,10 @@ def _train(trainer: Trainer, quiet: bool) -> int:
             file=sys.stderr,
         )
     _note_short(trainer)
-    print(
-        f"{duration(state.seconds)}; the best model of the run is that of step {state.best_step}",
-        file=sys.stderr,
-    )
+    best = f"the best model of the run is that of step {state.best_step}"
+    if state.best is None:
+        best = f"the model is that of step {state.best_step}, as nothing was validated"
+    print(f"{duration(state.seconds)}; {best}", file=sys.stderr)
     print(trainer.finish())
     return 0
 

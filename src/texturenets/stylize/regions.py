@@ -37,6 +37,11 @@ class Regions:
     photo: Array
 
 
+COLORED = 0.2  # difference of a pixel's channels above which it is taken for a coloured one; JPEG makes less of grey
+SHARE_COLORED = 0.01  # of all pixels
+BLACK = 0.05  # brightness below which a mask is as good as black
+
+
 def _none(size: tuple[int, int]) -> Array:
     return np.zeros(size, np.float32)
 
@@ -69,12 +74,24 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
     luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)[None, None]
     if picture.transparency is not None:  # not `alpha`, which is a tensor
         luminance = luminance * to_numpy(picture.transparency).astype(np.float32)
+    _warn_of_use(pixels[0, :3], luminance[0, 0], name)
     if stored != size:
         scaled = f"{stored[1]} x {stored[0]}, is scaled to the photo's {size[1]} x {size[0]}"
         warnings.warn(f"the mask of {name}, {scaled}", stacklevel=4)
         luminance = image.resize(luminance, size)
     result: Array = luminance[0, 0].clip(0, 1).astype(np.float32)
     return result
+
+
+def _warn_of_use(rgb: Array, luminance: Array, name: str) -> None:
+    """Warn of a mask (3, H, W) that is likely not meant: one in colour, and one without any white."""
+    if (np.ptp(rgb, axis=0) > COLORED).mean() > SHARE_COLORED:
+        warnings.warn(
+            f"the mask of {name} is in colour: its brightness counts, white is all of it and black nothing",
+            stacklevel=5,
+        )
+    elif luminance.max() < BLACK:
+        warnings.warn(f"the mask of {name} is black: white says where", stacklevel=5)
 
 
 def check_shape(name: str, stored: tuple[int, int], size: tuple[int, int]) -> None:

@@ -261,8 +261,7 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
 def _by_hand(name: str) -> str:
     return (
         f"put it in {cache_folder()} or a folder that TEXTURENETS_WEIGHTS names, or give it with `weights` "
-        f"{name}=FILE (in Python trainer=TrainerConfig(weights=('{name}=FILE',))); a training with `descriptor` "
-        "random needs none"
+        f"{name}=FILE (in Python trainer=TrainerConfig(weights=('{name}=FILE',))); `descriptor` random needs none"
     )
 
 
