@@ -65,10 +65,10 @@ def test_mistakes_in_exr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(image.exr, "installed", lambda: False)
     with pytest.raises(UserError, match=r"cannot read .*a\.exr: EXR needs the package OpenEXR \(pip install"):
         image.read(whole)
-    image.formats.is_known.cache_clear()
+    image.formats.can_decode.cache_clear()
     with pytest.raises(UserError, match=r"cannot write b\.exr: EXR needs the package OpenEXR"):
         image.output_format("b.exr")
-    image.formats.is_known.cache_clear()
+    image.formats.can_decode.cache_clear()
 
 
 def words(tmp_path: Path, source: Path, *more: str) -> list[str]:

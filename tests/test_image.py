@@ -546,8 +546,8 @@ def test_the_content_tells_the_format_not_the_suffix(tmp_path: Path) -> None:
 def test_heic_without_its_plug_in_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_known = formats.is_known
-    monkeypatch.setattr(formats, "is_known", lambda name: name != "HEIF" and is_known(name))
+    can_decode = formats.can_decode
+    monkeypatch.setattr(formats, "can_decode", lambda name: name != "HEIF" and can_decode(name))
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40)
     refused(tmp_path / "a.heic", "HEIC needs pillow-heif")
     with pytest.raises(UserError, match="HEIC needs pillow-heif"):
@@ -813,9 +813,9 @@ def test_what_is_no_file_is_told_of(tmp_path: Path) -> None:
 
 def test_suffixes() -> None:
     assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"} <= tni.suffixes()
-    assert tni.is_picture("x.JPG")
-    assert not tni.is_picture("x.txt")
-    assert not tni.is_picture("jpg")
+    assert tni.has_image_suffix("x.JPG")
+    assert not tni.has_image_suffix("x.txt")
+    assert not tni.has_image_suffix("jpg")
 
 
 # ---- PIL images, arrays and tensors --------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
                 "bytes": photo.ravel().tolist(),
                 "height": 5,
                 "width": 70,
-                "io_spec": {**asdict(io_spec), "smallest": api.MIN_NETWORK_SIDE},
+                "io_spec": {**asdict(io_spec), "min_side": api.MIN_NETWORK_SIDE},
                 "options": options,
             }
             for io_spec, options in settings
@@ -125,7 +125,7 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
 def test_samples_are_cut_from_what_is_drawn(ask: Any) -> None:
     io_spec = IOSpec(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
     task = {"call": "sample", "height": 20, "width": 300, "seed": 9}
-    (drawn,) = ask({**task, "io_spec": {**asdict(io_spec), "smallest": textures.MIN_SAMPLE_SIDE}})
+    (drawn,) = ask({**task, "io_spec": {**asdict(io_spec), "min_side": textures.MIN_SAMPLE_SIDE}})
     there = np.array(drawn, np.float32).reshape(3, 20, 300)
     np.testing.assert_array_equal(there[1], noise.uniform_array(9, 0, 0, 0, 20, 300, 1)[0])
 

@@ -11,14 +11,14 @@ from cyclopts import Parameter
 
 from texturenets import train
 from texturenets.cli.common import Flag
-from texturenets.cli.flags import given, optional
+from texturenets.cli.flags import given, optional_flags
 from texturenets.errors import UserError
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.recipes import style_recipe
 from texturenets.train.trainer_config import TrainerConfig
 
-StyleFlags: Any = optional(StyleConfig, "Training options, as they will be given to train style")
-TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
+StyleFlags: Any = optional_flags(StyleConfig, "Training options, as they will be given to train style")
+TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 def cache(
@@ -42,7 +42,8 @@ def cache(
     crops_per_photo
         Random crops of each photo, with random scale and mirroring.
     preset
-        Recipe of the training that will use the file; the training options below override it.
+        Recipe of the training that will use the file: default; paper, as in the papers; or readme, as in the README
+        of texture_nets; the training options below override it.
     quiet
         No progress bar.
     """

@@ -29,14 +29,14 @@ def convert(
     """Convert a network that another program published into a model file.
 
     Reads texture_nets and fast-neural-style (Torch7 .t7), pytorch/examples (.model, .pth), fast-style-transfer
-    (TensorFlow checkpoints, folders of raw variables), ONNX, and models of earlier versions of texturenets. No code
-    in the file is executed. The name of the model file is printed, for `stylize` or `sample`; `models show` prints
-    where it came from.
+    (TensorFlow checkpoints, and folders of variables for browsers, with manifest.json), ONNX, and models of earlier
+    versions of texturenets. No code in the file is executed. The name of the model file is printed, for `stylize` or
+    `sample`; `models show` prints where it came from.
 
     Parameters
     ----------
     file
-        The published file; for raw variables the folder with manifest.json.
+        The published file, or the folder with manifest.json.
     output
         Model file to write; an existing one is replaced [default: the file's name with .safetensors, in the current
         folder].

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.cli.common import EngineName, Flag, NetworkCode, note_ignored, print_json
-from texturenets.cli.flags import given, optional
+from texturenets.cli.flags import given, optional_flags
 from texturenets.cli.report import Report
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
@@ -19,7 +19,7 @@ from texturenets.train.trainer_config import TrainerConfig
 if TYPE_CHECKING:
     from rich.table import Table
 
-TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
+TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 def evaluate(
@@ -80,7 +80,8 @@ def evaluate(
         With --optimize: maximum number of L-BFGS iterations for each image [default: 500].
     descriptor
         Network that measures: vgg16, or own (distilled from VGG-16 by this project; --weights own=FILE); values of
-        the two are not comparable [default: those of the training, and VGG-16].
+        the two are not comparable [default: for the losses the networks of the training,
+        for the other measures vgg16].
     as_json
         Print JSON: one object.
     quiet

@@ -16,7 +16,7 @@ from texturenets.train.configuration import flag_text
 REPEATED = ("set", "weights")  # given several times; other lists are separated by commas
 
 
-def optional(
+def optional_flags(
     cls: type,
     group: str,
     names: Collection[str] | None = None,
@@ -27,7 +27,7 @@ def optional(
     """A dataclass like `cls` whose every field may be None: what was not given on the command line.
 
     Each field's help is its doc string in `cls` and its default there. `names`: only these fields; `without`: all but
-    these. `more`: what is to be said of a field's default besides.
+    these. `more`: text to append to the default in a field's help.
     """
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     made = []
@@ -48,7 +48,7 @@ def optional(
 
 
 def given(options: Any, cls: type) -> dict[str, Any]:
-    """The fields of an `optional` dataclass that were given, as values for `cls`."""
+    """The fields of an `optional_flags` dataclass that were given, as values for `cls`."""
     if options is None:
         return {}
     hints = typing.get_type_hints(cls)
@@ -70,7 +70,7 @@ def given(options: Any, cls: type) -> dict[str, Any]:
     return values
 
 
-def names_networks(descriptor: str | None, preset: str, changes: Mapping[str, Any]) -> bool:
-    """Whether a command line says which networks the losses use: no other takes their place then."""
+def user_chose_networks(descriptor: str | None, preset: str, changes: Mapping[str, Any]) -> bool:
+    """Whether the command line says which networks the losses use: `own` then never replaces them."""
     layers = {"style_layers", "content_layers", "structure_layers", "diversity_layer"}
     return descriptor is not None or preset != "default" or bool(layers & changes.keys())

@@ -33,14 +33,14 @@ def inpaint(
     Parameters
     ----------
     photo
-        Picture with something in it that is to go.
+        Picture with something to remove.
     mask
-        Image of the photo's shape, white where the picture is made anew.
+        Image with the photo's aspect ratio, scaled to its size: white where the picture is made anew.
     output
         Image to write, or a folder; an existing image is replaced [default: PHOTO-inpaint.png].
     context
-        Pixels around the hole, on each side, that are taken along and learned from [default: 128, and what makes this
-        part 512 pixels wide and high].
+        Pixels around the hole, on each side, from which the texture is learned [default: 128, or more if the hole
+        with its surroundings would be smaller than 512 x 512].
     """
 
     def prepare(source: Picture) -> Job:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from texturenets.modelfiles.modelfile import Header
 
-app = App(name="models", help="List the models that are here, show the header of one, fetch others by name.")
+app = App(
+    name="models",
+    help="List the models that are shipped or fetched, show the header of one, fetch others by name.",
+)
 
 LISTED = 20  # values of a list that are printed; a longer list (a graph's lines) only with --json
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, json_line, warn
-from texturenets.cli.flags import given, names_networks, optional
+from texturenets.cli.flags import given, optional_flags, user_chose_networks
 from texturenets.cli.outputs import folder_of
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from texturenets.optimization import IterationRecord
 
-LossFlags: Any = optional(
+LossFlags: Any = optional_flags(
     StyleConfig,
     "Loss options",
     (
@@ -50,7 +50,7 @@ LossFlags: Any = optional(
     more={"style_layers": "; without --content those of train texture"},
 )
 _LAYERS = ("style_layers", "content_layers", "structure_layers")
-TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
+TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 def optimize(
@@ -108,11 +108,12 @@ def optimize(
         Keep the photo's colours: luminance transfers the style in luminance only; match
         recolours the style with the photo's colours before the transfer.
     descriptor
-        Pretrained network whose features the losses use, at its default layers, for example vgg19; own
-        (distilled from VGG-16 by this project; give its file with --weights own=FILE), or random, which needs no
-        download; --style-layers and --content-layers choose others.
+        Network whose features the losses use, at its default layers: a pretrained one, for example vgg19; own
+        (distilled from VGG-16 by this project; give its file with --weights own=FILE); or random (untrained filters,
+        no download) [default: the networks that --style-layers and --content-layers name].
     preset
-        Recipe whose losses are used: default, paper or readme; other flags override it.
+        Recipe whose losses are used: default; paper, as in the papers; or readme, as in the README of texture_nets;
+        other flags override it.
     checkerboard_weight
         Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: that of the preset;
         without --content that of train texture].
@@ -152,7 +153,7 @@ def optimize(
     remove_stale(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
     config, networks, device = _networks(
-        config, trainer_config, bar, chosen=names_networks(descriptor, preset, changes)
+        config, trainer_config, bar, chosen=user_chose_networks(descriptor, preset, changes)
     )
 
     def write(path: Path, picture: Tensor) -> None:
@@ -191,17 +192,18 @@ def check_numbers(steps: int, style_size: int | None, pictures_every: int) -> No
 
 
 def report(
-    out: Path, last: IterationRecord, stopped_of: int | None, quiet: bool, *, as_json: bool = False
+    out: Path, last: IterationRecord, planned_if_stopped: int | None, quiet: bool, *, as_json: bool = False
 ) -> int:
-    """Print the result and how far it came; the exit status. `stopped_of`: iterations in all, of a stopped run."""
-    if stopped_of is not None:
-        print(f"stopped after iteration {last.iteration} of {stopped_of}", file=sys.stderr)
+    """Print the result and how far it came; the exit status. `planned_if_stopped`: the number of
+    planned iterations if Ctrl-C ended the run, else None."""
+    if planned_if_stopped is not None:
+        print(f"stopped after iteration {last.iteration} of {planned_if_stopped}", file=sys.stderr)
     elif not quiet:
         print(f"loss {last.loss:.4g} after {counted(last.iteration, 'iteration')}", file=sys.stderr)
-    status = "done" if stopped_of is None else "stopped"
+    status = "done" if planned_if_stopped is None else "stopped"
     facts = {"status": status, "result": str(out), "loss": last.loss, "iterations": last.iteration}
     print(json_line(facts) if as_json else out)
-    return 0 if stopped_of is None else 130
+    return 0 if planned_if_stopped is None else 130
 
 
 def run_with_progress(
@@ -289,7 +291,8 @@ def _qualified(names: tuple[str, ...], descriptor: str | None) -> tuple[str, ...
 def _networks(
     config: StyleConfig, trainer_config: TrainerConfig, progress: Any, *, chosen: bool
 ) -> tuple[StyleConfig, Any, Any]:
-    """The descriptor networks on their device, and `config` with the layers that they are wanted for."""
+    """(config, networks, device): `config` as it is used, with the layers of `own` where the default weights are
+    missing. `chosen`: the user named networks, which `own` then never replaces."""
     from texturenets.losses import build, layers_of
     from texturenets.train import allocator
     from texturenets.train.fallback import with_own

@@ -230,7 +230,7 @@ def suffix_of(photo: PurePath) -> str:
 
     named = photo
     if not photo.suffix and isinstance(photo, Path):
-        named = photo.with_suffix(image.suffix_within(photo))
+        named = photo.with_suffix(image.suffix_by_content(photo))
     try:
         image.output_format(named)
         return named.suffix

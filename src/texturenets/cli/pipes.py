@@ -106,7 +106,7 @@ def _received(folder: Path) -> Path:
         raise cannot_write(path, error) from None
     if path.stat().st_size == 0:
         raise UserError("-: standard input is empty: send an image, as with < photo.jpg")
-    suffix = formats.suffix_within(path)
+    suffix = formats.suffix_by_content(path)
     if not suffix:
         raise UserError(f"-: standard input is no image that can be read here ({formats.readable()})")
     return path.rename(path.with_suffix(suffix))
@@ -153,7 +153,7 @@ def _fetched(url: str, folder: Path) -> Path:
         fetch.get(url, path, limit=LIMIT, progress=progress)
     except OSError as error:
         raise cannot_write(path, error) from None
-    suffix = formats.suffix_within(path) or Path(name).suffix
+    suffix = formats.suffix_by_content(path) or Path(name).suffix
     if not suffix:
         raise UserError(f"{url}: what came is no image that can be read here ({formats.readable()})")
     return path.rename(folder / f"{Path(name).stem[:100]}{suffix}")
@@ -167,7 +167,7 @@ def _suffix(words: Sequence[str]) -> str:
     from texturenets.cli.outputs import suffix_of
 
     photos = [word for before, word in itertools.pairwise(words) if before not in _BESIDE]
-    files = (Path(word) for word in photos if image.is_picture(word) or video.is_video(Path(word)))
+    files = (Path(word) for word in photos if image.has_image_suffix(word) or video.is_video(Path(word)))
     first = next((path for path in files if path.is_file()), None)
     if first is None:  # which the command says
         return ".png"

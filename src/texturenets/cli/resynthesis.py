@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, download_progress, warn
-from texturenets.cli.flags import given, names_networks, optional
+from texturenets.cli.flags import given, optional_flags, user_chose_networks
 from texturenets.cli.optimize import check_numbers, check_output, report, run_with_progress
 from texturenets.cli.outputs import folder_of
 from texturenets.files import remove_stale
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from texturenets.image import Picture
     from texturenets.resynthesis.jobs import Job
 
-LossFlags: Any = optional(
+LossFlags: Any = optional_flags(
     ResynthesisConfig,
     "Loss options",
     (
@@ -45,7 +45,7 @@ LossFlags: Any = optional(
         "precision",
     ),
 )
-TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
+TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 @Parameter(name="*")
@@ -69,9 +69,9 @@ class Options:
     descriptor: Annotated[
         str | None,
         Parameter(
-            help="Pretrained network whose features the losses use, at its default layers, for example vgg19; own "
-            "(distilled from VGG-16 by this project; give its file with --weights own=FILE), or random, which needs "
-            f"no download [default: {NETWORK}]."
+            help="Network whose features the losses use, at its default layers: a pretrained one, for example vgg19; "
+            "own (distilled from VGG-16 by this project; give its file with --weights own=FILE); or random "
+            f"(untrained filters, no download) [default: {NETWORK}]."
         ),
     ] = None
     pictures_every: Annotated[
@@ -108,7 +108,7 @@ def resynthesize(
     asked = options or Options()
     check_numbers(asked.steps, None, asked.pictures_every)
     changes = given(losses, ResynthesisConfig)
-    chosen = names_networks(asked.descriptor, "default", changes)
+    chosen = user_chose_networks(asked.descriptor, "default", changes)
     config = _config(asked.descriptor or NETWORK, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     folder = folder_of([photo], output)

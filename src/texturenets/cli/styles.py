@@ -129,7 +129,7 @@ def check_no_picture(name: str, photos: Sequence[str]) -> None:
     check_published(name)
     if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
         raise UserError(f"--style {name}: no such file")
-    if is_picture(name):
+    if has_image_suffix(name):
         photo = photos[0] if photos else "PHOTO"
         raise UserError(
             f"--style {name} is an image, and no trained style yet: `texturenets train style {name} --content "
@@ -141,7 +141,7 @@ def check_no_picture(name: str, photos: Sequence[str]) -> None:
 def check_no_exemplar(name: str) -> None:
     """Raise UserError where an image, or another program's network, is named as a texture."""
     check_published(name)
-    if is_picture(name):
+    if has_image_suffix(name):
         raise UserError(
             f"{name} is an image, and no trained texture yet: `texturenets train texture {name}` trains one; "
             f"`texturenets optimize --style {name}` draws one sample without"
@@ -158,7 +158,7 @@ def check_published(name: str) -> None:
         )
 
 
-def is_picture(name: str) -> bool:
+def has_image_suffix(name: str) -> bool:
     """Whether the file of that name is an image, or called like one and no model."""
     from texturenets import image
     from texturenets.modelfiles import modelfile
@@ -167,6 +167,6 @@ def is_picture(name: str) -> bool:
     return (
         bool(path.suffix)
         and path.is_file()
-        and (image.is_picture(path) or image.read_header(path) is not None)
+        and (image.has_image_suffix(path) or image.read_header(path) is not None)
         and not modelfile.is_model(path)
     )

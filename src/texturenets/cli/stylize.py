@@ -92,7 +92,8 @@ def stylize(
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and videos [default: 65].
     strength
-        Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo.
+        Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo. A model of several
+        styles first draws a weaker style itself, down to the lowest strength that it was trained at.
     mask
         Image that says where the style goes: white where it is, black where the photo stays. With several styles of
         one model, such as -s gallery:wave,udnie, a single mask puts the first where it is white and the second

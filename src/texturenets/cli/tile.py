@@ -24,9 +24,9 @@ def tile(
 ) -> int:
     """Make a picture repeat: its edges are made anew so that left meets right and top meets bottom.
 
-    The middle half of each side stays as it is. Patches of the picture close the gap, and L-BFGS optimizes the pixels
-    until they have the picture's texture. Ctrl-C ends it early and writes the current image, once the first
-    iteration is done.
+    The central rectangle, half as wide and half as high as the picture, stays as it is. Patches of the picture close
+    the gap, and L-BFGS optimizes the pixels until they have the picture's texture. Ctrl-C ends it early and writes
+    the current image, once the first iteration is done.
 
     Parameters
     ----------

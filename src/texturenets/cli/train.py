@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from cyclopts import App, Parameter
 
 from texturenets.cli.common import Flag, warn
-from texturenets.cli.flags import given, names_networks, optional
+from texturenets.cli.flags import given, optional_flags, user_chose_networks
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
@@ -86,19 +86,19 @@ Resume = Annotated[
     ),
 ]
 Quiet = Annotated[Flag, Parameter(help="No progress bar.")]
-StyleFlags: Any = optional(StyleConfig, "Training options")
+StyleFlags: Any = optional_flags(StyleConfig, "Training options")
 # What `GalleryConfig` refuses, and what only the refused would use.
-GalleryFlags: Any = optional(
+GalleryFlags: Any = optional_flags(
     GalleryConfig, "Training options", without=("diversity_weight", "diversity_layer", "texture_photos")
 )
-TextureFlags: Any = optional(TextureConfig, "Training options")
+TextureFlags: Any = optional_flags(TextureConfig, "Training options")
 # The teacher's padding and pooling are what `own` learns; its losses compare the pictures of a whole batch.
-PerceptualFlags: Any = optional(
+PerceptualFlags: Any = optional_flags(
     PerceptualConfig, "Training options", without=("accumulate", "descriptor_padding", "pool")
 )
-PerceptualTrainerFlags: Any = optional(TrainerConfig, "Run options", without=("init", "into", "engine"))
-StyleTrainerFlags: Any = optional(TrainerConfig, "Run options")
-TrainerFlags: Any = optional(TrainerConfig, "Run options", without=("into",))
+PerceptualTrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("init", "into", "engine"))
+StyleTrainerFlags: Any = optional_flags(TrainerConfig, "Run options")
+TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("into",))
 
 
 @app.command
@@ -140,7 +140,7 @@ def style(
         return _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
 
     trainer_made = _with_own(
-        made, config, out, chosen=names_networks(descriptor, preset, flags), resume=resume
+        made, config, out, chosen=user_chose_networks(descriptor, preset, flags), resume=resume
     )
     return _train_on_photos(trainer_made, quiet)
 
@@ -179,7 +179,7 @@ def gallery(
         task = GalleryTask(config, images, _content(content))
         return _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
 
-    chosen = names_networks(descriptor, "default", flags)
+    chosen = user_chose_networks(descriptor, "default", flags)
     return _train_on_photos(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
 
 
@@ -215,7 +215,7 @@ def texture(
     def made(config: TextureConfig) -> Trainer:
         return _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
 
-    chosen = names_networks(descriptor, preset, flags)
+    chosen = user_chose_networks(descriptor, preset, flags)
     return _train(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
 
 

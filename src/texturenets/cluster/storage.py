@@ -158,7 +158,7 @@ def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
         ):
             continue
         if many and inside.suffix.lower() not in wanted:
-            ignored.extend([address] if image.may_be_missed(inside) else [])
+            ignored.extend([address] if image.may_be_image_or_video(inside) else [])
             continue
         count += 1
         changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")

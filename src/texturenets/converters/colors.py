@@ -26,7 +26,7 @@ class ColorEncoding:
         return same and len(set(self.shift)) == 1
 
     @property
-    def centred(self) -> bool:
+    def black_is_zero(self) -> bool:
         """Whether black is zero in all channels, so that zeros around an image are black."""
         return not any(self.shift)
 

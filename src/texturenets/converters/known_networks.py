@@ -32,14 +32,14 @@ _MODES: Final = get_args(Padding)
 class _ExpectedGraph:
     """Nodes of a graph, each as a line of text, and what a node's weights are called in our generator, by number."""
 
-    start: int
-    """The number of the last node before."""
+    previous: int
+    """The number of the node just before the first of `lines`; -1 where there is none."""
     lines: list[str] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
 
     def add(self, operation: str, *sources: int, name: str = "", **settings: Any) -> int:
         self.lines.append(line(operation, sources, **settings))
-        number = self.start + len(self.lines)
+        number = self.previous + len(self.lines)
         if name:
             self.names[number] = name
         return number
@@ -51,50 +51,50 @@ class _ExpectedGraph:
 
 def _johnson(spec: Johnson, entry: int) -> _ExpectedGraph:
     """The graph of `JohnsonGenerator(spec)` after line `entry`, up to its last convolution."""
-    sketch, c = _ExpectedGraph(entry), spec.channels
+    expected, c = _ExpectedGraph(entry), spec.channels
     down, norm = spec.down_padding or spec.padding, spec.normalization == "instance"
 
     def finish(source: int, name: str, normed: bool, activation: bool = True) -> int:
         if normed:
-            source = sketch.add("norm", source, name=f"{name}.norm")
-        return sketch.add("relu", source) if activation else source
+            source = expected.add("norm", source, name=f"{name}.norm")
+        return expected.add("relu", source) if activation else source
 
     def block(
         source: int, name: str, out: int, kernel: int = 3, *, stride: int = 1, padding: str = spec.padding
     ) -> int:
-        conv = sketch.conv(source, out, kernel, stride, padding=padding, name=f"{name}.conv")
+        conv = expected.conv(source, out, kernel, stride, padding=padding, name=f"{name}.conv")
         return finish(conv, name, norm, activation=not name.endswith("second"))
 
-    current = sketch.add("norm", entry, name="input_norm") if spec.input_norm else entry
+    current = expected.add("norm", entry, name="input_norm") if spec.input_norm else entry
     current = block(current, "encoder.0", c, 9)
     current = block(current, "encoder.1", 2 * c, stride=2, padding=down)
     current = block(current, "encoder.2", 4 * c, stride=2, padding=down)
     for i in range(spec.blocks):
         inner = block(block(current, f"blocks.{i}.first", 4 * c), f"blocks.{i}.second", 4 * c)
-        current = sketch.add("add", *sorted((current, inner)))
+        current = expected.add("add", *sorted((current, inner)))
     transposed = spec.upsampling in ("full", "full4")
     normed = norm and (transposed if spec.decoder_norm is None else spec.decoder_norm)
     for i, out in enumerate((2 * c, c)):
         name = f"decoder.{i}"
         if spec.upsampling == "full":
             settings: dict[str, Any] = {"kernel": 3, "stride": 2, "crop": (1, 0, 1, 0)}
-            current = sketch.add("deconv", current, name=f"{name}.conv.conv", out=out, **settings)
+            current = expected.add("deconv", current, name=f"{name}.conv.conv", out=out, **settings)
         elif spec.upsampling == "full4":
-            # As fast_neural_style has it; `TransposedConv` says why less padding will do.
-            current = sketch.add("pad", current, amount=(2,) * 4, mode="replicate")
+            # As fast_neural_style has it: pad 2, crop 5. Our `TransposedConv` pads 1 and crops 3: the same result.
+            current = expected.add("pad", current, amount=(2,) * 4, mode="replicate")
             settings = {"kernel": 4, "stride": 2, "crop": (5, 5, 5, 5)}
-            current = sketch.add("deconv", current, name=f"{name}.conv.conv", out=out, **settings)
+            current = expected.add("deconv", current, name=f"{name}.conv.conv", out=out, **settings)
         else:
-            current = sketch.add("upsample", current, factor=2)
-            current = sketch.conv(current, out, 3, padding=spec.padding, name=f"{name}.conv")
+            current = expected.add("upsample", current, factor=2)
+            current = expected.conv(current, out, 3, padding=spec.padding, name=f"{name}.conv")
         current = finish(current, name, normed)
-    sketch.conv(current, 3, spec.exit_kernel, padding=spec.padding, name="exit")
-    return sketch
+    expected.conv(current, 3, spec.exit_kernel, padding=spec.padding, name="exit")
+    return expected
 
 
 def _pyramid(spec: Pyramid) -> _ExpectedGraph:
     """The whole graph of `PyramidGenerator(spec)`, in the order in which Torch7's containers visit the layers."""
-    sketch, c = _ExpectedGraph(-1), spec.channels
+    expected, c = _ExpectedGraph(-1), spec.channels
     photo = -1
     slope: dict[str, Any] = {"slope": 0.01} if spec.activation == "leaky_relu" else {}
 
@@ -102,38 +102,38 @@ def _pyramid(spec: Pyramid) -> _ExpectedGraph:
         nonlocal photo
         parts = []
         if spec.photo:
-            photo = sketch.add("photo") if photo < 0 else photo
+            photo = expected.add("photo") if photo < 0 else photo
             pooled: dict[str, Any] = {"kernel": stride, "stride": stride}
-            parts.append(photo if stride == 1 else sketch.add("avg_pool", photo, **pooled))
+            parts.append(photo if stride == 1 else expected.add("avg_pool", photo, **pooled))
         if spec.noise_depth:
             settings: dict[str, Any] = {
                 "channels": spec.noise_depth,
                 "stride": stride,
                 "distribution": spec.noise,
             }
-            parts.append(sketch.add("noise", **settings))
-        return parts[0] if len(parts) == 1 else sketch.add("concat", *parts)
+            parts.append(expected.add("noise", **settings))
+        return parts[0] if len(parts) == 1 else expected.add("concat", *parts)
 
     def block(source: int, out: int, name: str) -> int:
         for i, kernel in enumerate((3, 3, 1)):
             inner = f"{name}.{i}"
             if kernel == 1:
-                source = sketch.add("conv", source, name=f"{inner}.conv.conv", out=out, kernel=1)
+                source = expected.add("conv", source, name=f"{inner}.conv.conv", out=out, kernel=1)
             else:
-                source = sketch.conv(source, out, kernel, padding=spec.padding, name=f"{inner}.conv")
-            source = sketch.add("norm", source, name=f"{inner}.norm")
-            source = sketch.add(spec.activation, source, **slope)
+                source = expected.conv(source, out, kernel, padding=spec.padding, name=f"{inner}.conv")
+            source = expected.add("norm", source, name=f"{inner}.norm")
+            source = expected.add(spec.activation, source, **slope)
         return source
 
     current = block(fed(2 ** (spec.scales - 1)), c, "blocks.0")
     for level in range(1, spec.scales):
         join = f"joins.{level - 1}"
-        coarse = sketch.add("norm", sketch.add("upsample", current, factor=2), name=f"{join}.coarse_norm")
+        coarse = expected.add("norm", expected.add("upsample", current, factor=2), name=f"{join}.coarse_norm")
         fine = block(fed(2 ** (spec.scales - 1 - level)), c, f"blocks.{level}")
-        fine = sketch.add("norm", fine, name=f"{join}.fine_norm")
-        current = block(sketch.add("concat", coarse, fine), c * (level + 1), f"{join}.block")
-    sketch.add("conv", current, name="exit.conv", out=3, kernel=1)
-    return sketch
+        fine = expected.add("norm", fine, name=f"{join}.fine_norm")
+        current = block(expected.add("concat", coarse, fine), c * (level + 1), f"{join}.block")
+    expected.add("conv", current, name="exit.conv", out=3, kernel=1)
+    return expected
 
 
 def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _ExpectedGraph]]:
@@ -166,7 +166,7 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Expected
     exit_kernel = convs[-1].settings["kernel"][0]
     if not photo or channels > 256 or blocks > 100 or exit_kernel not in (3, 9) or len(noises) > 1:
         return
-    # The network's input node: the photo, the photo in other colours, or noise beside it.
+    # Number of the network's input node: 0 the photo, 1 the photo in other colours, 2 photo and noise concatenated.
     entry = 2 if noises else int(published.colors_in != RGB)
     for decoder_norm in (True, False):
         default = decoder_norm == bool(deconvs)
@@ -185,7 +185,7 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Expected
 
 
 def _sorted(text: str) -> str:
-    """A line of a sum with its sources in order: they come as the program had them."""
+    """`text`; if it is an `add`, with its sources in ascending order: published networks have them in any order."""
     operation, *words = text.split()
     return " ".join([operation, *sorted(words, key=int)]) if operation == "add" else text
 
@@ -202,7 +202,7 @@ def _folded(conv: Mapping[str, Array], colors_in: ColorEncoding) -> dict[str, Ar
 
 
 def _first_conv(nodes: list[Node]) -> tuple[int, str]:
-    """Where the first convolution after a padding is, and how that pads."""
+    """The number of the node after the first padding, and the mode of that padding; (0, "") if there is none."""
     for number, node in enumerate(nodes):
         if node.operation == "pad":
             return number + 1, str(node.settings["mode"])
@@ -212,16 +212,16 @@ def _first_conv(nodes: list[Node]) -> tuple[int, str]:
 def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tensor]] | None:
     """Our spec and weights where the published network is one of our generators, exactly; else None."""
     builder, colors_in = published.builder, published.colors_in
-    for spec, sketch in _candidates(published):
-        if sketch.lines != [_sorted(text) for text in builder.lines[sketch.start + 1 :]]:
+    for spec, expected in _candidates(published):
+        if expected.lines != [_sorted(text) for text in builder.lines[expected.previous + 1 :]]:
             continue
-        if sketch.start == 2 and builder.lines[0] != "photo":
+        if expected.previous == 2 and builder.lines[0] != "photo":
             continue
-        arrays = {number: builder.arrays[number] for number in sketch.names}
+        arrays = {number: builder.arrays[number] for number in expected.names}
         if colors_in != RGB:
             first, mode = _first_conv(builder.nodes)
             normed = isinstance(spec, Johnson) and spec.input_norm
-            if normed or (mode == "zero" and not colors_in.inverse().centred):
+            if normed or (mode == "zero" and not colors_in.inverse().black_is_zero):
                 return None  # zeros around the image would become another colour
             arrays[first] = _folded(arrays[first], colors_in)
         # Our last layer, "caffe", converts Caffe's BGR to RGB.
@@ -229,7 +229,7 @@ def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tens
         arrays[last] = recolored(arrays[last], CAFFE.inverse().after(published.colors_out))
         state = {
             f"{name}.{part}": torch.from_numpy(array)
-            for number, name in sketch.names.items()
+            for number, name in expected.names.items()
             for part, array in arrays[number].items()
         }
         return spec, state

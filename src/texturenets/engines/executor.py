@@ -279,10 +279,11 @@ class GraphNetwork(nn.Module):
         self._last_use = {source: i for i, node in enumerate(self.nodes) for source in node.sources}
         self._unpooled = {node.sources[1] for node in self.nodes if node.operation == "unpool"}
         self._fusible_norms = _fusible_norms(self.nodes)
-        tail = next(
+        # the last operation that is not of the tail
+        before_tail = next(
             (i for i in range(len(self.nodes) - 1, -1, -1) if self.nodes[i].operation not in _FLOAT32_TAIL), 0
         )
-        self._float32_from = tail if self.nodes[tail].operation in ("conv", "deconv") else -1
+        self._float32_from = before_tail if self.nodes[before_tail].operation in ("conv", "deconv") else -1
         if graph.weights:
             self._take(graph)
 

@@ -96,7 +96,7 @@ class _OpenVINOStage:
         self.inputs = {
             name: port.get_element_type()
             for port in compiled.inputs
-            for name in port.get_names()  # a port also has the names of what OpenVINO converts it to
+            for name in port.get_names()  # a port also has names of conversion nodes that OpenVINO adds
             if name in known
         }
         self.outputs = {
@@ -124,7 +124,8 @@ class _OpenVINOStage:
 
 
 class OpenVINOEngine:
-    """A graph on the processor; any size, without compiling it again. Calls of several threads wait in line."""
+    """A graph on the processor; images of any size: the graph is compiled once, and only
+    kernels for each new size. Calls of several threads wait in line."""
 
     name = "openvino"
 

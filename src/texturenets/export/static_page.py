@@ -39,7 +39,8 @@ PAGE = Path(__file__).parents[1] / "server" / "page"
 
 def described(header: Header, io_spec: IOSpec, name: str) -> PageModel:
     """What the page must know of a model."""
-    smallest = style.MIN_NETWORK_SIDE if header.kind == "style" else textures.MIN_SAMPLE_SIDE
+    # the program's own minimum; `least` is the network's
+    min_side = style.MIN_NETWORK_SIDE if header.kind == "style" else textures.MIN_SAMPLE_SIDE
     return {
         "name": name,
         "title": title(name),
@@ -48,7 +49,7 @@ def described(header: Header, io_spec: IOSpec, name: str) -> PageModel:
         "thumbnail": f"data:image/jpeg;base64,{header.thumbnail}" if header.thumbnail else "",
         "licence": header.licence,
         "terms": header.terms,
-        "io_spec": {**dataclasses.asdict(io_spec), "smallest": smallest},
+        "io_spec": {**dataclasses.asdict(io_spec), "min_side": min_side},
     }
 
 
@@ -71,35 +72,36 @@ def write(
     if shown:
         earlier = ", ".join(model["name"] for model in shown)
         warnings.warn(
-            f"the page in {folder} also shows {earlier}, exported before; for one without, give another folder",
+            f"the page in {folder} also shows {earlier}, exported before; to make a page without them, give another "
+            "folder",
             stacklevel=2,
         )
-    parts = {model["file"]: (folder / model["file"]).read_bytes() for model in shown}
+    contents = {model["file"]: (folder / model["file"]).read_bytes() for model in shown}
     for path in models:
         header = modelfile.read_header(path)
         onnx_model, io_spec = export.converted(path, export.chosen_variant(path, None))
-        parts[f"models/{path.stem}.onnx"] = _with_metadata(onnx_model, header, io_spec)
+        contents[f"models/{path.stem}.onnx"] = _with_metadata(onnx_model, header, io_spec)
         shown.append(described(header, io_spec, path.stem))
     notices = [
         f"Model {model['name']}: {model['licence'] or 'licence unknown'}. {model['terms']}".strip()
         for model in shown
     ]
-    parts["models.json"] = json.dumps(shown).encode()
-    parts["LICENSES.txt"] = "\n\n".join([*notices, onnxruntime_web.LICENCE]).encode()
-    parts |= {f"ort/{name}": data for name, data in onnxruntime_web.files(package).items()}
-    parts |= {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
+    contents["models.json"] = json.dumps(shown).encode()
+    contents["LICENSES.txt"] = "\n\n".join([*notices, onnxruntime_web.LICENCE]).encode()
+    contents |= {f"ort/{name}": data for name, data in onnxruntime_web.files(package).items()}
+    contents |= {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
     # Offline the page needs the CPU runtime (WebAssembly); that for WebGPU is cached on first use.
     needed = [
         "./",
-        *(name for name in parts if name not in {f"ort/{file}" for file in onnxruntime_web.WEBGPU}),
+        *(name for name in contents if name not in {f"ort/{file}" for file in onnxruntime_web.WEBGPU}),
     ]
-    parts["files.json"] = json.dumps(needed).encode()
-    version = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(parts.items())))
-    parts["offline.js"] = parts["offline.js"].replace(b"VERSION", version.hexdigest()[:16].encode())
-    index = parts.pop("index.html")
-    for name, data in {**parts, "index.html": index}.items():
-        with atomic_write(folder / name) as part:
-            part.write_bytes(data)
+    contents["files.json"] = json.dumps(needed).encode()
+    version = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(contents.items())))
+    contents["offline.js"] = contents["offline.js"].replace(b"VERSION", version.hexdigest()[:16].encode())
+    index = contents.pop("index.html")
+    for name, data in {**contents, "index.html": index}.items():
+        with atomic_write(folder / name) as temporary:
+            temporary.write_bytes(data)
     return folder / "index.html"
 
 

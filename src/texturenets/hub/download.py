@@ -19,16 +19,17 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def fetch(name: str | Path) -> Path:
     """The file of the model called `name` (`names.FORM`), in the cache of huggingface_hub.
 
-    A cached file pinned to a commit is used unasked; other cached files only where the network cannot be reached, or
-    TEXTURENETS_OFFLINE forbids it. The file is whatever has that name: its reader tells whether
-    it is a model.
+    A cached file pinned to a commit is used without asking the Hub; other cached files only where the network cannot
+    be reached, or TEXTURENETS_OFFLINE forbids it. The file is whatever has that name: its reader tells whether it is
+    a model.
 
     Raises UserError for a malformed name, what the Hub does not have or does not show, no network and nothing in
     the cache, and where huggingface_hub is not installed.
     """
     wanted = parse(name)
     with library.user_errors(wanted):
-        # Without a file the name means the only one of the commit, and the cache may not hold all its files.
+        # A name without a file means the commit's only model file: ask the Hub, as the cache may hold just some of
+        # them.
         pinned = wanted.file is not None and _COMMIT.fullmatch(wanted.revision or "")
         if pinned and (path := _cached(wanted)):
             return path
@@ -47,12 +48,12 @@ def fetch_other(name: HubName) -> Path:
 
 
 def fetch_beside(name: str | Path, path: Path, beside: str) -> None:
-    """Fetch the file called `beside` from the folder and the commit of `path`, which `fetch(name)` gave.
+    """Fetch the model file called `beside` from the folder and the commit of `path`, which `fetch(name)` gave.
 
-    Where there is none nothing happens. Raises UserError as `fetch`.
+    If there is none, do nothing. Raises UserError as `fetch`.
     """
     repo = parse(name).repo
-    place = f"/models--{repo.replace('/', '--')}/snapshots/"  # so huggingface_hub's cache is laid out
+    place = f"/models--{repo.replace('/', '--')}/snapshots/"  # the folder layout of huggingface_hub's cache
     commit, _, file = path.as_posix().rpartition(place)[2].partition("/")
     there = HubName(repo, str(PurePosixPath(file).with_name(beside)), commit)
     with library.user_errors(there):
@@ -81,7 +82,7 @@ def _model_files(name: HubName) -> list[str] | None:
         info = library.api().model_info(name.repo, revision=name.revision, timeout=TIMEOUT)
     except errors.HfHubHTTPError as error:
         if error.response.status_code < 500 and error.response.status_code != 429:
-            raise  # the Hub has answered: what is in the cache is there no more, or not for this user
+            raise  # the model is no longer on the Hub, or not open to this user: the cached copy is not used
         if _cached(name) is None:
             raise
         return None
@@ -110,7 +111,7 @@ def _chosen(name: HubName, files: Sequence[str]) -> str:
 
 
 def _cached(name: HubName) -> Path | None:
-    """What was fetched before; without a file in the name, the one model of that revision that was."""
+    """The cached file; without a file in the name, the revision's cached model if there is exactly one; else None."""
     from huggingface_hub import errors, snapshot_download
 
     try:

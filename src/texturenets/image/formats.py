@@ -82,7 +82,7 @@ def _types() -> mimetypes.MimeTypes:
 
 
 @functools.cache
-def is_known(name: str) -> bool:
+def can_decode(name: str) -> bool:
     """Whether this installation of Pillow and its plug-ins decodes the format of that name; imports what does."""
     if name == "EXR":  # by its own package, not Pillow
         return exr.installed()
@@ -100,7 +100,7 @@ def is_known(name: str) -> bool:
 
 def decodable_formats() -> dict[str, str]:
     """Suffix to format, those that this installation decodes."""
-    return {suffix: name for suffix, name in _FORMATS.items() if is_known(name)}
+    return {suffix: name for suffix, name in _FORMATS.items() if can_decode(name)}
 
 
 def readable() -> str:
@@ -113,7 +113,7 @@ def open_image(file: IO[bytes]) -> Image.Image:
 
     Most are JPEG, and plug-ins for others take longer to import than a small photo to read.
     """
-    is_known("JPEG")  # else Pillow would import all of them
+    can_decode("JPEG")  # else Pillow would import all of them
     try:
         return Image.open(file, formats=["JPEG"])
     except UnidentifiedImageError:
@@ -126,13 +126,13 @@ def suffixes() -> set[str]:
     return set(_FORMATS)
 
 
-def is_picture(path: StrPath) -> bool:
+def has_image_suffix(path: StrPath) -> bool:
     """Whether the suffix of `path` is that of an image, as in `suffixes`. Does not look at the file."""
     return Path(path).suffix.lower() in _FORMATS
 
 
-def suffix_within(path: Path) -> str:
-    """The suffix that belongs to what a file without one holds, by its first bytes; "" for what is no image."""
+def suffix_by_content(path: Path) -> str:
+    """The suffix for a file's format, judged by its first bytes; "" if it is no image."""
     try:
         with path.open("rb") as file:
             return suffix_of_start(file.read(12))
@@ -149,9 +149,9 @@ def suffix_of_start(start: bytes) -> str:
     return next((suffix for begin, suffix in _SIGNATURES.items() if start.startswith(begin)), "")
 
 
-def holds_picture(path: Path) -> bool:
+def is_image_file(path: Path) -> bool:
     """Whether a file is an image by its suffix or, where it has none, by its first bytes."""
-    return is_picture(path) or (not path.suffix and path.is_file() and suffix_within(path) != "")
+    return has_image_suffix(path) or (not path.suffix and path.is_file() and suffix_by_content(path) != "")
 
 
 def output_format(path: StrPath) -> str:
@@ -161,7 +161,7 @@ def output_format(path: StrPath) -> str:
     """
     suffix = Path(path).suffix.lower()
     name = _FORMATS.get(suffix, "")
-    if name in _WRITTEN and is_known(name):
+    if name in _WRITTEN and can_decode(name):
         return name
     if name == "HEIF":
         raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
@@ -227,7 +227,8 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
-    """The files in `folder` and in the folders in it, links to folders not followed."""
+    """The files in `folder` and in the folders in it, but for hidden folders and `without`; links to folders are not
+    followed."""
     excluded = None if without is None else Path(without).expanduser().resolve()
 
     def unreadable(error: OSError) -> None:
@@ -240,15 +241,15 @@ def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
 
 
 def _pictures(paths: Iterator[Path], wanted: Collection[str], others: dict[Path, None]) -> list[Path]:
-    """Those of `paths` to take; `others` gets those that might be missed."""
-    # What is no file, or a link to none, is taken too: it is told of where it is read.
+    """Those of `paths` to take; `others` gets skipped files that may be images or videos."""
+    # Broken links and special files are taken too: reading them reports the error.
     mine = sorted(p for p in paths if not p.name.startswith(".") and not p.is_dir())
-    taken = {p: p.suffix.lower() in wanted or holds_picture(p) for p in mine}
-    others.update(dict.fromkeys(p for p in mine if not taken[p] and may_be_missed(p)))
+    taken = {p: p.suffix.lower() in wanted or is_image_file(p) for p in mine}
+    others.update(dict.fromkeys(p for p in mine if not taken[p] and may_be_image_or_video(p)))
     return [p for p in mine if taken[p]]
 
 
-def may_be_missed(path: PurePath) -> bool:
+def may_be_image_or_video(path: PurePath) -> bool:
     """Whether a file that is not taken may be an image or video, by its suffix: one of theirs, or unknown."""
     suffix = path.suffix.lower()
     kind, packed = _types().guess_type(f"file{suffix}")

@@ -17,7 +17,10 @@ _MOST: Final = 4 * 10**9  # bytes that the offsets of a TIFF reach
 
 
 def png(values: NDArray[np.uint16], like: bytes) -> bytes:
-    """The PNG of `values` (H, W, 3 or 4), with the other chunks of the PNG `like`."""
+    """The PNG of `values` (H, W, 3 or 4), with all chunks of the PNG `like` but its header and pixels.
+
+    `like` has one IDAT chunk; its size and colour type do not matter.
+    """
     height, width, count = values.shape
     result, place = [like[:8]], 8
     while place < len(like):
@@ -59,6 +62,8 @@ def tiff(
     bits = 8 * values.itemsize
     directory: Any = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     _carry(directory, exif)
+    # 256 width, 257 height, 258 bits, 259 compression (8: Deflate), 262 colours (2: RGB), 277 samples a pixel, 278
+    # rows a strip, 284 layout (1: interleaved), 317 predictor, 339 sample format, 273, 279 places, lengths of strips
     for tag, value in (
         (256, width), (257, height), (258, (bits,) * count), (259, 8), (262, 2), (277, count), (278, rows),
         (284, 1), (317, 2 if bits == 16 else 1), (339, (1 if bits == 16 else 3,) * count),
@@ -68,8 +73,8 @@ def tiff(
     if count == 4:
         directory[338] = (2,)  # unassociated alpha
     if dpi is not None:
-        directory[282], directory[283], directory[296] = (*dpi, 2)
-    directory.tagtype[34675], directory[34675] = 7, profile
+        directory[282], directory[283], directory[296] = (*dpi, 2)  # pixels an inch, across and down
+    directory.tagtype[34675], directory[34675] = 7, profile  # the ICC profile
     file = io.BytesIO()
     directory.save(file)  # which adds its own length to the offsets of the strips
     return file.getvalue() + b"".join(strips)

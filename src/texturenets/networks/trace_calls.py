@@ -12,8 +12,8 @@ from torch import Tensor, fx, nn
 from texturenets.engines import primitives
 from texturenets.errors import UserError
 from texturenets.networks.fully_connected import as_vectors
+from texturenets.networks.trace_layer_calls import LayerCalls
 from texturenets.networks.trace_values import PoolingIndices, TracedDtype, TracedMap, TracedSize
-from texturenets.networks.trace_windows import Windows
 
 # The arguments of functions and methods, by their names in PyTorch; "/" begins those that change nothing here.
 _CALLS: Final[dict[str, str]] = {
@@ -86,7 +86,7 @@ def is_in_place(step: fx.Node, network: nn.Module) -> bool:
     return bool(given.get("inplace", False)) or given.get("out") is not None
 
 
-class Calls(Windows):
+class Calls(LayerCalls):
     """Turns calls into nodes."""
 
     def function(self, function: Any, given: Sequence[Any], options: Mapping[str, Any]) -> Any:  # noqa: PLR0911 (one a kind)
@@ -207,7 +207,7 @@ class Calls(Windows):
     def _by_channel(self, x: TracedMap, value: Tensor) -> Tensor:
         """`value`, of which there has to be one number a channel, or one for all."""
         shape = (1,) * (4 - value.ndim) + tuple(value.shape)
-        if shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, self.made.channels(x)):
+        if shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, self.recorder.channels(x)):
             raise UserError(f"a weight of shape {tuple(value.shape)}, other than one number a channel,")
         return value.reshape(-1) if value.ndim != 1 else value
 
@@ -219,19 +219,19 @@ class Calls(Windows):
         return self.add("concat", *tensors) if len(tensors) > 1 else tensors[0]
 
     def take_chunk(self, x: TracedMap, chunks: int, dim: int = 0) -> tuple[TracedMap, ...]:
-        return self.take_split(x, -(-self.made.channels(x) // chunks), dim)
+        return self.take_split(x, -(-self.recorder.channels(x) // chunks), dim)
 
     def take_split(self, x: TracedMap, size: int | Sequence[int], dim: int = 0) -> tuple[TracedMap, ...]:
         if dim % 4 != 1:
             raise UserError(f"a feature map split along dimension {dim}")
-        count = self.made.channels(x)
+        count = self.recorder.channels(x)
         if isinstance(size, int):
             size = [min(size, count - first) for first in range(0, count, size)]
         starts = [sum(size[:i]) for i in range(len(size))]
         return tuple(self._channels(x, range(a, a + n)) for a, n in zip(starts, size, strict=True))
 
     def _channels(self, x: TracedMap, chosen: range) -> TracedMap:
-        if chosen == range(self.made.channels(x)):
+        if chosen == range(self.recorder.channels(x)):
             return x
         return self.add("select", x, first=chosen.start, count=len(chosen), step=chosen.step)
 
@@ -249,7 +249,7 @@ class Calls(Windows):
         if not all(isinstance(one, slice) for one in keys) or keys[0] != slice(None):
             raise UserError(f"the step [{key}]")
         parts: list[slice] = [*keys, *[slice(None)] * 3]
-        x = self._channels(x, range(self.made.channels(x))[parts[1]])
+        x = self._channels(x, range(self.recorder.channels(x))[parts[1]])
         (top, bottom, down), (left, right, across) = map(_ends, parts[2:4])
         if top or bottom or left or right:
             x = self.add("crop", x, amount=(top, bottom, left, right))
@@ -260,17 +260,17 @@ class Calls(Windows):
     # ---- Vectors: feature maps of one pixel ----
 
     def take_flatten(self, x: TracedMap, start_dim: int = 0, end_dim: int = -1) -> TracedMap:
-        if start_dim != 1 or end_dim not in (-1, 3) or not self.made.has_fixed_size(x):
+        if start_dim != 1 or end_dim not in (-1, 3) or not self.recorder.has_fixed_size(x):
             raise UserError("a feature map flattened that is larger than one pixel")
         return x
 
     def take_unflatten(self, x: TracedMap, dim: int, sizes: Sequence[int]) -> TracedMap:
-        if dim != 1 or len(sizes) != 3 or sizes[1] != sizes[2] or not self.made.has_fixed_size(x):
+        if dim != 1 or len(sizes) != 3 or sizes[1] != sizes[2] or not self.recorder.has_fixed_size(x):
             raise UserError(f"unflattening to {tuple(sizes)}")
         return self.add("shuffle", x, factor=sizes[1]) if sizes[1] > 1 else x
 
     def take_linear(self, x: TracedMap, weight: Tensor, bias: Tensor | None = None) -> TracedMap:
-        if not self.made.has_fixed_size(x):
+        if not self.recorder.has_fixed_size(x):
             raise UserError("a fully connected layer over a feature map of more than one pixel")
         return self.add("conv", x, weights={"weight": weight, "bias": bias}, out=weight.shape[0], kernel=1)
 

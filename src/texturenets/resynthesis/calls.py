@@ -56,7 +56,8 @@ def tile(
 ) -> Any:
     """A picture made to repeat: its edges made anew so that left meets right and top meets bottom.
 
-    Each side's middle half stays as it is, to the bit. `photo`: as for a style, and the same kind comes back.
+    The central rectangle, half as wide and half as high as the picture, stays, to the bit. `photo`: as for a style,
+    and the same kind comes back.
     `config`: the losses, as the name of a descriptor network, at its usual layers, or as a `TextureConfig`;
     `trainer`: device and weights. `steps`: most iterations of L-BFGS, at each of `scales` sizes, each twice the one
     before. `progress`: called with an `optimization.IterationRecord` each iteration; where it returns the text
@@ -85,8 +86,8 @@ def inpaint(
     """A picture whose part under the white of `mask` is made anew; all other pixels stay, to the bit.
 
     It is made from what is around it. `mask`: any image of the photo's shape; its luminance counts, from a half on it
-    is white. `context`: pixels around the hole that are learned from and taken along [128, or what makes the part 512
-    pixels wide]. The filled pixels are opaque. The rest as for `tile`.
+    is white. `context`: pixels around the hole, on each side, from which the texture is learned [128, or more if the
+    hole with its surroundings would be smaller than 512 x 512]. The filled pixels are opaque. The rest as for `tile`.
 
     `warnings` tell of a mask that is scaled. Raises UserError for one that holds no hole, or nothing else, and as the
     command line does.

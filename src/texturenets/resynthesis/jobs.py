@@ -19,7 +19,7 @@ from texturenets.train import style_images
 from texturenets.train.least_size import too_small
 
 WHITE = 0.5  # luminance of a mask from which it is white
-CONTEXT = 128  # pixels on each side of a hole that are taken along, at least
+CONTEXT = 128  # pixels on each side of a hole from which the texture is learned, at least
 WINDOW = 512  # sides of what is computed at once, at least: as large as results of `optimize` are by default
 
 
@@ -54,11 +54,10 @@ def edges(picture: Picture) -> Job:
 def hole(picture: Picture, mask: Any, context: int | None) -> Job:
     """The white part of `mask` (any image), to be filled from what is around it, which transparent pixels are not.
 
-    `context`: pixels of surroundings that are taken along on each side; None: `CONTEXT`, and more where that leaves
-    sides below `WINDOW`. What is filled becomes opaque. A mask of another size is scaled, and a warning says so.
-    Raises UserError for a mask of another shape, without a hole, or that leaves nothing; for a picture that is too
-    small and a `context` that is below 1.
-    """
+    `context`: pixels of surroundings on each side, from which the texture is learned; None: `CONTEXT`, and more where
+    that leaves sides below `WINDOW`. What is filled becomes opaque. A mask of another size is scaled, and a warning
+    says so. Raises UserError for a mask of another shape, without a hole, or that leaves nothing; for a picture that
+    is too small and a `context` that is below 1."""
     rgb = _checked(picture)
     if context is not None and context < 1:
         raise UserError(f"`context` {context} is not above 0")

@@ -50,7 +50,7 @@ class RunConfig:
     minutes: float = 0.0
     """Minutes to train for, in place of --steps; the learning rate schedule follows the clock. 0: use --steps."""
     optimizer: Optimizer = "muon"
-    """muon; adam is the papers', and slower."""
+    """muon, or adam as in the papers, which needs more steps."""
     learning_rate: float = 2e-3
     """Peak learning rate of the schedule."""
     schedule: Schedule = "cosine"
@@ -117,8 +117,8 @@ class TaskConfig(RunConfig):
     """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it is
     applied in the second half of the training."""
     loss_scaling: Literal["relative", "paper"] = "relative"  # losses.Scaling, which needs PyTorch
-    """relative: style and content losses divided by the mean square of the target; paper: mean squares as in
-    the papers."""
+    """relative: style and content losses divided by the mean square of the target; paper: mean squared
+    differences, not divided, as in the papers."""
     pyramid_loss: int = 1
     """Number of scales of the style and content losses, each half as large as the one before; 1: full size only."""
     pyramid_decay: float = 0.9
@@ -244,8 +244,8 @@ class GalleryConfig(StyleConfig):
     steps: int = 32000
     """Optimizer steps; the paintings take turns."""
     light: float = 4.0
-    """Factor on the content weight of a second, lighter version that is learned of every painting and used at
-    --strength 0.5; 1: no lighter version."""
+    """Factor on the content weight of a second version of every painting, with a weaker style, used at
+    --strength 0.5; 1: none."""
     large: float = 2.0
     """Factor on the size of the style image for a second version that is learned of every painting, with larger
     strokes; 1: one size only."""
@@ -301,19 +301,19 @@ class PerceptualConfig(RunConfig):
     batch_size: int = 8
     """Batch size: pictures in a step, over all processes."""
     variants: int = 4
-    """Pictures made of each crop: itself, and changed, stylized and adversarial ones. --batch-size is a multiple of
-    it."""
+    """Pictures made of each crop: itself, and distorted, stylized and adversarial copies. --batch-size must be a
+    multiple of it."""
     steps: int = 20000
     """Optimizer steps."""
     learning_rate: float = 1e-4
     """Peak learning rate of the schedule."""
     models: tuple[str, ...] = ("shipped",)
-    """Styles whose pictures are learned from, names or model files separated by commas; shipped: all that come with
-    the package; none: no stylized pictures."""
+    """Style models that stylize some of the training pictures: names or files, separated by commas; shipped: all that
+    come with the package; none: no stylized pictures."""
     adversarial_every: int = 4
-    """Steps between two batches with adversarial pictures: one picture of each crop is changed so that the trained
-    network's features come near those of another crop, in every second of these batches while VGG-16's keep their
-    distance; 0: none."""
+    """Steps between two batches with adversarial pictures: one picture of each crop is changed until the trained
+    network's features are near those of another crop; in every second such batch VGG-16's must stay as far from that
+    crop as they were. 0: none."""
     val_share: float = 0.05
     """Share of the pictures held out for validation, of each folder."""
 

@@ -54,7 +54,7 @@ class Photos:
 
 def is_photo(path: Path) -> bool:
     """Whether a file looks like a photo, by its name or its first bytes."""
-    return image.is_picture(path) or image.suffix_within(path) != ""
+    return image.has_image_suffix(path) or image.suffix_by_content(path) != ""
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -36,17 +36,16 @@ class TrainerConfig:
     init: str | None = None
     """Start from this model's weights: a shipped name, a model file, or hf://USER/REPO."""
     into: str | None = None
-    """Existing model of several styles to add this style to, as for --init. Only the affine parameters of its
-    instance normalizations are trained, the rest is frozen; this takes minutes, and the result is a small file that
-    needs that model."""
+    """Existing model of several styles to add this style to: a shipped name, a model file, or hf://USER/REPO. Only
+    the affine parameters of its instance normalizations are trained, the rest is frozen; this takes minutes, and the
+    result is a small file that needs that model."""
     engine: Literal["auto", "torch"] = "auto"
-    """Not what trains, which is always PyTorch, but what the model may need: torch accepts a network of your own
-    that cannot be traced into a graph, whose model then runs only with PyTorch and the network's code; auto
-    refuses it."""
+    """torch: accept a network of your own that cannot be traced into a graph; its model then runs only with PyTorch
+    and the network's code. auto: refuse it. Training itself always uses PyTorch."""
     licence: str = ""
     """Licence of the model, stored in its header."""
     terms: str = ""
-    """Licence of the training images, stored in the model's header."""
+    """Terms of use (licence) of the training images, stored in the model's header."""
 
     def __post_init__(self) -> None:
         """Paths become text, and models on the Hub, hf://..., files, which are fetched here, once for the training.

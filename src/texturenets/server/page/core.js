@@ -110,7 +110,7 @@ function maps(ioSpec, seed, rows, columns) {
 // `run` takes the network's inputs in order, {data, dims} each, and gives its picture's numbers.
 export async function stylize(run, ioSpec, pixels, height, width, seed = 0) {
   const { data, rows, columns, top, left } = pad(
-    pixels, height, width, ioSpec.stride, Math.max(ioSpec.smallest, ioSpec.least), ioSpec.margin);
+    pixels, height, width, ioSpec.stride, Math.max(ioSpec.min_side, ioSpec.least), ioSpec.margin);
   const inputs = [{ data, dims: [1, 3, rows, columns] }, ...maps(ioSpec, seed, rows, columns)];
   return crop(await run(inputs), rows, columns, top, left, height, width);
 }
@@ -135,7 +135,7 @@ export function blend(painted, pixels, options = {}) {
 }
 
 export async function sample(run, ioSpec, height, width, seed) {
-  const [rows, columns] = [height, width].map((side) => ioSpec.fixed ? ioSpec.stride : padded(side, ioSpec.stride, ioSpec.smallest));
+  const [rows, columns] = [height, width].map((side) => ioSpec.fixed ? ioSpec.stride : padded(side, ioSpec.stride, ioSpec.min_side));
   return crop(await run(maps(ioSpec, seed, rows, columns)), rows, columns, 0, 0, height, width);
 }
 

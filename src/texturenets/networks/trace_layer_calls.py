@@ -16,11 +16,16 @@ PADS: Final = {
 """PyTorch's padding modes, and the graph's."""
 
 
-class Windows:
-    """Adds nodes to `recorder`. Errors are what cannot be traced, as a noun: the tracer makes a sentence of them."""
+class LayerCalls:
+    """Translates calls of `torch.nn.functional` (padding, pooling, convolution, normalization) into a recorder's
+    nodes.
+
+    `take_X` translates PyTorch's function X, with its arguments. Errors are what cannot be traced, as a noun: the
+    tracer makes a sentence of them.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
-        self.made = recorder
+        self.recorder = recorder
         self.add = recorder.add
 
     # ---- Padding, sizes and convolutions ----
@@ -42,8 +47,10 @@ class Windows:
         align_corners: Any = None, antialias: bool = False,
     ) -> TracedMap:  # fmt: skip
         factor: Any = None if scale_factor is None else one(scale_factor, "factor")
-        if isinstance(size, TracedSize) and not size.whole:  # of a traced map, not a number
-            factor = self.made.ratio(size.of_map, x)
+        if (
+            isinstance(size, TracedSize) and not size.whole
+        ):  # `x.shape[2:]` of another feature map, not numbers
+            factor = self.recorder.ratio(size.of_map, x)
         if factor is None or factor != int(factor) or mode not in ("nearest", "bilinear") or antialias:
             raise UserError(f"interpolation {mode!r} to {scale_factor or size}")
         word = "bilinear_corners" if align_corners and mode == "bilinear" else mode
@@ -87,6 +94,7 @@ class Windows:
         return self.add("pad", x, amount=(rows, rows, columns, columns), mode=mode) if rows or columns else x
 
     def global_pool(self, x: TracedMap, mode: str, output_size: Any) -> TracedMap:
+        """`mode`: average or max."""
         if one(output_size, "size") != 1:
             raise UserError(f"a pooling to {output_size} pixels")
         return self.add("global_pool", x, mode=mode)
