@@ -514,3 +514,19 @@ def test_an_engine_takes_no_more_threads_than_it_is_given(kept: Path, tmp_path: 
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as Unix has them")
+def test_signals_are_handled_after_engines_are_gone(tmp_path: Path) -> None:
+    """OpenVINO's objects each leave a signal stack behind; the first signal ended the process."""
+    pytest.importorskip("openvino")
+    program = (
+        "import gc, os, signal; import numpy as np; import texturenets as tn\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'))\n"
+        "first, second = (tn.load(name, engine='openvino') for name in ('wave', 'udnie'))\n"
+        "first(np.zeros((32, 32, 3), np.uint8))\n"
+        "del first; gc.collect(); del second; gc.collect()\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import sys
@@ -42,8 +43,13 @@ def no_telemetry() -> Iterator[None]:
             sys.modules["openvino_telemetry"] = known
 
 
+@functools.cache
 def core() -> Any:
-    """A new `openvino.Core`. Raises UserError where OpenVINO is not installed."""
+    """The process's `openvino.Core`. Raises UserError where OpenVINO is not installed.
+
+    One, and never given up: each Core makes its thread handle signals on a stack of its own (for AMX), and gives back
+    the stack before when it goes. Of several that do not go in the reverse order one leaves a stack that is no more,
+    and the next signal with a handler, as of a process that has ended, is a segmentation fault (OpenVINO 2026.4)."""
     try:
         with no_telemetry():
             import openvino
