@@ -22,7 +22,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,16 +33,10 @@ PYTHON = BIN / ("python.exe" if sys.platform == "win32" else "python")
 STAMP = VENV / ".complete"
 EXTRAS = os.environ.get("EXTRAS") or "openvino,train,video,web,large,heif,hub,dev"
 
-LARGER = 24
-"""Files of tests that get a process each, largest first, so that no long one is left for the end; the others
-share processes, SHARED in each, which spares most of their starts. Not all in one: some large files in one
-process have ended without a word, or waited for ever."""
-SHARED = 8
-AT_ONCE = 2
+AT_ONCE = 2  # processes of tests
 VARIABLES = {**os.environ, "OMP_NUM_THREADS": "1"}
 # Tests start hundreds of programs: one that may not keep what it compiled compiles the package each time.
 VARIABLES.pop("PYTHONDONTWRITEBYTECODE", None)
-NO_TESTS = 5  # pytest's status where all tests of a file are slow
 
 
 def call(*words: str | Path) -> int:
@@ -87,52 +80,12 @@ def types() -> int:
     return call(*program("mypy")) or call(*windows)
 
 
-def groups(files: list[Path]) -> list[list[Path]]:
-    """Which files of tests share a process, in the order in which they are started."""
-    ordered = sorted(files, key=lambda path: path.stat().st_size, reverse=True)
-    small = ordered[LARGER:]
-    return [[path] for path in ordered[:LARGER]] + [
-        small[i : i + SHARED] for i in range(0, len(small), SHARED)
-    ]
-
-
-def tested(files: list[Path]) -> tuple[list[Path], int, str]:
-    """The tests of `files` in one process: the files, its status, and what it said."""
-    names = [path.relative_to(ROOT).as_posix() for path in files]
-    done = subprocess.run(
-        [*map(str, program("pytest")), "-m", "not slow", *names],
-        cwd=ROOT,
-        env=VARIABLES,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    return files, 0 if done.returncode == NO_TESTS else done.returncode, done.stdout
-
-
 def unit(names: list[str]) -> int:
-    """The fast tests, AT_ONCE processes at a time; then what failed, and how long it took. With names or flags one
-    process of pytest, which gets them."""
-    if names:
-        return call(*program("pytest"), "-m", "not slow", *names)
-    began = time.monotonic()
-    files = list((ROOT / "tests").glob("test_*.py"))
-    failed: list[str] = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for group, status, said in pool.map(tested, groups(files)):
-            print(said, end="", flush=True)
-            if status:
-                lines = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-                ended = f"status {status}: {' '.join(path.name for path in group)}"
-                failed += lines or [ended]
-    print("\n".join(["", *failed]))
-    seconds = round(time.monotonic() - began)
-    print(f"{len(files)} files of tests in {seconds // 60} min {seconds % 60:02d} s: ", end="")
-    print(f"{len(failed)} failed" if failed else "all passed")
-    return 1 if failed else 0
+    """The fast tests, a file in one of AT_ONCE processes. With names or flags one process, which gets them."""
+    # What is in one file shares fixtures that take long to make.
+    share = names or ["--numprocesses", str(AT_ONCE), "--dist", "loadfile"]
+    words = [*program("pytest"), "-m", "not slow", *share]
+    return subprocess.run([*map(str, words)], cwd=ROOT, env=VARIABLES, check=False).returncode
 
 
 def test() -> int:

@@ -37,53 +37,6 @@ def test_an_unknown_command_gets_the_list() -> None:
     assert "dev.py test " in done.stdout
 
 
-def test_the_larger_files_have_a_process_each(dev: ModuleType, tmp_path: Path) -> None:
-    files = [tmp_path / f"test_{i}.py" for i in range(60)]
-    for i, file in enumerate(files):
-        file.write_bytes(bytes(i))
-    found = dev.groups(files)
-    shared = [8] * ((60 - dev.LARGER) // 8) + [(60 - dev.LARGER) % 8] * ((60 - dev.LARGER) % 8 > 0)
-    assert [len(group) for group in found] == [1] * dev.LARGER + shared
-    assert [file for group in found for file in group] == files[::-1]
-
-
-def test_failures_are_listed_at_the_end(
-    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = {
-        "a": (0, ".. [100%]\n"),
-        "b": (1, "words\nFAILED tests/b.py::test_x - AssertionError\n"),
-        "c": (-11, "...\n"),  # it has ended without a word
-    }
-    monkeypatch.setattr(dev, "tested", lambda group: (group, *told[group[0].stem]))
-    files = [Path(f"{name}.py") for name in told]
-    monkeypatch.setattr(dev, "groups", lambda _: [[file] for file in files])
-    assert dev.unit([]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-3:-1] == ["FAILED tests/b.py::test_x - AssertionError", "status -11: c.py"]
-    assert re.fullmatch(r"\d+ files of tests in \d+ min \d\d s: 2 failed", lines[-1])
-    del files[1:]
-    assert dev.unit([]) == 0
-    assert capsys.readouterr().out.endswith(": all passed\n")
-
-
-def test_files_of_slow_tests_alone_do_not_fail(
-    dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dev, "ROOT", tmp_path)
-    monkeypatch.setattr(dev, "PYTHON", sys.executable)
-    for name, body in (
-        ("slow", "@pytest.mark.slow\ndef test_a(): pass"),
-        ("bad", "def test_a(): assert not 1"),
-    ):
-        (tmp_path / f"test_{name}.py").write_text(f"import pytest\n{body}\n", "utf-8")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow: of minutes\naddopts = -q\n", "utf-8")
-    assert dev.tested([tmp_path / "test_slow.py"])[1] == 0
-    files, status, said = dev.tested([tmp_path / "test_bad.py"])
-    assert (files, status) == ([tmp_path / "test_bad.py"], 1)
-    assert "\nFAILED test_bad.py::test_a" in said
-
-
 def test_the_environment_is_made_once(
     dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
