@@ -612,7 +612,7 @@ def test_only_styles_stylize_pictures(tmp_path: Path) -> None:
 
 
 def test_from_python_a_warning_says_it(studio: tiny.Studio, ships: Path, tmp_path: Path) -> None:
-    stop = {"trainer": tn.TrainerConfig(workers=0, device="cpu"), "progress": lambda record: True}
+    stop = {"trainer": tn.TrainerConfig(workers=0, device="cpu"), "progress": lambda record: "stop"}
     with pytest.warns(UserWarning, match="own is used"):
         tn.train_style(studio.painting, studio.photos, tmp_path / "a.safetensors", **stop)  # type: ignore[arg-type]
     header = modelfile.read_header(tmp_path / "a.run" / "last.safetensors")
