@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import galleries
 import pytest
 import tiny
 from PIL import Image
@@ -193,3 +194,68 @@ def test_a_picture_called_like_a_model(here: Path) -> None:
     Image.new("RGB", (9, 9)).save(here / "a.safetensors", "PNG")
     _, _, error = tiny.call("models", "show", "a.safetensors")
     assert "a.safetensors is not a texturenets model: it is an image" in error
+
+
+WITHIN = "within a model of several, which `texturenets train gallery` learns (none is shipped)"
+ONE_STYLE = "one style with --mask, --keep or --strength"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "-s wave,udnie --mask photo.jpg",
+            ["styles go into one image only", WITHIN, "then say -s MODEL:wave,udnie", "-s wave -s udnie"],
+        ),
+        (
+            "-s wave -s udnie --mask photo.jpg -o k/",
+            ["a mask is for one result", "wave, udnie", WITHIN, "then say -s MODEL:STYLE,STYLE", ONE_STYLE],
+        ),
+        ("-s wave -s udnie --keep photo.jpg", [WITHIN, ONE_STYLE]),
+        (
+            "-s gallery:wave,udnie",
+            ["unknown style 'gallery'; known: udnie, wave; MODEL:STYLE is for", WITHIN[9:]],
+        ),
+        (
+            "-s photo,wave --mask photo.jpg",
+            ["photo is the photo as it is", ONE_STYLE, "as -s wave --mask FILE"],
+        ),
+        ("-s wave,photo", ["photo is the photo as it is", "as -s wave --mask FILE"]),
+        ("-s photo -s wave --mask photo.jpg", ["photo is the photo as it is", ONE_STYLE]),
+        ("-s photo", ["photo is the photo as it is", ONE_STYLE, "MODEL:STYLE,photo"]),
+    ],
+)
+def test_styles_are_combined_within_one_model(here: Path, line: str, told: list[str]) -> None:
+    error = tiny.refused("stylize", "photo.jpg", *line.split())
+    for part in told:
+        assert part in error
+    assert "gallery:" not in error
+    assert not list(here.glob("photo-*"))
+
+
+def test_two_styles_of_one_model_are_given_in_one(here: Path) -> None:
+    galleries.gallery(here)
+    words = (
+        "stylize",
+        "photo.jpg",
+        "-s",
+        "tiny.safetensors:wave",
+        "-s",
+        "tiny.safetensors:udnie",
+        "--mask",
+        "photo.jpg",
+    )
+    assert "give the styles in one, as -s tiny.safetensors:wave,udnie" in tiny.refused(*words)
+
+
+def test_no_gallery_is_shipped() -> None:  # which messages and the help say
+    headers = [modelfile.read_header(path) for path in modelfile.ZOO.glob("*.safetensors")]
+    assert headers
+    assert not any(header.rows for header in headers)
+
+
+@pytest.mark.parametrize("command", ["stylize", "export"])
+def test_the_help_names_no_gallery_that_is_not_there(command: str) -> None:
+    text = tiny.call(command, "--help")[1]
+    assert "gallery:" not in text
+    assert "MODEL:STYLE" in text
