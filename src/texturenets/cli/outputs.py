@@ -17,6 +17,16 @@ LONGEST = 234
 results."""
 
 
+class OneFileError(UserError):
+    """`--output` names one file, and there are several results: `many`, as "2 photos"."""
+
+    def __init__(self, output: str, many: str, folder: str) -> None:
+        super().__init__(
+            f"--output {output} is one file, and there are {many}: give a folder, as with -o {folder}"
+        )
+        self.many = many
+
+
 def plan_of(
     photos: Sequence[Path],
     output: str | None,
@@ -195,9 +205,7 @@ def folder_of(
         return None
     if path.is_file() or path.suffix.lower() in image.suffixes() | video.READ:
         many = f"{styles} styles" if len(photos) == 1 else f"{len(photos)} {what}"
-        raise UserError(
-            f"--output {output} is one file, and there are {many}: give a folder, as with -o {free_folder(path)}"
-        )
+        raise OneFileError(output, many, free_folder(path))
     return path
 
 
