@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import galleries
 import pytest
 import tiny
 from PIL import Image
 
+import texturenets
+from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.networks.residual import Residual
 
@@ -259,3 +262,51 @@ def test_the_help_names_no_gallery_that_is_not_there(command: str) -> None:
     text = tiny.call(command, "--help")[1]
     assert "gallery:" not in text
     assert "MODEL:STYLE" in text
+
+
+def test_a_mask_is_named_by_its_file(here: Path) -> None:
+    tiny.picture(here / "small.png", seed=3, size=(50, 15))
+    for flag in ("--mask", "--keep"):
+        told = "photo.jpg: the mask small.png has 50 x 15 pixels, of another shape than the photo's 90 x 72: crop"
+        assert told in tiny.refused(
+            "stylize", "photo.jpg", "-s", "wave", flag, "small.png", "--engine", "torch", "--quiet"
+        )
+
+
+def test_each_photo_that_a_mask_does_not_fit_is_named(here: Path) -> None:
+    tiny.picture(here / "small.png", seed=3, size=(60, 30))
+    tiny.picture(here / "wide.png", seed=4, size=(60, 30))
+    words = ("photo.jpg", "painting.jpg", "wide.png", "-s", "wave", "--mask", "small.png", "-o", "out/")
+    status, out, error = tiny.call("stylize", *words, "--engine", "torch", "--quiet")
+    assert (status, out) == (2, "out/wide-wave.png\n")
+    for name in ("photo.jpg", "painting.jpg"):
+        assert error.count(f"texturenets: {name}: the mask small.png has 60 x 30 pixels") == 1
+    assert "wide.png" not in error
+
+
+def test_a_video_that_a_mask_does_not_fit_is_named(here: Path) -> None:
+    frames = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
+    frames[0].save("a.webp", save_all=True, append_images=frames[1:])
+    tiny.picture(here / "small.png", seed=3, size=(60, 30))
+    error = tiny.refused(
+        "stylize", "a.webp", "-s", "wave", "--mask", "small.png", "--engine", "torch", "--quiet"
+    )
+    assert "a.webp: the mask small.png has 60 x 30 pixels" in error
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_mask_that_is_scaled_is_named_by_its_file(here: Path) -> None:
+    tiny.picture(here / "small.png", seed=3, size=(45, 36))
+    words = ("stylize", "photo.jpg", "-s", "wave", "--keep", "small.png", "--engine", "torch", "--quiet")
+    error = tiny.call(*words)[2]
+    assert error == "texturenets: note: the mask small.png, 45 x 36, is scaled to the photo's 90 x 72\n"
+
+
+def test_from_python_a_mask_is_named_by_its_file_or_its_style(here: Path) -> None:
+    style: Any = texturenets.load("wave", "cpu", engine="torch")
+    mask = Image.open(tiny.picture(here / "small.png", seed=3, size=(50, 15)))
+    with pytest.raises(UserError, match=r"^the mask of wave has 50 x 15 pixels"):
+        style("photo.jpg", masks={"wave": mask})
+    for path in ("small.png", Path("small.png")):
+        with pytest.raises(UserError, match=r"^the mask small.png has 50 x 15 pixels"):
+            style("photo.jpg", masks={"wave": path})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def inpaint(
     photo: Path,
+    /,
     *,
     mask: Path,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
@@ -45,8 +46,9 @@ def inpaint(
     def prepare(source: Picture) -> Job:
         from texturenets import image
         from texturenets.resynthesis import jobs
+        from texturenets.stylize.regions import MaskFile
 
-        return jobs.hole(source, image.read(mask), context)
+        return jobs.hole(source, MaskFile(str(mask), image.read(mask)), context)
 
     return resynthesize(
         photo, output, "inpaint", prepare, inputs=[mask], options=options, losses=losses, trainer=trainer

@@ -8,15 +8,14 @@ from pathlib import Path
 from texturenets import image
 from texturenets.cli.styles import WITHIN, ChosenStyle
 from texturenets.errors import UserError
-from texturenets.image import Picture
 from texturenets.modelfiles import modelfile
 from texturenets.stylize.mixing import assigned
-from texturenets.stylize.regions import GRADIENTS
+from texturenets.stylize.regions import GRADIENTS, MaskFile
 
 
 def masks_of(
     styles: Sequence[ChosenStyle], masks: Sequence[str] | None, keep: str | None
-) -> dict[str, str | Picture]:
+) -> dict[str, str | MaskFile]:
     """The masks by the names of the styles that they are for, as `Style.stylize` takes them, read once for all
     photos.
 
@@ -43,9 +42,9 @@ def _several(styles: Sequence[ChosenStyle]) -> UserError:
     )
 
 
-def _read(name: str) -> str | Picture:
+def _read(name: str) -> str | MaskFile:
     if name in GRADIENTS:
         return name
     if not Path(name).is_file():
         raise UserError(f"no such mask: {name}: name an image, or one of {', '.join(GRADIENTS)}")
-    return image.read(Path(name))
+    return MaskFile(name, image.read(Path(name)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 
 from texturenets.cli.common import warn
@@ -103,7 +104,7 @@ def _check_one(name: str) -> None:
     if len(styles) > 1 and not Path(name).is_file():
         raise UserError(
             f"-s {name}: styles go into one image only {WITHIN} (none is shipped); then say -s MODEL:{name}. For an "
-            f"image in each say {' '.join(f'-s {one}' for one in styles)}"
+            f"image in each give each its own, as {' '.join(f'-s {one}' for one in styles)}"
         )
     note_shipped(name, "-s ")
 
@@ -117,9 +118,16 @@ def note_shipped(name: str, flag: str = "") -> None:
 
 
 def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
-    """Raise UserError for a model file among the photos, and a photo that is not there but called like a style."""
+    """Raise UserError for a model file among the photos, a photo that is not there but called like a style, and an
+    option after --, where it is a photo."""
     from texturenets.modelfiles import modelfile
 
+    for name in photos:
+        if name.startswith("-") and not (Path(name).exists() or has_magic(name)):
+            raise UserError(
+                f"{name}: after -- every word is a photo, and none is called so: options go before --, as with "
+                f"stylize -s STYLE -- {photos[0]}"
+            )
     for name in photos:
         asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
         if is_name(name):
