@@ -310,3 +310,31 @@ def test_from_python_a_mask_is_named_by_its_file_or_its_style(here: Path) -> Non
     for path in ("small.png", Path("small.png")):
         with pytest.raises(UserError, match=r"^the mask small.png has 50 x 15 pixels"):
             style("photo.jpg", masks={"wave": path})
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "stylize -lead.jpg -s wave",
+            "-lead.jpg begins with a dash, as options do: for the file of that name say ./-lead.jpg.",
+        ),
+        ("tile -lead.jpg", "for the file of that name say ./-lead.jpg"),
+        ("stylize -gone.jpg -s wave", "Unknown option: -gone.jpg"),
+        (
+            "stylize -- -lead.jpg -s wave",
+            "-s: after -- every word is a photo, and none is called so: options go before --",
+        ),
+        ("stylize -s wave -- -gone.jpg", "-gone.jpg: after -- every word is a photo"),
+        (
+            "tile -- photo.jpg -o x.png",
+            "-o stands after --, where no word is an option: options go before --",
+        ),
+    ],
+)
+def test_files_that_begin_with_a_dash(here: Path, line: str, told: str) -> None:
+    tiny.picture(here / "-lead.jpg", seed=1)
+    assert told in tiny.refused(*line.split())
+    for words in (["./-lead.jpg"], ["--", "-lead.jpg"], ["--", "-*.jpg"]):
+        status, out, _ = tiny.call("stylize", "-o", "out/", "--engine", "torch", "--quiet", *words)
+        assert (status, out) == (0, "out/-lead-udnie.jpg\n")

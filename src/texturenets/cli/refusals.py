@@ -71,7 +71,10 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
     """The error for a command line, `words`, that cannot be parsed."""
     error.verbose = False
     chain = " ".join(["texturenets", *(error.command_chain or ())])
-    if isinstance(error, UnusedCliTokensError):
+    unread = isinstance(error, UnknownOptionError | UnusedCliTokensError | MissingArgumentError)
+    if unread and (option := _option_after_dashes(words)):
+        text = f"{option} stands after --, where no word is an option: options go before --"
+    elif isinstance(error, UnusedCliTokensError):
         text = _unexpected(error)
     elif isinstance(error, UnknownCommandError):
         text = _command(error)
@@ -83,10 +86,18 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
         said := _OTHERS.get(_command_of(error), {}).get(error.token.keyword or error.token.value)
     ):
         text = said
+    elif isinstance(error, UnknownOptionError) and Path(word := error.token.value).is_file():
+        text = f"{word} begins with a dash, as options do: for the file of that name say ./{word}"
     else:
         text = str(error)
     text = text.rstrip().rstrip(".")
     return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{chain} --help`.")
+
+
+def _option_after_dashes(words: Sequence[str]) -> str | None:
+    """The first word after -- that looks like an option, and names no file."""
+    after = words[words.index("--") + 1 :] if "--" in words else ()
+    return next((word for word in after if word.startswith("-") and not Path(word).exists()), None)
 
 
 def _command_of(error: CycloptsError) -> str:

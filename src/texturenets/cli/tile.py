@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def tile(
     photo: Path,
+    /,
     *,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     options: Options | None = None,
