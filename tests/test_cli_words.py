@@ -56,6 +56,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture, model file, or hf:"]),
         ("cache", ["--content is missing: folder of photos"]),
+        ("tile", ["PHOTO is missing: picture to make repeat"]),
+        ("inpaint --mask photo.jpg", ["PHOTO is missing: picture with something in it"]),
+        (
+            "stylize photo.jpg -o out.gif",
+            [
+                "cannot write out.gif: a GIF is written of animations and videos only; of one image make a .png"
+            ],
+        ),
+        (
+            "models show photo.jpg",
+            ["`texturenets train style photo.jpg --content FOLDER-OF-PHOTOS` makes a model of a painting"],
+        ),
         (
             "optimize -s painting.jpg --preserve-color",
             ["--preserve-color wants a value", "luminance or match"],
@@ -80,7 +92,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train texture painting.jpg --steps 2.5", ["--steps 2.5 is not a whole number"]),
         (
             "train painting.jpg",
-            ["`texturenets train style painting.jpg`", "`texturenets train texture painting.jpg`"],
+            [
+                "`texturenets train style painting.jpg --content FOLDER-OF-PHOTOS`",
+                "`texturenets train texture painting.jpg`",
+            ],
         ),
         ("photo.jpg", ["`texturenets stylize photo.jpg`"]),
         ("train stile painting.jpg", ["stile", "style, gallery, texture"]),
@@ -338,3 +353,32 @@ def test_files_that_begin_with_a_dash(here: Path, line: str, told: str) -> None:
     for words in (["./-lead.jpg"], ["--", "-lead.jpg"], ["--", "-*.jpg"]):
         status, out, _ = tiny.call("stylize", "-o", "out/", "--engine", "torch", "--quiet", *words)
         assert (status, out) == (0, "out/-lead-udnie.jpg\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("photo.jpg", "photo"), ("clip.mp4", "video"), ("clip.MOV", "video"), ("a.gif", "animation")],
+)
+def test_what_would_be_overwritten_is_called_what_it_is(here: Path, name: str, kind: str) -> None:
+    frames = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
+    if kind == "video":
+        (here / name).write_bytes(b"frames")
+    told = f"--output {name} would overwrite the {kind} itself: give another name"
+    assert told in tiny.refused("stylize", name, "-o", name)
+
+
+def test_a_model_whose_training_was_stopped(here: Path) -> None:
+    (here / "cc.run").mkdir()
+    model = here / "cc.run" / "last.safetensors"
+    model.write_bytes((modelfile.ZOO / "wave.safetensors").read_bytes())
+    for words in (["stylize", "photo.jpg", "-s"], ["models", "show"], ["export", "--to", "onnx"]):
+        for name in ("cc.safetensors", "cc"):
+            error = tiny.refused(*words, name)
+            assert (
+                "no such model file: cc.safetensors; of its training, cc.run/last.safetensors is the model"
+                in error
+            )
+            assert "so far, and the same training with --resume goes on" in error
+            assert "did you mean" not in error
+    assert tiny.call("stylize", "photo.jpg", "-s", "cc.run/last.safetensors", "--engine", "torch")[0] == 0

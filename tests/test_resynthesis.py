@@ -372,3 +372,12 @@ def test_from_python_the_same_kind_comes_back(studio: Path) -> None:
         tn.tile(torch.rand(2, 3, 40, 48), **how)
     with pytest.raises(UserError, match="`steps` 0"):
         tn.tile(photo, steps=0, **how)
+
+
+@pytest.mark.parametrize("command", ["tile", "inpaint"])
+def test_of_several_images_the_first_is_taken(studio: Path, command: str) -> None:
+    frames = [Image.open(studio / name).convert("RGB") for name in ("photo.png", "hole.png")]
+    frames[0].save("a.tif", save_all=True, append_images=frames[1:])
+    more = ["--mask", str(studio / "hole.png")] if command == "inpaint" else []
+    _, _, err = call(studio, command, "a.tif", *more, "--quiet")
+    assert "note: a.tif holds several images, of which the first is taken" in err

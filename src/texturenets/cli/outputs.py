@@ -79,12 +79,22 @@ def _check_results(jobs: Sequence[PathPair], output: str | None, videos: Collect
         info = _stat(result)
         hit = sources.get((info.st_dev, info.st_ino)) if info else None
         if hit == photo:
-            raise UserError(f"--output {output} would overwrite the photo itself: give another name")
+            kind = _kind(photo, videos)
+            raise UserError(f"--output {output} would overwrite the {kind} itself: give another name")
         if hit is not None:
             raise UserError(
-                f"the result of {photo} would overwrite {hit}, which is among the photos: "
+                f"the result of {photo} would overwrite {hit}, which is among the {_kind(hit, videos)}s: "
                 "write into another folder, as with -o stylized/"
             )
+
+
+def _kind(photo: Path, videos: Collection[Path]) -> str:
+    """What a file to be stylized is called."""
+    from texturenets import video
+
+    if photo not in videos:
+        return "photo"
+    return "video" if photo.suffix.lower() in video.READ else "animation"
 
 
 def names(

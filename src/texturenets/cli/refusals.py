@@ -121,8 +121,8 @@ def _command(error: UnknownCommandError) -> str:
         return _no_command(error, word)
     if tuple(error.command_chain or ()) == ("train",):
         return (
-            f"train what? `texturenets train style {word}` learns to stylize photos like it, "
-            f"`texturenets train texture {word}` to draw more of it"
+            f"train what? `texturenets train style {word} --content FOLDER-OF-PHOTOS` learns to stylize photos like "
+            f"it, `texturenets train texture {word}` to draw more of it"
         )
     return f"{word} is no command: `texturenets stylize {word}` stylizes it"
 
