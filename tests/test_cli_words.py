@@ -382,3 +382,35 @@ def test_a_model_whose_training_was_stopped(here: Path) -> None:
             assert "so far, and the same training with --resume goes on" in error
             assert "did you mean" not in error
     assert tiny.call("stylize", "photo.jpg", "-s", "cc.run/last.safetensors", "--engine", "torch")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("stylize", ["a name that ends in / or has no suffix", "- writes to standard output"]),
+        ("tile", ["a name that ends in / or has no suffix", "- writes to standard output"]),
+        ("inpaint", ["a name that ends in / or has no suffix", "- writes to standard output"]),
+        ("optimize", ["a name that ends in / or has no suffix", "- writes to standard output"]),
+        ("sample", ["- writes one sample to standard output"]),
+    ],
+)
+def test_the_help_says_what_output_may_be(command: str, told: list[str]) -> None:
+    text = " ".join(tiny.call(command, "--help")[1].replace("│", " ").split())
+    for part in told:
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "stylize photo.jpg",
+        "tile photo.jpg",
+        "sample wave",
+        "train texture photo.jpg",
+        "export wave --to onnx",
+    ],
+)
+def test_an_empty_output_is_refused(here: Path, line: str) -> None:
+    for flag in (["-o", ""], ["--output="], ["--output", " "]):
+        error = tiny.refused(*line.split(), *flag)
+        assert f"{flag[0].rstrip('=')} is empty: give it a value, or leave it out" in error

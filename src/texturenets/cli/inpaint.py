@@ -37,7 +37,8 @@ def inpaint(
     mask
         Image of the photo's shape, white where the picture is made anew.
     output
-        Image to write, or a folder; an existing image is replaced [default: PHOTO-inpaint.png].
+        Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
+        output. An existing image is replaced [default: PHOTO-inpaint.png].
     context
         Pixels around the hole, on each side, that are taken along and learned from [default: 128, and what makes this
         part 512 pixels wide and high].

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import (
     UNSET,
     App,
+    Argument,
     ArgumentCollection,
     CoercionError,
     CycloptsError,
@@ -57,7 +58,7 @@ def _is_whole(text: str) -> bool:
         return False
 
 
-def check_given(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> None:
     """Raise UserError for an option without text, as of an unset variable of a shell. A `config` of cyclopts."""
     for argument in arguments:
         for token in argument.tokens:
@@ -65,6 +66,11 @@ def check_given(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> N
                 raise UserError(
                     f"{token.keyword or argument.name} is empty: give it a value, or leave it out"
                 )
+
+
+def check_output_given(app: App, words: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise UserError for an `--output` without text, as `check_given`. A `config` of cyclopts."""
+    check_given(app, words, [argument for argument in arguments if "--output" in argument.names])
 
 
 def refused(error: CycloptsError, words: Sequence[str]) -> UserError:

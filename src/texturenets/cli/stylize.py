@@ -83,10 +83,10 @@ def stylize(
         style`, or `texturenets optimize`, which needs no training.
     output
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
-        ends in /, or any name for several photos. Subfolders of the input are kept, and of several input folders
-        their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results that would have the
-        same name are numbered, k-STYLE-2.jpg, in whatever order the photos are given. Existing files are replaced
-        [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
+        ends in / or has no suffix, or any name for several photos. Subfolders of the input are kept, and of several
+        input folders their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results that would
+        have the same name are numbered, k-STYLE-2.jpg, in whatever order the photos are given. Existing files are
+        replaced [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
         frames/%05d.png writes the frames of a video, video.mp4 makes a video of images, - writes to standard output.
     size
         Longer side of the result in pixels; the aspect ratio is kept [default: as large as the photo].
