@@ -14,6 +14,7 @@ import texturenets
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.networks.residual import Residual
+from texturenets.train import configuration
 
 TINY = Residual(channels=8, blocks=1)
 
@@ -427,3 +428,25 @@ def test_a_folder_of_paintings_has_a_way_out(here: Path, command: str) -> None:
         files = Path(folder) / f"*{suffix}"
         error = tiny.refused("train", command, folder, *content)
         assert f"{Path(folder)} is a folder, and no image: name the images in it, as {files}" in error
+
+
+def test_a_folder_that_holds_a_run_already(tmp_path: Path) -> None:
+    studio = tiny.Studio(tmp_path)
+    made = studio.texture(output=tmp_path / "painting.safetensors")
+    assert made.status == 0, made.error
+    held = f"texturenets: {made.folder} holds a run"
+    assert studio.texture(output=made.model).error == (
+        f"{held} already: go on with --resume, give another --output, or remove the folder\n"
+    )
+    for more in ((), ("--resume",)):
+        other = studio.run(*more, output=made.model)
+        assert other.status == 2
+        assert other.error == f"{held} of `train texture`, and this is `train style`: give another --output\n"
+    (made.folder / "checkpoint.safetensors").write_bytes(b"damaged")
+    assert "holds a run already: go on with --resume" in studio.run(output=made.model).error
+
+
+def test_the_kind_of_a_run_is_told_by_its_options() -> None:
+    for name, config in configuration.KINDS.items():
+        assert configuration.kind_of(configuration.to_dict(config())) == name
+    assert configuration.kind_of({}) is None
