@@ -267,6 +267,12 @@ def test_two_styles_of_one_model_are_given_in_one(here: Path) -> None:
     assert "give the styles in one, as -s tiny.safetensors:wave,udnie" in tiny.refused(*words)
 
 
+def test_a_gallery_that_is_here_is_named_as_a_file(here: Path) -> None:
+    galleries.gallery(here)
+    error = tiny.refused("stylize", "photo.jpg", "-s", "tiny:wave,udnie")
+    assert error == "texturenets: no shipped model is called tiny; for the file here say tiny.safetensors\n"
+
+
 def test_no_gallery_is_shipped() -> None:  # which messages and the help say
     headers = [modelfile.read_header(path) for path in modelfile.ZOO.glob("*.safetensors")]
     assert headers
@@ -336,6 +342,11 @@ def test_from_python_a_mask_is_named_by_its_file_or_its_style(here: Path) -> Non
             "-lead.jpg begins with a dash, as options do: for the file of that name say ./-lead.jpg.",
         ),
         ("tile -lead.jpg", "for the file of that name say ./-lead.jpg"),
+        (
+            "stylize -strange.jpg",
+            "--style trange.jpg: no such file; for the photo -strange.jpg say ./-strange.jpg",
+        ),
+        ("stylize photo.jpg -s range.jpg", "--style range.jpg: no such file\n"),
         ("stylize -gone.jpg -s wave", "Unknown option: -gone.jpg"),
         (
             "stylize -- -lead.jpg -s wave",
@@ -350,8 +361,9 @@ def test_from_python_a_mask_is_named_by_its_file_or_its_style(here: Path) -> Non
 )
 def test_files_that_begin_with_a_dash(here: Path, line: str, told: str) -> None:
     tiny.picture(here / "-lead.jpg", seed=1)
+    tiny.picture(here / "-strange.jpg", seed=1)
     assert told in tiny.refused(*line.split())
-    for words in (["./-lead.jpg"], ["--", "-lead.jpg"], ["--", "-*.jpg"]):
+    for words in (["./-lead.jpg"], ["--", "-lead.jpg"], ["--", "-l*.jpg"]):
         status, out, _ = tiny.call("stylize", "-o", "out/", "--engine", "torch", "--quiet", *words)
         assert (status, out) == (0, "out/-lead-udnie.jpg\n")
 

@@ -72,7 +72,9 @@ def _found(file: str | Path | None, mix: Mapping[str, float] | None) -> Path:
     try:
         return loading.find_style(file)
     except UserError as error:
-        if mix is None or is_name(str(file)) or Path(str(file)).exists():
+        here = Path(str(file))
+        there = [path for path in (here, Path(f"{here}.safetensors"), Path(f"{here}.run")) if path.exists()]
+        if mix is None or is_name(str(file)) or here.suffix or there:  # of which the error speaks
             raise
         said = str(error)
         raise UserError(
@@ -166,7 +168,9 @@ def check_no_picture(name: str, photos: Sequence[str]) -> None:
         return  # it is no file yet
     check_published(name)
     if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
-        raise UserError(f"--style {name}: no such file")
+        glued = f"-s{name}"  # a file whose name begins with that is taken for -s and its value
+        hint = f"; for the photo {glued} say ./{glued}" if Path(glued).is_file() else ""
+        raise UserError(f"--style {name}: no such file{hint}")
     if is_picture(name):
         photo = photos[0] if photos else "PHOTO"
         raise UserError(
