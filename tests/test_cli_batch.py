@@ -364,7 +364,7 @@ def test_what_is_lost_of_a_photo_is_said(
     for name in ("a.tif", "b.tif"):
         pages[0].save(name, save_all=True, append_images=pages[1:])
     assert stylize("a.tif", "b.tif", "-s", "all", "-o", "out/") == 0
-    note = "texturenets: note: a.tif and 1 more hold several images, of which the first is stylized"
+    note = "texturenets: note: a.tif and 1 more hold several images, of which the first is taken"
     assert capsys.readouterr().err.splitlines() == [note, "4 done"]
     pytest.importorskip("pyvips", reason="pyvips is not installed")
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
@@ -551,7 +551,7 @@ def test_a_moving_picture_that_becomes_a_still_one_is_told(
 ) -> None:
     moving(name)
     assert stylize(name, "-o", "still.jpg") == 0
-    note = f"texturenets: note: {name} holds several images, of which the first is stylized\n"
+    note = f"texturenets: note: {name} holds several images, of which the first is taken\n"
     assert capsys.readouterr().err == note
 
 

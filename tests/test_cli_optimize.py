@@ -407,7 +407,7 @@ def test_the_first_of_several_pictures_is_told_of(here: Here, tmp_path: Path) ->
     status, _, error = tiny.call(*here.words("--content", str(tmp_path / "moving.gif"), "--quiet"))
     assert status == 0
     assert error == (
-        f"texturenets: note: {tmp_path}/moving.gif holds several images, of which the first is stylized\n"
+        f"texturenets: note: {tmp_path}/moving.gif holds several images, of which the first is taken\n"
     )
 
 

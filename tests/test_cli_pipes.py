@@ -88,8 +88,13 @@ def test_a_sample_to_standard_output(here: Path, capsysbinary: pytest.CaptureFix
         ("stylize - -s wave -o -", "-: standard input is no image that can be read here (JPEG,"),
         (
             "stylize photo.jpg photo.jpg -s all -o -",
-            "--output stdout.jpg is one file, and there are 2 styles",
+            "--output - sends one image, and there are 2 styles: give a folder, as with -o stylized/\n",
         ),
+        (
+            "stylize photo.jpg other.jpg -s wave -o -",
+            "--output - sends one image, and there are 2 photos: give a folder, as with -o stylized/\n",
+        ),
+        ("stylize . -s wave --output=-", "--output - sends one image, and there are 2 photos"),
         ("sample peas --size 32 --count 2 -o -", "--output - takes one result"),
         ("stylize photo.jpg -s wave --json -o -", "--output - sends one image: leave out --json"),
         (
@@ -102,6 +107,7 @@ def test_what_cannot_be_piped(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, line: str, told: str
 ) -> None:
     feed(monkeypatch, b"hello, I am a text")
+    tiny.picture(here / "other.jpg", seed=2)
     assert main([*line.split(), "--quiet"]) == 2
     out, error = capsys.readouterr()
     assert not out

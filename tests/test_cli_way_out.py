@@ -254,7 +254,7 @@ def test_an_interrupted_sample_names_what_is_written(here: Path, monkeypatch: py
 
 def test_an_apng_that_is_not_written_has_a_hint(here: Path, unloaded: None) -> None:
     error = tiny.refused("stylize", "photo.jpg", "-o", "a.apng")
-    assert ".apng is for animations; of one image make a .png" in error
+    assert "an APNG is written of animations and videos only; of one image make a .png" in error
 
 
 def test_the_spool_is_checked_at_the_start(here: Path, unloaded: None) -> None:

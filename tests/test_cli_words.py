@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import galleries
 import pytest
 import tiny
 from PIL import Image
 
+import texturenets
+from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.networks.residual import Residual
+from texturenets.train import configuration
 
 TINY = Residual(channels=8, blocks=1)
 
@@ -52,6 +57,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture, model file, or hf:"]),
         ("cache", ["--content is missing: folder of photos"]),
+        ("tile", ["PHOTO is missing: picture to make repeat"]),
+        ("inpaint --mask photo.jpg", ["PHOTO is missing: picture with something in it"]),
+        (
+            "stylize photo.jpg -o out.gif",
+            [
+                "cannot write out.gif: a GIF is written of animations and videos only; of one image make a .png"
+            ],
+        ),
+        (
+            "models show photo.jpg",
+            ["`texturenets train style photo.jpg --content FOLDER-OF-PHOTOS` makes a model of a painting"],
+        ),
         (
             "optimize -s painting.jpg --preserve-color",
             ["--preserve-color wants a value", "luminance or match"],
@@ -76,7 +93,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train texture painting.jpg --steps 2.5", ["--steps 2.5 is not a whole number"]),
         (
             "train painting.jpg",
-            ["`texturenets train style painting.jpg`", "`texturenets train texture painting.jpg`"],
+            [
+                "`texturenets train style painting.jpg --content FOLDER-OF-PHOTOS`",
+                "`texturenets train texture painting.jpg`",
+            ],
         ),
         ("photo.jpg", ["`texturenets stylize photo.jpg`"]),
         ("train stile painting.jpg", ["stile", "style, gallery, texture"]),
@@ -193,3 +213,252 @@ def test_a_picture_called_like_a_model(here: Path) -> None:
     Image.new("RGB", (9, 9)).save(here / "a.safetensors", "PNG")
     _, _, error = tiny.call("models", "show", "a.safetensors")
     assert "a.safetensors is not a texturenets model: it is an image" in error
+
+
+WITHIN = "within a model of several, which `texturenets train gallery` learns (none is shipped)"
+ONE_STYLE = "one style with --mask, --keep or --strength"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "-s wave,udnie --mask photo.jpg",
+            ["styles go into one image only", WITHIN, "then say -s MODEL:wave,udnie", "-s wave -s udnie"],
+        ),
+        (
+            "-s wave -s udnie --mask photo.jpg -o k/",
+            ["a mask is for one result", "wave, udnie", WITHIN, "then say -s MODEL:STYLE,STYLE", ONE_STYLE],
+        ),
+        ("-s wave -s udnie --keep photo.jpg", [WITHIN, ONE_STYLE]),
+        (
+            "-s gallery:wave,udnie",
+            ["unknown style 'gallery'; known: udnie, wave; MODEL:STYLE is for", WITHIN[9:]],
+        ),
+        (
+            "-s photo,wave --mask photo.jpg",
+            ["photo is the photo as it is", ONE_STYLE, "as -s wave --mask FILE"],
+        ),
+        ("-s wave,photo", ["photo is the photo as it is", "as -s wave --mask FILE"]),
+        ("-s photo -s wave --mask photo.jpg", ["photo is the photo as it is", ONE_STYLE]),
+        ("-s photo", ["photo is the photo as it is", ONE_STYLE, "MODEL:STYLE,photo"]),
+    ],
+)
+def test_styles_are_combined_within_one_model(here: Path, line: str, told: list[str]) -> None:
+    error = tiny.refused("stylize", "photo.jpg", *line.split())
+    for part in told:
+        assert part in error
+    assert "gallery:" not in error
+    assert not list(here.glob("photo-*"))
+
+
+def test_two_styles_of_one_model_are_given_in_one(here: Path) -> None:
+    galleries.gallery(here)
+    words = (
+        "stylize",
+        "photo.jpg",
+        "-s",
+        "tiny.safetensors:wave",
+        "-s",
+        "tiny.safetensors:udnie",
+        "--mask",
+        "photo.jpg",
+    )
+    assert "give the styles in one, as -s tiny.safetensors:wave,udnie" in tiny.refused(*words)
+
+
+def test_a_gallery_that_is_here_is_named_as_a_file(here: Path) -> None:
+    galleries.gallery(here)
+    error = tiny.refused("stylize", "photo.jpg", "-s", "tiny:wave,udnie")
+    assert error == "texturenets: no shipped model is called tiny; for the file here say tiny.safetensors\n"
+
+
+def test_no_gallery_is_shipped() -> None:  # which messages and the help say
+    headers = [modelfile.read_header(path) for path in modelfile.ZOO.glob("*.safetensors")]
+    assert headers
+    assert not any(header.rows for header in headers)
+
+
+@pytest.mark.parametrize("command", ["stylize", "export"])
+def test_the_help_names_no_gallery_that_is_not_there(command: str) -> None:
+    text = tiny.call(command, "--help")[1]
+    assert "gallery:" not in text
+    assert "MODEL:STYLE" in text
+
+
+def test_a_mask_is_named_by_its_file(here: Path) -> None:
+    tiny.picture(here / "small.png", seed=3, size=(50, 15))
+    for flag in ("--mask", "--keep"):
+        told = "photo.jpg: the mask small.png has 50 x 15 pixels, of another shape than the photo's 90 x 72: crop"
+        assert told in tiny.refused(
+            "stylize", "photo.jpg", "-s", "wave", flag, "small.png", "--engine", "torch", "--quiet"
+        )
+
+
+def test_each_photo_that_a_mask_does_not_fit_is_named(here: Path) -> None:
+    tiny.picture(here / "small.png", seed=3, size=(60, 30))
+    tiny.picture(here / "wide.png", seed=4, size=(60, 30))
+    words = ("photo.jpg", "painting.jpg", "wide.png", "-s", "wave", "--mask", "small.png", "-o", "out/")
+    status, out, error = tiny.call("stylize", *words, "--engine", "torch", "--quiet")
+    assert (status, out) == (2, "out/wide-wave.png\n")
+    for name in ("photo.jpg", "painting.jpg"):
+        assert error.count(f"texturenets: {name}: the mask small.png has 60 x 30 pixels") == 1
+    assert "wide.png" not in error
+
+
+def test_a_video_that_a_mask_does_not_fit_is_named(here: Path) -> None:
+    frames = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
+    frames[0].save("a.webp", save_all=True, append_images=frames[1:])
+    tiny.picture(here / "small.png", seed=3, size=(60, 30))
+    error = tiny.refused(
+        "stylize", "a.webp", "-s", "wave", "--mask", "small.png", "--engine", "torch", "--quiet"
+    )
+    assert "a.webp: the mask small.png has 60 x 30 pixels" in error
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_mask_that_is_scaled_is_named_by_its_file(here: Path) -> None:
+    tiny.picture(here / "small.png", seed=3, size=(45, 36))
+    words = ("stylize", "photo.jpg", "-s", "wave", "--keep", "small.png", "--engine", "torch", "--quiet")
+    error = tiny.call(*words)[2]
+    assert error == "texturenets: note: the mask small.png, 45 x 36, is scaled to the photo's 90 x 72\n"
+
+
+def test_from_python_a_mask_is_named_by_its_file_or_its_style(here: Path) -> None:
+    style: Any = texturenets.load("wave", "cpu", engine="torch")
+    mask = Image.open(tiny.picture(here / "small.png", seed=3, size=(50, 15)))
+    with pytest.raises(UserError, match=r"^the mask of wave has 50 x 15 pixels"):
+        style("photo.jpg", masks={"wave": mask})
+    for path in ("small.png", Path("small.png")):
+        with pytest.raises(UserError, match=r"^the mask small.png has 50 x 15 pixels"):
+            style("photo.jpg", masks={"wave": path})
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "stylize -lead.jpg -s wave",
+            "-lead.jpg begins with a dash, as options do: for the file of that name say ./-lead.jpg.",
+        ),
+        ("tile -lead.jpg", "for the file of that name say ./-lead.jpg"),
+        (
+            "stylize -strange.jpg",
+            "--style trange.jpg: no such file; for the photo -strange.jpg say ./-strange.jpg",
+        ),
+        ("stylize photo.jpg -s range.jpg", "--style range.jpg: no such file\n"),
+        ("stylize -gone.jpg -s wave", "Unknown option: -gone.jpg"),
+        (
+            "stylize -- -lead.jpg -s wave",
+            "-s: after -- every word is a photo, and none is called so: options go before --",
+        ),
+        ("stylize -s wave -- -gone.jpg", "-gone.jpg: after -- every word is a photo"),
+        (
+            "tile -- photo.jpg -o x.png",
+            "-o stands after --, where no word is an option: options go before --",
+        ),
+    ],
+)
+def test_files_that_begin_with_a_dash(here: Path, line: str, told: str) -> None:
+    tiny.picture(here / "-lead.jpg", seed=1)
+    tiny.picture(here / "-strange.jpg", seed=1)
+    assert told in tiny.refused(*line.split())
+    for words in (["./-lead.jpg"], ["--", "-lead.jpg"], ["--", "-l*.jpg"]):
+        status, out, _ = tiny.call("stylize", "-o", "out/", "--engine", "torch", "--quiet", *words)
+        assert (status, out) == (0, "out/-lead-udnie.jpg\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("photo.jpg", "photo"), ("clip.mp4", "video"), ("clip.MOV", "video"), ("a.gif", "animation")],
+)
+def test_what_would_be_overwritten_is_called_what_it_is(here: Path, name: str, kind: str) -> None:
+    frames = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
+    if kind == "video":
+        (here / name).write_bytes(b"frames")
+    told = f"--output {name} would overwrite the {kind} itself: give another name"
+    assert told in tiny.refused("stylize", name, "-o", name)
+
+
+def test_a_model_whose_training_was_stopped(here: Path) -> None:
+    (here / "cc.run").mkdir()
+    model = here / "cc.run" / "last.safetensors"
+    model.write_bytes((modelfile.ZOO / "wave.safetensors").read_bytes())
+    for words in (["stylize", "photo.jpg", "-s"], ["models", "show"], ["export", "--to", "onnx"]):
+        for name in ("cc.safetensors", "cc"):
+            error = tiny.refused(*words, name)
+            assert (
+                "no such model file: cc.safetensors; of its training, cc.run/last.safetensors is the model"
+                in error
+            )
+            assert "so far, and the same training with --resume goes on" in error
+            assert "did you mean" not in error
+    assert tiny.call("stylize", "photo.jpg", "-s", "cc.run/last.safetensors", "--engine", "torch")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("stylize", ["a name that ends in / or has no suffix", "- writes to standard output"]),
+        ("tile", ["a name that ends in / or has no suffix", "- writes to standard output"]),
+        ("inpaint", ["a name that ends in / or has no suffix", "- writes to standard output"]),
+        ("optimize", ["a name that ends in / or has no suffix", "- writes to standard output"]),
+        ("sample", ["- writes one sample to standard output"]),
+    ],
+)
+def test_the_help_says_what_output_may_be(command: str, told: list[str]) -> None:
+    text = " ".join(tiny.call(command, "--help")[1].replace("│", " ").split())
+    for part in told:
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "stylize photo.jpg",
+        "tile photo.jpg",
+        "sample wave",
+        "train texture photo.jpg",
+        "export wave --to onnx",
+    ],
+)
+def test_an_empty_output_is_refused(here: Path, line: str) -> None:
+    for flag in (["-o", ""], ["--output="], ["--output", " "]):
+        error = tiny.refused(*line.split(), *flag)
+        assert f"{flag[0].rstrip('=')} is empty: give it a value, or leave it out" in error
+
+
+@pytest.mark.parametrize("command", ["style", "gallery", "texture"])
+def test_a_folder_of_paintings_has_a_way_out(here: Path, command: str) -> None:
+    tiny.picture(here / "paintings" / "a.PNG", seed=1)
+    tiny.picture(here / "paintings" / "b.PNG", seed=1)
+    tiny.picture(here / "paintings" / "c.jpg", seed=1)
+    (here / "empty").mkdir()
+    content = () if command == "texture" else ("--content", ".")
+    for folder, suffix in (("paintings/", ".PNG"), ("empty", ".jpg")):
+        files = Path(folder) / f"*{suffix}"
+        error = tiny.refused("train", command, folder, *content)
+        assert f"{Path(folder)} is a folder, and no image: name the images in it, as {files}" in error
+
+
+def test_a_folder_that_holds_a_run_already(tmp_path: Path) -> None:
+    studio = tiny.Studio(tmp_path)
+    made = studio.texture(output=tmp_path / "painting.safetensors")
+    assert made.status == 0, made.error
+    held = f"texturenets: {made.folder} holds a run"
+    assert studio.texture(output=made.model).error == (
+        f"{held} already: go on with --resume, give another --output, or remove the folder\n"
+    )
+    for more in ((), ("--resume",)):
+        other = studio.run(*more, output=made.model)
+        assert other.status == 2
+        assert other.error == f"{held} of `train texture`, and this is `train style`: give another --output\n"
+    (made.folder / "checkpoint.safetensors").write_bytes(b"damaged")
+    assert "holds a run already: go on with --resume" in studio.run(output=made.model).error
+
+
+def test_the_kind_of_a_run_is_told_by_its_options() -> None:
+    for name, config in configuration.KINDS.items():
+        assert configuration.kind_of(configuration.to_dict(config())) == name
+    assert configuration.kind_of({}) is None

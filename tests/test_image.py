@@ -700,7 +700,6 @@ def test_strange_suffixes_are_refused_before_the_work(tmp_path: Path) -> None:
     for name, said in (
         ("a.xyz", "'.xyz' names no image format"),
         ("a", "it has no suffix"),
-        ("a.gif", "'.gif' names no image format"),
         ("a.", "it has no suffix"),
     ):
         with pytest.raises(UserError, match=rf"{said}.* writable: \.jpg, .*\.png"):

@@ -24,7 +24,7 @@ from texturenets.stylize.style import Style
 
 TINY = Residual(channels=8, blocks=1)
 DEEP = "holds 16 bits a colour, of which results have 8"
-SEVERAL = "holds several images, of which the first is stylized"
+SEVERAL = "holds several images, of which the first is taken"
 
 
 @pytest.fixture

@@ -195,7 +195,12 @@ def mask_file(size: tuple[int, int], value: int, box: tuple[int, int, int, int] 
     [
         ((72, 56), 0, None, "no white pixel"),
         ((72, 56), 255, None, "leaves nothing to learn from"),
-        ((72, 72), 0, (9, 9, 20, 20), "of another shape than the photo's 72 x 56"),
+        (
+            (72, 72),
+            0,
+            (9, 9, 20, 20),
+            "the mask mask.png has 72 x 72 pixels, of another shape than the photo's 72 x 56",
+        ),
         ((72, 56), 0, (1, 1, 72, 56), "the known part is too small"),
     ],
 )
@@ -212,7 +217,7 @@ def test_a_mask_of_another_size_is_scaled_with_a_note(studio: Path) -> None:
     mask = mask_file((36, 28), 0, (9, 9, 20, 20))
     status, _, err = call(studio, "inpaint", str(studio / "photo.png"), "--mask", mask, "--quiet")
     assert status == 0
-    assert "the mask of the hole, 36 x 28, is scaled to the photo's 72 x 56" in err
+    assert "the mask mask.png, 36 x 28, is scaled to the photo's 72 x 56" in err
 
 
 def test_other_mistakes_are_one_line(studio: Path) -> None:
@@ -367,3 +372,12 @@ def test_from_python_the_same_kind_comes_back(studio: Path) -> None:
         tn.tile(torch.rand(2, 3, 40, 48), **how)
     with pytest.raises(UserError, match="`steps` 0"):
         tn.tile(photo, steps=0, **how)
+
+
+@pytest.mark.parametrize("command", ["tile", "inpaint"])
+def test_of_several_images_the_first_is_taken(studio: Path, command: str) -> None:
+    frames = [Image.open(studio / name).convert("RGB") for name in ("photo.png", "hole.png")]
+    frames[0].save("a.tif", save_all=True, append_images=frames[1:])
+    more = ["--mask", str(studio / "hole.png")] if command == "inpaint" else []
+    _, _, err = call(studio, command, "a.tif", *more, "--quiet")
+    assert "note: a.tif holds several images, of which the first is taken" in err

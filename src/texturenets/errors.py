@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     listed = "known: " + ", ".join(names) if names else "none are there"
     hint = f"did you mean {near[0]!r}?" if near else listed
     return UserError(f"unknown {kind} {name!r}; {hint}")
+
+
+@contextmanager
+def naming(what: object) -> Iterator[None]:
+    """A UserError of the block names `what`: before its text, unless that does so already."""
+    try:
+        yield
+    except UserError as error:
+        if str(what) not in str(error):
+            error.args = (f"{what}: {error}",)
+        raise
 
 
 def reason(error: BaseException) -> str:

@@ -34,8 +34,8 @@ def export(
     Parameters
     ----------
     models
-        Shipped names, model files, or hf://USER/REPO. For a multi-style model add the style, such as
-        gallery:wave, or a mixture, such as gallery:wave=0.6,udnie=0.4.
+        Shipped names, model files, or hf://USER/REPO. Of a model of several styles also the style, as
+        MODEL:STYLE, or a mixture, as MODEL:STYLE=0.6,STYLE=0.4.
     to
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output

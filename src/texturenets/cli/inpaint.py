@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def inpaint(
     photo: Path,
+    /,
     *,
     mask: Path,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
@@ -37,7 +38,8 @@ def inpaint(
     mask
         Image with the photo's aspect ratio, scaled to its size: white where the picture is made anew.
     output
-        Image to write, or a folder; an existing image is replaced [default: PHOTO-inpaint.png].
+        Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
+        output. An existing image is replaced [default: PHOTO-inpaint.png].
     context
         Pixels around the hole, on each side, from which the texture is learned [default: 128, or more if the hole
         with its surroundings would be smaller than 512 x 512].
@@ -46,8 +48,9 @@ def inpaint(
     def prepare(source: Picture) -> Job:
         from texturenets import image
         from texturenets.resynthesis import jobs
+        from texturenets.stylize.regions import MaskFile
 
-        return jobs.hole(source, image.read(mask), context)
+        return jobs.hole(source, MaskFile(str(mask), image.read(mask)), context)
 
     return resynthesize(
         photo, output, "inpaint", prepare, inputs=[mask], options=options, losses=losses, trainer=trainer

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from texturenets import image
-from texturenets.cli.styles import ChosenStyle
+from texturenets.cli.styles import WITHIN, ChosenStyle
 from texturenets.errors import UserError
-from texturenets.image import Picture
 from texturenets.modelfiles import modelfile
 from texturenets.stylize.mixing import assigned
-from texturenets.stylize.regions import GRADIENTS
+from texturenets.stylize.regions import GRADIENTS, MaskFile
 
 
 def masks_of(
     styles: Sequence[ChosenStyle], masks: Sequence[str] | None, keep: str | None
-) -> dict[str, str | Picture]:
+) -> dict[str, str | MaskFile]:
     """The masks by the names of the styles that they are for, as `Style.stylize` takes them, read once for all
     photos.
 
@@ -24,14 +23,28 @@ def masks_of(
     UserError for several separate styles, more masks than styles, and a file that is not there or no image.
     """
     if len(styles) > 1:
-        raise UserError("a mask is for one result: give the styles in one, as -s gallery:wave,udnie")
+        raise _several(styles)
     names = [name for name, _ in styles[0].styles] or [modelfile.read_header(styles[0].model).name]
     return {name: _read(mask) for name, mask in assigned(names, masks or (), keep).items()}
 
 
-def _read(name: str) -> str | Picture:
+def _several(styles: Sequence[ChosenStyle]) -> UserError:
+    """The error for masks beside several results: of one model, or of several."""
+    names = [style.name for style in styles]
+    if len({style.model for style in styles}) == 1:
+        return UserError(
+            f"a mask is for one result: give the styles in one, as -s {styles[0].model}:{','.join(names)}"
+        )
+    return UserError(
+        f"a mask is for one result, and there are {len(names)} styles, {', '.join(names)}: give one style with "
+        f"--mask, --keep or --strength; styles go into one image only {WITHIN} (none is shipped); then say -s "
+        "MODEL:STYLE,STYLE"
+    )
+
+
+def _read(name: str) -> str | MaskFile:
     if name in GRADIENTS:
         return name
     if not Path(name).is_file():
         raise UserError(f"no such mask: {name}: name an image, or one of {', '.join(GRADIENTS)}")
-    return image.read(Path(name))
+    return MaskFile(name, image.read(Path(name)))

@@ -87,7 +87,8 @@ def optimize(
     style
         The painting or texture; given several times, the weighted average of their Gram matrices is used.
     output
-        Image to write, or a folder; an existing image is replaced [default: STYLE-texture.png, PHOTO-STYLE.png].
+        Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
+        output. An existing image is replaced [default: STYLE-texture.png, PHOTO-STYLE.png].
     size
         Longer side of the stylized photo in pixels; of a texture WIDTHxHEIGHT, or one number for a square
         [default: as large as the photo (the texture), but at most 512].

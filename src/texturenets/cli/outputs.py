@@ -17,6 +17,16 @@ LONGEST = 234
 results."""
 
 
+class OneFileError(UserError):
+    """`--output` names one file, and there are several results: `many`, as "2 photos"."""
+
+    def __init__(self, output: str, many: str, folder: str) -> None:
+        super().__init__(
+            f"--output {output} is one file, and there are {many}: give a folder, as with -o {folder}"
+        )
+        self.many = many
+
+
 def plan_of(
     photos: Sequence[Path],
     output: str | None,
@@ -72,10 +82,11 @@ def _check_results(jobs: Sequence[PathPair], output: str | None, videos: Collect
         info = _stat(result)
         hit = sources.get((info.st_dev, info.st_ino)) if info else None
         if hit == photo:
-            raise UserError(f"--output {output} would overwrite the photo itself: give another name")
+            kind = _kind(photo, videos)
+            raise UserError(f"--output {output} would overwrite the {kind} itself: give another name")
         if hit is not None:
             raise UserError(
-                f"the result of {photo} would overwrite {hit}, which is among the photos: "
+                f"the result of {photo} would overwrite {hit}, which is among the {_kind(hit, videos)}s: "
                 "write into another folder, as with -o stylized/"
             )
 
@@ -87,6 +98,15 @@ def check_inputs(results: Sequence[Path], inputs: Sequence[Path]) -> None:
         info = _stat(result)
         if info and (hit := read.get((info.st_dev, info.st_ino))):
             raise UserError(f"the result would overwrite {hit}, which is read: give another name by --output")
+
+
+def _kind(photo: Path, videos: Collection[Path]) -> str:
+    """What a file to be stylized is called."""
+    from texturenets import video
+
+    if photo not in videos:
+        return "photo"
+    return "video" if photo.suffix.lower() in video.READ else "animation"
 
 
 def names(
@@ -207,9 +227,7 @@ def folder_of(
         return None
     if path.is_file() or path.suffix.lower() in image.suffixes() | video.READ:
         many = f"{styles} styles" if len(photos) == 1 else f"{len(photos)} {what}"
-        raise UserError(
-            f"--output {output} is one file, and there are {many}: give a folder, as with -o {free_folder(path)}"
-        )
+        raise OneFileError(output, many, free_folder(path))
     return path
 
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from texturenets.cli.common import download_progress, warn
+from texturenets.cli.outputs import OneFileError
 from texturenets.errors import UserError, cannot_write
 
 COMMANDS = ("stylize", "optimize", "sample", "tile", "inpaint")  # those that read images or write one
@@ -74,8 +75,13 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
             return _named(folder, run, plain) or lost
         result = folder / f"stdout{_suffix(plain)}"
         plain = [str(result) if i in outputs else word for i, word in enumerate(plain)]
-        with redirect_stdout(io.StringIO()):
-            status = _named(folder, run, plain)
+        try:
+            with redirect_stdout(io.StringIO()):
+                status = _named(folder, run, plain)
+        except OneFileError as error:
+            raise UserError(
+                f"--output - sends one image, and there are {error.many}: give a folder, as with -o stylized/"
+            ) from None
         if result.exists():  # also of an `optimize` that was interrupted
             _send(result)
         elif status == 0:

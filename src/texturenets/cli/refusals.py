@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import (
     UNSET,
     App,
+    Argument,
     ArgumentCollection,
     CoercionError,
     CycloptsError,
@@ -57,7 +58,7 @@ def _is_whole(text: str) -> bool:
         return False
 
 
-def check_given(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> None:
     """Raise UserError for an option without text, as of an unset variable of a shell. A `config` of cyclopts."""
     for argument in arguments:
         for token in argument.tokens:
@@ -67,11 +68,19 @@ def check_given(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> N
                 )
 
 
+def check_output_given(app: App, words: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise UserError for an `--output` without text, as `check_given`. A `config` of cyclopts."""
+    check_given(app, words, [argument for argument in arguments if "--output" in argument.names])
+
+
 def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
     """The error for a command line, `words`, that cannot be parsed."""
     error.verbose = False
     chain = " ".join(["texturenets", *(error.command_chain or ())])
-    if isinstance(error, UnusedCliTokensError):
+    unread = isinstance(error, UnknownOptionError | UnusedCliTokensError | MissingArgumentError)
+    if unread and (option := _option_after_dashes(words)):
+        text = f"{option} stands after --, where no word is an option: options go before --"
+    elif isinstance(error, UnusedCliTokensError):
         text = _unexpected(error)
     elif isinstance(error, UnknownCommandError):
         text = _command(error)
@@ -83,10 +92,18 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
         said := _OTHERS.get(_command_of(error), {}).get(error.token.keyword or error.token.value)
     ):
         text = said
+    elif isinstance(error, UnknownOptionError) and Path(word := error.token.value).is_file():
+        text = f"{word} begins with a dash, as options do: for the file of that name say ./{word}"
     else:
         text = str(error)
     text = text.rstrip().rstrip(".")
     return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{chain} --help`.")
+
+
+def _option_after_dashes(words: Sequence[str]) -> str | None:
+    """The first word after -- that looks like an option, and names no file."""
+    after = words[words.index("--") + 1 :] if "--" in words else ()
+    return next((word for word in after if word.startswith("-") and not Path(word).exists()), None)
 
 
 def _command_of(error: CycloptsError) -> str:
@@ -110,8 +127,8 @@ def _command(error: UnknownCommandError) -> str:
         return _no_command(error, word)
     if tuple(error.command_chain or ()) == ("train",):
         return (
-            f"train what? `texturenets train style {word}` learns to stylize photos like it, "
-            f"`texturenets train texture {word}` to draw more of it"
+            f"train what? `texturenets train style {word} --content FOLDER-OF-PHOTOS` learns to stylize photos like "
+            f"it, `texturenets train texture {word}` to draw more of it"
         )
     return f"{word} is no command: `texturenets stylize {word}` stylizes it"
 

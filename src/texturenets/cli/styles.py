@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 
 from texturenets.cli.common import warn
 from texturenets.errors import UserError
 from texturenets.hub.names import is_name
+
+WITHIN = "within a model of several, which `texturenets train gallery` learns"
+"""Where alone styles are combined."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Chos
         if file is not None:
             check_no_picture(str(file), photos)
             _check_one(str(file))
-        path = loading.find_style(file)
+        path = _found(file, mix)
         if mix:
             loading.check_styles(path, mix)
         elif len(_each(path)) > 1:
@@ -61,6 +65,23 @@ def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Chos
     return list(found)
 
 
+def _found(file: str | Path | None, mix: Mapping[str, float] | None) -> Path:
+    """The model file of a style. Raises UserError, of a model that is to hold several with how one is made."""
+    from texturenets import loading
+
+    try:
+        return loading.find_style(file)
+    except UserError as error:
+        here = Path(str(file))
+        there = [path for path in (here, Path(f"{here}.safetensors"), Path(f"{here}.run")) if path.exists()]
+        if mix is None or is_name(str(file)) or here.suffix or there:  # of which the error speaks
+            raise
+        said = str(error)
+        raise UserError(
+            f"{said}{'' if said.endswith('?') else ';'} MODEL:STYLE is for a style {WITHIN} (none is shipped)"
+        ) from None
+
+
 def _each(path: Path) -> list[ChosenStyle]:
     """The styles of a model file."""
     from texturenets.modelfiles import conditions, modelfile
@@ -70,10 +91,22 @@ def _each(path: Path) -> list[ChosenStyle]:
 
 
 def _check_one(name: str) -> None:
-    """Say what a name might have meant as well; raises UserError for several in one."""
-    if "," in name and not Path(name).is_file():
+    """Say what a name might have meant as well; raises UserError for several in one, and for the photo."""
+    from texturenets.modelfiles.conditions import PHOTO
+
+    styles = name.split(",")
+    if PHOTO in styles and not Path(name).is_file():
+        others = [one for one in styles if one != PHOTO]
+        style = others[0] if len(others) == 1 else "STYLE"
         raise UserError(
-            f"-s {name}: give each style its own, as {' '.join(f'-s {one}' for one in name.split(','))}"
+            f"-s {name}: {PHOTO} is the photo as it is, and no style: one style with --mask, --keep or --strength "
+            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {WITHIN} (none is "
+            f"shipped), as -s MODEL:STYLE,{PHOTO}"
+        )
+    if len(styles) > 1 and not Path(name).is_file():
+        raise UserError(
+            f"-s {name}: styles go into one image only {WITHIN} (none is shipped); then say -s MODEL:{name}. For an "
+            f"image in each give each its own, as {' '.join(f'-s {one}' for one in styles)}"
         )
     note_shipped(name, "-s ")
 
@@ -87,9 +120,16 @@ def note_shipped(name: str, flag: str = "") -> None:
 
 
 def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
-    """Raise UserError for a model file among the photos, and a photo that is not there but called like a style."""
+    """Raise UserError for a model file among the photos, a photo that is not there but called like a style, and an
+    option after --, where it is a photo."""
     from texturenets.modelfiles import modelfile
 
+    for name in photos:
+        if name.startswith("-") and not (Path(name).exists() or has_magic(name)):
+            raise UserError(
+                f"{name}: after -- every word is a photo, and none is called so: options go before --, as with "
+                f"stylize -s STYLE -- {photos[0]}"
+            )
     for name in photos:
         asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
         if is_name(name):
@@ -128,7 +168,9 @@ def check_no_picture(name: str, photos: Sequence[str]) -> None:
         return  # it is no file yet
     check_published(name)
     if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
-        raise UserError(f"--style {name}: no such file")
+        glued = f"-s{name}"  # a file whose name begins with that is taken for -s and its value
+        hint = f"; for the photo {glued} say ./{glued}" if Path(glued).is_file() else ""
+        raise UserError(f"--style {name}: no such file{hint}")
     if has_image_suffix(name):
         photo = photos[0] if photos else "PHOTO"
         raise UserError(

@@ -20,7 +20,7 @@ from texturenets.cli.common import (
     check_quality,
     warn,
 )
-from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles
+from texturenets.cli.styles import WITHIN, ChosenStyle, check_no_style, find_styles
 from texturenets.cli.watch import watching
 from texturenets.errors import UserError
 
@@ -76,16 +76,17 @@ def stylize(
         URLs such as https://example.org/photo.jpg; - for a photo from standard input.
     style
         Shipped style, one that `texturenets models get` has fetched, model file, or hf://USER/REPO[/FILE][@REVISION]
-        on the Hugging Face Hub; one style of a multi-style model, such as gallery:wave, or a mixture of them, such
-        as gallery:wave=0.6,udnie=0.4 (without weights in equal parts). May be given several times; `all` means every
-        shipped style [default: the first style that `texturenets models` lists]. For a style from your own painting
-        see `texturenets train style`, or `texturenets optimize`, which needs no training.
+        on the Hugging Face Hub. May be given several times, for a result in each; `all` means every shipped style.
+        Of a model of several styles, which `texturenets train gallery` makes (none is shipped), MODEL:STYLE is one of
+        them, MODEL:STYLE,STYLE a mixture in equal parts, MODEL:STYLE=0.6,STYLE=0.4 one with weights [default: the
+        first style that `texturenets models` lists]. For a style from your own painting see `texturenets train
+        style`, or `texturenets optimize`, which needs no training.
     output
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
-        ends in /, or any name for several photos. Subfolders of the input are kept, and of several input folders
-        their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results that would have the
-        same name are numbered, k-STYLE-2.jpg, in whatever order the photos are given. Existing files are replaced
-        [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
+        ends in / or has no suffix, or any name for several photos. Subfolders of the input are kept, and of several
+        input folders their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results that would
+        have the same name are numbered, k-STYLE-2.jpg, in whatever order the photos are given. Existing files are
+        replaced [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
         frames/%05d.png writes the frames of a video, video.mp4 makes a video of images, - writes to standard output.
     size
         Longer side of the result in pixels; the aspect ratio is kept [default: as large as the photo].
@@ -96,8 +97,8 @@ def stylize(
         styles first draws a weaker style itself, down to the lowest strength that it was trained at.
     mask
         Image that says where the style goes: white where it is, black where the photo stays. With several styles of
-        one model, such as -s gallery:wave,udnie, a single mask puts the first where it is white and the second
-        where it is black; or give one mask for each. "photo", which is the photo as it is, may be one of the styles.
+        one model, -s MODEL:STYLE,STYLE, a single mask puts the first where it is white and the second where it is
+        black; or give one mask for each. One of these may be photo, the photo as it is: -s MODEL:STYLE,photo.
         left-to-right and top-to-bottom are masks, too.
     keep
         Image that says where the photo stays as it is: white there, black elsewhere.
@@ -270,8 +271,8 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     mix = parse_mix(words.rpartition(":")[2])
     if style.mix is None:
         raise UserError(
-            f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style within a "
-            "model of several, which `texturenets train gallery` learns; then say -s MODEL:STYLE --to-style STYLE"
+            f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style "
+            f"{WITHIN}; then say -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)
     return mix

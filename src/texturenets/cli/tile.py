@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def tile(
     photo: Path,
+    /,
     *,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     options: Options | None = None,
@@ -33,7 +34,8 @@ def tile(
     photo
         Picture to make repeat.
     output
-        Image to write, or a folder; an existing image is replaced [default: PHOTO-tile.png].
+        Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
+        output. An existing image is replaced [default: PHOTO-tile.png].
     """
 
     def prepare(source: Picture) -> Job:

@@ -289,7 +289,22 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
 def _model_file(output: Path | None, images: list[Path]) -> Path:
     """The model file to write, by default named after the first of `images`. Raises UserError."""
     check_no_model(images)
+    _check_no_folder(images)
     return model_file(output or Path(images[0].stem + ".safetensors"))
+
+
+def _check_no_folder(images: list[Path]) -> None:
+    """Raise UserError for a folder among the images to learn, with the pattern that names the images in it."""
+    from texturenets import image
+
+    for folder in images:
+        if folder.is_dir():
+            suffix = next(
+                (file.suffix for file in sorted(folder.iterdir()) if image.has_image_suffix(file)), ".jpg"
+            )
+            raise UserError(
+                f"{folder} is a folder, and no image: name the images in it, as {folder / f'*{suffix}'}"
+            )
 
 
 def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> Trainer:

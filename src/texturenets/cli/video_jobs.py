@@ -13,13 +13,13 @@ from texturenets import video
 from texturenets.cli.common import photo_progress, warn
 from texturenets.cli.report import Report, Sparingly
 from texturenets.cli.tiled import follow
-from texturenets.errors import UserError, counted
+from texturenets.errors import UserError, counted, naming
 from texturenets.files import atomic_write, remove_all_stale, remove_stale
 
 if TYPE_CHECKING:
     from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.style import Style
-    from texturenets.video.frame import FrameSource, Sink
+    from texturenets.video.frame import FrameSource, Pixels, Sink
 
 RATE = 24
 """Frames a second of a video that is made of images, unless said otherwise: the cinema's."""
@@ -171,7 +171,13 @@ def _stylize(painter: Style, job: VideoJob, options: StylizeOptions, quiet: bool
                 if bar.disable and not quiet:
                     sparingly(f"{job.name}: {number} of {source.info.count} frames")
 
-            done = stylize_video(source, sink, frame_stylizer(painter, options, source.info.count), progress)
+            paint = frame_stylizer(painter, options, source.info.count)
+
+            def named(pixels: Pixels) -> Pixels:
+                with naming(job.sources[0]):
+                    return paint(pixels)
+
+            done = stylize_video(source, sink, named, progress)
             bar.update(task, completed=done, total=done)
 
 

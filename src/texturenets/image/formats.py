@@ -167,8 +167,11 @@ def output_format(path: StrPath) -> str:
         raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
     if name == "EXR":
         exr.require(path, "write")
-    if suffix == ".apng":
-        raise UserError(f"cannot write {path}: {suffix} is for animations; of one image make a .png")
+    if suffix in (".apng", ".gif"):
+        kind = "a GIF" if suffix == ".gif" else "an APNG"
+        raise UserError(
+            f"cannot write {path}: {kind} is written of animations and videos only; of one image make a .png"
+        )
     written = ", ".join(s for s, n in decodable_formats().items() if n in _WRITTEN)
     what = (
         f"the suffix {suffix!r} names no image format that is written here" if suffix else "it has no suffix"

@@ -120,5 +120,5 @@ def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
     if source.clipped:
         said.append("light below 0 or above 1, which is clipped")
     if source.several:
-        said.append("several images, of which the first is stylized")
+        said.append("several images, of which the first is taken")
     return said

@@ -315,7 +315,8 @@ def _diagnosis(path: Path) -> str:
     if not start:
         problem = "it is empty: fetch or train it anew"
     elif suffix_of_start(start):
-        problem = f"it is an image; `texturenets train style {path}` makes a model of a painting"
+        train = f"texturenets train style {path} --content FOLDER-OF-PHOTOS"
+        problem = f"it is an image; `{train}` makes a model of a painting"
     elif start.startswith((b"PK\3\4", b"\x80")) or path.suffix.lower() in PUBLISHED:
         problem = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
@@ -380,12 +381,22 @@ def _no_file(path: Path) -> str:
     if path.is_dir():
         best = path / "best.safetensors"  # in the folder of a training
         return f"{path} is a folder, and no model file" + (f": say {best}" if best.is_file() else "")
+    if so_far := _so_far(path):
+        return f"no such model file: {path}; {so_far}"
     there = [file.name for file in path.parent.glob("[!.]*.safetensors")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.8)
     hint = (
         f"did you mean {path.with_name(near[0])}?" if near else "`texturenets models` lists the shipped ones"
     )
     return f"no such model file: {path}; {hint}"
+
+
+def _so_far(path: Path) -> str:
+    """What is said of a training that was to write the model file `path` and has not come to its end."""
+    last = path.with_suffix(".run") / "last.safetensors"
+    if not last.is_file():
+        return ""
+    return f"of its training, {last} is the model so far, and the same training with `resume` goes on"
 
 
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
@@ -406,6 +417,8 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
     here = Path(f"{path}.safetensors")
     if here.is_file():
         raise UserError(f"no shipped model is called {path}; for the file here say {here}")
+    if so_far := _so_far(here):
+        raise UserError(f"no such model file: {here}; {so_far}")
     if kind is not None:
         models = {n: models[n] for n, header in headers(models)[0].items() if header.kind == kind}
     raise unknown(kind or "model", str(name), models)

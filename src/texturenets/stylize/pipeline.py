@@ -9,6 +9,7 @@ from pathlib import Path
 
 from texturenets import image
 from texturenets.arrays import to_numpy
+from texturenets.errors import naming
 from texturenets.graph.wrapping import Wrap
 from texturenets.image import Picture
 from texturenets.image.sizes import fit_longer
@@ -76,16 +77,18 @@ class Pipeline:
     def paint(self, job: PathPair, picture: Picture | None) -> Picture | None:
         """Stylize the photo. A photo larger than memory is written strip by strip at once, and None returned.
 
-        Raises UserError.
+        Raises UserError, which names the photo.
         """
         photo, result = job
         options = self.options[result]
         if picture is not None:
-            return paint(self.style, picture, options)
+            with naming(photo):
+                return paint(self.style, picture, options)
         from texturenets.stylize import large
 
-        for what in large.stylize(self.style, photo, result, options):
-            self.note(photo, what)
+        with naming(photo):
+            for what in large.stylize(self.style, photo, result, options):
+                self.note(photo, what)
         self._note_losses(photo, image.read_header(photo), 8)
         return None
 

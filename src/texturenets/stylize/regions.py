@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,23 +43,41 @@ SHARE_COLORED = 0.01  # of all pixels
 BLACK = 0.05  # brightness below which a mask is as good as black
 
 
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask that was read before, for many photos, from the file `path`: errors name it."""
+
+    path: str
+    picture: image.Picture
+
+
 def _none(size: tuple[int, int]) -> Array:
     return np.zeros(size, np.float32)
 
 
 def _as_image(mask: Any) -> Any:
     """A mask as arrays and tensors hold them, (H, W) and of bool too, as an image."""
+    if isinstance(mask, MaskFile):
+        return mask.picture
     if is_tensor(mask):
         mask = mask[None] if mask.ndim == 2 else mask
         return mask.float() if str(mask.dtype) == "torch.bool" else mask
     return mask.astype(np.float32) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
 
 
-def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
-    """A mask for a photo of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes, or an
-    array or tensor (H, W), of bool too; its luminance counts, and where it is transparent it is black.
+def _called(mask: Any, name: str) -> str:
+    """What errors call a mask: by its file, where it came from one, else by what it is the mask of."""
+    if isinstance(mask, MaskFile):
+        return f"the mask {mask.path}"
+    return f"the mask {mask}" if isinstance(mask, str | Path) else f"the mask of {name}"
 
-    One of another size is scaled, and a warning says so. Raises UserError for another aspect ratio.
+
+def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
+    """A mask for a photo of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes, a `MaskFile`, or
+    an array or tensor (H, W), of bool too; its luminance counts, and where it is transparent it is black.
+
+    `name`: what it is the mask of. One of another size is scaled, and a warning says so. Raises UserError for another
+    aspect ratio.
     """
     if isinstance(mask, str) and mask in GRADIENTS:
         axis = GRADIENTS[mask]
@@ -70,37 +89,39 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
         raise UserError(f"the mask of {name}: {error}") from None
     pixels = to_numpy(picture.pixels).astype(np.float32)
     stored = int(pixels.shape[2]), int(pixels.shape[3])
-    check_shape(name, stored, size)
+    what = _called(mask, name)
+    check_shape(what, stored, size)
     luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)[None, None]
     if picture.transparency is not None:  # not `alpha`, which is a tensor
         luminance = luminance * to_numpy(picture.transparency).astype(np.float32)
-    _warn_of_use(pixels[0, :3], luminance[0, 0], name)
+    _warn_of_use(pixels[0, :3], luminance[0, 0], what)
     if stored != size:
         scaled = f"{stored[1]} x {stored[0]}, is scaled to the photo's {size[1]} x {size[0]}"
-        warnings.warn(f"the mask of {name}, {scaled}", stacklevel=4)
+        warnings.warn(f"{what}, {scaled}", stacklevel=4)
         luminance = image.resize(luminance, size)
     result: Array = luminance[0, 0].clip(0, 1).astype(np.float32)
     return result
 
 
-def _warn_of_use(rgb: Array, luminance: Array, name: str) -> None:
+def _warn_of_use(rgb: Array, luminance: Array, what: str) -> None:
     """Warn of a mask (3, H, W) that is likely not meant: one in colour, and one without any white."""
     if (np.ptp(rgb, axis=0) > COLORED).mean() > SHARE_COLORED:
         warnings.warn(
-            f"the mask of {name} is in colour: its brightness counts, white is all of it and black nothing",
+            f"{what} is in colour: its brightness counts, white is all of it and black nothing",
             stacklevel=5,
         )
     elif luminance.max() < BLACK:
-        warnings.warn(f"the mask of {name} is black: white says where", stacklevel=5)
+        warnings.warn(f"{what} is black: white says where", stacklevel=5)
 
 
-def check_shape(name: str, stored: tuple[int, int], size: tuple[int, int]) -> None:
-    """Raise UserError where the mask of `name`, `stored` (H, W), has another aspect ratio than a photo of `size`."""
+def check_shape(what: str, stored: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raise UserError where a mask of `stored` (H, W) has another aspect ratio than a photo of `size`; `what`: how
+    errors call it."""
     (height, width), (rows, columns) = stored, size
     if abs(np.log(width / height) - np.log(columns / rows)) > max(SAME_SHAPE, 2 / min(*size, *stored)):
         raise UserError(
-            f"the mask of {name} has {width} x {height} pixels, of another shape than the photo's {columns} x "
-            f"{rows}: crop or draw it anew"
+            f"{what} has {width} x {height} pixels, of another shape than the photo's {columns} x {rows}: crop or "
+            "draw it anew"
         )
 
 

@@ -104,6 +104,15 @@ def _anew(folder: Path) -> str:
     return f"start anew with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
 
 
+def options_of(folder: Path) -> dict[str, Any]:
+    """The options of the run in `folder`, as its checkpoint says unverified; none where it is damaged."""
+    try:
+        with safe_open(folder / NAME, "pt") as file:
+            return dict(json.loads((file.metadata() or {})["state"])["fingerprint"]["run"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
+        return {}
+
+
 def read_state(folder: Path) -> TrainingState:
     """What the checkpoint of `folder` says. Raises UserError where there is none, it is not one or it is damaged."""
     return _read(folder)[0]

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from texturenets import arguments
 from texturenets.errors import UserError
@@ -430,6 +430,23 @@ def model_file(out: Path) -> Path:
     if out.suffix != ".safetensors":
         raise UserError(f"`output` {out}: a model file ends in .safetensors")
     return out
+
+
+KINDS: Final[Mapping[str, type[RunConfig]]] = {
+    "style": StyleConfig,
+    "gallery": GalleryConfig,
+    "texture": TextureConfig,
+    "perceptual": PerceptualConfig,
+}
+"""The commands of `train` and their options."""
+
+
+def kind_of(options: Mapping[str, Any]) -> str | None:
+    """The command of `train` whose options these are, by their names; None where they are none's."""
+    return next(
+        (name for name, kind in KINDS.items() if {f.name for f in dataclasses.fields(kind)} == set(options)),
+        None,
+    )
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from texturenets.errors import UserError
 from texturenets.files import atomic_write, remove_stale
 from texturenets.train import checkpoint
+from texturenets.train.configuration import RunConfig, kind_of, to_dict
 from texturenets.train.run_lock import RunLock
 
 
@@ -18,18 +19,27 @@ class RunFolder:
         self.best, self.last = self.path / "best.safetensors", self.path / "last.safetensors"
         self.lock: RunLock | None = None
 
-    def check_new(self, resume: bool) -> None:
-        """Raises UserError where the folder holds a run, unless it is to be resumed."""
-        if not resume and (self.path / checkpoint.NAME).exists():
-            raise UserError(f"{self.path} holds a run already; go on with `resume`, or remove the folder")
+    def check_new(self, config: RunConfig, resume: bool) -> None:
+        """Raises UserError where the folder holds a run, unless it is to be resumed and of the kind of `config`."""
+        if not (self.path / checkpoint.NAME).exists():
+            return
+        held, asked = kind_of(checkpoint.options_of(self.path)), kind_of(to_dict(config))
+        if held and asked and held != asked:
+            raise UserError(
+                f"{self.path} holds a run of `train {held}`, and this is `train {asked}`: give another `output`"
+            )
+        if not resume:
+            raise UserError(
+                f"{self.path} holds a run already: go on with `resume`, give another `output`, or remove the folder"
+            )
 
-    def take(self, resume: bool) -> None:
+    def take(self, config: RunConfig, resume: bool) -> None:
         """Lock the folder, and remove what a run left in it that was killed while it wrote. Raises UserError where
-        another training holds it."""
+        another training holds it, and as `check_new`."""
         if resume and not self.path.exists():
             return
         self.lock = RunLock(self.path)
-        self.check_new(resume)  # once more: another run may have ended meanwhile
+        self.check_new(config, resume)  # once more: another run may have ended meanwhile
         for place in (self.path, self.path / "pictures", self.out):
             remove_stale(place)
 

@@ -58,7 +58,7 @@ class Trainer:
         self.task, self.out, self.config = task, out, config or TrainerConfig()
         self.run_folder, self.callbacks = RunFolder(out), callbacks
         self.folder = self.run_folder.path
-        self.run_folder.check_new(resume)
+        self.run_folder.check_new(task.config, resume)
         task.check(self.config)
         setup = set_up(task.config, task.layers, self.config, progress)
         self.device = setup.device
@@ -77,7 +77,7 @@ class Trainer:
         self.state = checkpoint.TrainingState(0, 0.0, None, 0, self.fingerprint)
         try:
             if self.fabric.is_global_zero:
-                self.run_folder.take(resume)
+                self.run_folder.take(task.config, resume)
             if resume:
                 self._resume()
             self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
