@@ -59,6 +59,7 @@ def test_through_a_pipe_comes_what_a_file_would_hold(
     assert sorted(path.name for path in here.iterdir()) == ["photo.jpg", "there.jpg"]
 
 
+@pytest.mark.filterwarnings("ignore:the mask photo.png is in colour")
 def test_a_file_to_standard_output_keeps_its_format(
     here: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:

@@ -58,7 +58,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("sample", ["TEXTURE is missing: shipped texture, model file, or hf:"]),
         ("cache", ["--content is missing: folder of photos"]),
         ("tile", ["PHOTO is missing: picture to make repeat"]),
-        ("inpaint --mask photo.jpg", ["PHOTO is missing: picture with something in it"]),
+        ("inpaint --mask photo.jpg", ["PHOTO is missing: picture with something to remove"]),
         (
             "stylize photo.jpg -o out.gif",
             [
@@ -296,7 +296,7 @@ def test_a_mask_is_named_by_its_file(here: Path) -> None:
 
 
 def test_each_photo_that_a_mask_does_not_fit_is_named(here: Path) -> None:
-    tiny.picture(here / "small.png", seed=3, size=(60, 30))
+    Image.new("L", (60, 30), 255).save("small.png")
     tiny.picture(here / "wide.png", seed=4, size=(60, 30))
     words = ("photo.jpg", "painting.jpg", "wide.png", "-s", "wave", "--mask", "small.png", "-o", "out/")
     status, out, error = tiny.call("stylize", *words, "--engine", "torch", "--quiet")
@@ -309,7 +309,7 @@ def test_each_photo_that_a_mask_does_not_fit_is_named(here: Path) -> None:
 def test_a_video_that_a_mask_does_not_fit_is_named(here: Path) -> None:
     frames = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
     frames[0].save("a.webp", save_all=True, append_images=frames[1:])
-    tiny.picture(here / "small.png", seed=3, size=(60, 30))
+    Image.new("L", (60, 30), 255).save("small.png")
     error = tiny.refused(
         "stylize", "a.webp", "-s", "wave", "--mask", "small.png", "--engine", "torch", "--quiet"
     )
@@ -318,7 +318,7 @@ def test_a_video_that_a_mask_does_not_fit_is_named(here: Path) -> None:
 
 @pytest.mark.filterwarnings("default")
 def test_a_mask_that_is_scaled_is_named_by_its_file(here: Path) -> None:
-    tiny.picture(here / "small.png", seed=3, size=(45, 36))
+    Image.new("L", (45, 36), 255).save("small.png")
     words = ("stylize", "photo.jpg", "-s", "wave", "--keep", "small.png", "--engine", "torch", "--quiet")
     error = tiny.call(*words)[2]
     assert error == "texturenets: note: the mask small.png, 45 x 36, is scaled to the photo's 90 x 72\n"

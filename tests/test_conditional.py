@@ -226,11 +226,14 @@ def test_masks_that_are_likely_not_meant_are_told_of(tmp_path: Path) -> None:
     cut_out = np.concatenate(
         [(255 * x).astype(np.uint8), red[..., :1]], 2
     )  # the photo without its background
-    for mask in (red, cut_out):
-        with pytest.warns(UserWarning, match="the mask of wave is in colour: its brightness counts"):
+    mask = tmp_path / "mask.png"
+    for painted in (red, cut_out):
+        Image.fromarray(painted).save(mask)
+        with pytest.warns(UserWarning, match="mask.png is in colour: its brightness counts"):
             style(x, mix={"wave": 1}, masks={"wave": mask})
-    with pytest.warns(UserWarning, match="the mask of wave is black: white says where"):
-        style(x, mix={"wave": 1}, masks={"wave": np.zeros((64, 80))})
+    Image.new("L", (80, 64)).save(mask)
+    with pytest.warns(UserWarning, match="mask.png is black: white says where"):
+        style(x, mix={"wave": 1}, masks={"wave": mask})
 
 
 def test_masks_of_two_styles(tmp_path: Path) -> None:

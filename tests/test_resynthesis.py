@@ -204,6 +204,7 @@ def mask_file(size: tuple[int, int], value: int, box: tuple[int, int, int, int] 
         ((72, 56), 0, (1, 1, 72, 56), "the known part is too small"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the mask mask.png is black")
 def test_masks_that_do_not_work(
     studio: Path, size: tuple[int, int], value: int, box: tuple[int, int, int, int] | None, told: str
 ) -> None:

@@ -94,7 +94,8 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
     luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)[None, None]
     if picture.transparency is not None:  # not `alpha`, which is a tensor
         luminance = luminance * to_numpy(picture.transparency).astype(np.float32)
-    _warn_of_use(pixels[0, :3], luminance[0, 0], what)
+    if isinstance(mask, str | Path | MaskFile):  # painted by somebody, and not computed
+        _warn_of_use(pixels[0, :3], luminance[0, 0], what)
     if stored != size:
         scaled = f"{stored[1]} x {stored[0]}, is scaled to the photo's {size[1]} x {size[0]}"
         warnings.warn(f"{what}, {scaled}", stacklevel=4)
