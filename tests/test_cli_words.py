@@ -67,7 +67,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             "models show photo.jpg",
-            ["`texturenets train style photo.jpg --content FOLDER-OF-PHOTOS` makes a model of a painting"],
+            ["`texturenets train style photo.jpg --content FOLDER-OF-PHOTOS` makes a model of it"],
         ),
         (
             "optimize -s painting.jpg --preserve-color",

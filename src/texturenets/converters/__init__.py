@@ -86,7 +86,7 @@ def detect(path: Path) -> tuple[Converter, Path]:
     if kind is None and (image.has_image_suffix(path) or image.suffix_by_content(path)):
         raise UserError(
             f"{path} is an image, and no network: `texturenets stylize {path}` stylizes it, `texturenets train style "
-            f"{path} --content FOLDER-OF-PHOTOS` makes a model of a painting"
+            f"{path} --content FOLDER-OF-PHOTOS` makes a model of it"
         )
     if kind is None:
         titles = ", ".join(converter.TITLE for converter in CONVERTERS)

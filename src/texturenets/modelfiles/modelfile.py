@@ -315,7 +315,9 @@ def _diagnosis(path: Path) -> str:
     if not start:
         problem = "it is empty: fetch or train it anew"
     elif suffix_of_start(start):
-        problem = f"it is an image; `texturenets train style {path} --content FOLDER-OF-PHOTOS` makes a model of a painting"
+        problem = (
+            f"it is an image; `texturenets train style {path} --content FOLDER-OF-PHOTOS` makes a model of it"
+        )
     elif start.startswith((b"PK\3\4", b"\x80")) or path.suffix.lower() in PUBLISHED:
         problem = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
