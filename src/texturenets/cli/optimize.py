@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, json_line, warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks
-from texturenets.cli.outputs import folder_of
+from texturenets.cli.outputs import check_inputs, folder_of
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
 from texturenets.files import remove_stale
@@ -195,8 +195,8 @@ def check_numbers(steps: int, style_size: int | None, pictures_every: int) -> No
 def report(
     out: Path, last: IterationRecord, planned_if_stopped: int | None, quiet: bool, *, as_json: bool = False
 ) -> int:
-    """Print the result and how far it came; the exit status. `planned_if_stopped`: the number of
-    planned iterations if Ctrl-C ended the run, else None."""
+    """Print the result and how far it came; the exit status. `planned_if_stopped`: how many
+    iterations were planned, if Ctrl-C ended the run, else None."""
     if planned_if_stopped is not None:
         print(f"stopped after iteration {last.iteration} of {planned_if_stopped}", file=sys.stderr)
     elif not quiet:
@@ -334,6 +334,4 @@ def check_output(out: Path, inputs: Sequence[Path]) -> None:
     from texturenets import image
 
     image.output_format(out)
-    for path in inputs:
-        if out.exists() and path.exists() and out.samefile(path):
-            raise UserError(f"--output {out} would overwrite {path}: give another name")
+    check_inputs([out], inputs)

@@ -97,7 +97,7 @@ def check_inputs(results: Sequence[Path], inputs: Sequence[Path]) -> None:
     for result in results:
         info = _stat(result)
         if info and (hit := read.get((info.st_dev, info.st_ino))):
-            raise UserError(f"the result would overwrite {hit}, which is read: give another name by --output")
+            raise UserError(f"--output {result} would overwrite {hit}, which is read: give another name")
 
 
 def _kind(photo: Path, videos: Collection[Path]) -> str:

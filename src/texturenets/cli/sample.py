@@ -74,7 +74,8 @@ def sample(
         File to write; its suffix chooses the format, .png without one. Several samples are numbered by their seeds:
         many.jpg becomes many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files
         0000.png, 0001.png, ...; - writes one sample to standard output.
-        Existing files are replaced [default: the texture's name, in the current folder].
+        Existing files are replaced [default: TEXTURE-SEED.png in the current folder; of several samples the folder
+        TEXTURE].
     size
         WIDTHxHEIGHT in pixels, or one number for a square [default: 256].
     count

@@ -49,7 +49,8 @@ def core() -> Any:
 
     One, and never given up: each Core makes its thread handle signals on a stack of its own (for AMX), and gives back
     the stack before when it goes. Of several that do not go in the reverse order one leaves a stack that is no more,
-    and the next signal with a handler, as of a process that has ended, is a segmentation fault (OpenVINO 2026.4)."""
+    and the next signal with a handler, as of a process that has ended, is a segmentation fault (OpenVINO 2026.4).
+    """
     try:
         with no_telemetry():
             import openvino
@@ -130,8 +131,10 @@ class _OpenVINOStage:
 
 
 class OpenVINOEngine:
-    """A graph on the processor; images of any size: the graph is compiled once, and only
-    kernels for each new size. Calls of several threads wait in line."""
+    """A graph on the processor, for images of any size: it is compiled once, and only kernels for each new size.
+
+    Calls of several threads wait in line.
+    """
 
     name = "openvino"
 

@@ -57,7 +57,8 @@ def hole(picture: Picture, mask: Any, context: int | None) -> Job:
     `context`: pixels of surroundings on each side, from which the texture is learned; None: `CONTEXT`, and more where
     that leaves sides below `WINDOW`. What is filled becomes opaque. A mask of another size is scaled, and a warning
     says so. Raises UserError for a mask of another shape, without a hole, or that leaves nothing; for a picture that
-    is too small and a `context` that is below 1."""
+    is too small and a `context` that is below 1.
+    """
     rgb = _checked(picture)
     if context is not None and context < 1:
         raise UserError(f"`context` {context} is not above 0")

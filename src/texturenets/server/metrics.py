@@ -115,7 +115,7 @@ class MetricsMiddleware:
                 {**fields, "bytes_in": taken, "bytes_out": given},
             )
 
-    def _meant(self, scope: Scope) -> str:
+    def _asked_route(self, scope: Scope) -> str:
         """The path of the route that a request was for; "other" for what is none of the HTTP API's."""
         for route in self.routes:
             if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
@@ -124,7 +124,7 @@ class MetricsMiddleware:
 
     def _log(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
         # The route and not the URL, which anybody may make up.
-        route = getattr(scope.get("route"), "path", "") or self._meant(scope)
+        route = getattr(scope.get("route"), "path", "") or self._asked_route(scope)
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.requests.labels(method, route, str(status)).inc()
         self.metrics.seconds.labels(route).observe(seconds)

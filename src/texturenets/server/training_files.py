@@ -147,10 +147,8 @@ class TrainingFiles:
 
     def remove(self, name: str) -> None:
         """Remove the files of a training; its model stays. Raises UserError for what cannot be removed."""
-        for folder in (
-            self.folder / f"{name}.run",
-            self.job_dir(name),
-        ):  # the job last: until then it is there
+        # The job last: until then the training is there.
+        for folder in (self.folder / f"{name}.run", self.job_dir(name)):
             try:
                 shutil.rmtree(folder)
             except FileNotFoundError:
