@@ -184,6 +184,12 @@ def test_a_photo_that_cannot_be_had_does_not_stop_the_others(here: Path, web: st
     assert not capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_note_names_a_fetched_mask_by_its_name(here: Path, web: str, capsys: Capture) -> None:
+    assert run("stylize", "photo.jpg", "-s", "wave", "--mask", f"{web}/photo.jpg") == 0
+    assert "note: the mask photo.jpg is in colour" in capsys.readouterr().err
+
+
 def test_what_is_too_large_is_not_fetched_whole(
     here: Path, web: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

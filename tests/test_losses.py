@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from texturenets import perceptual
+from texturenets.errors import UserError
 from texturenets.losses import Objective, Scaling
 from texturenets.losses.checkerboard import checkerboard
 from texturenets.losses.content import content_distance
@@ -236,6 +237,8 @@ def test_the_objective_takes_diversity_in_pixels_or_at_a_layer() -> None:
     paper = objective(style, diversity_weight=2.0, loss_scaling="paper")(y)
     assert float(paper["diversity"]) == pytest.approx(2 * float(diversity(255 * y, "paper")))
     assert "diversity" not in objective(style, diversity_weight=0.5)(y, without=("diversity",))
+    with pytest.raises(UserError, match="no_such"):  # also where it would not be used
+        objective(style, diversity_layer="no_such")
 
 
 def test_the_style_loss_can_be_left_out(pictures: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -7,7 +7,9 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from cyclopts import Parameter
@@ -86,9 +88,27 @@ def with_flags(message: str) -> str:
     return _PARAMETER.sub(lambda found: "--" + found[1].replace("_", "-"), message)
 
 
+_unnamed: ContextVar[re.Pattern[str] | None] = ContextVar("_unnamed", default=None)
+
+
+@contextmanager
+def not_named(folder: Path) -> Iterator[None]:
+    """Within, messages name files in `folder`, a temporary one, and its numbered folders, by their names alone."""
+    place = re.compile(rf"{re.escape(str(folder))}[/\\](\d+[/\\])?")
+    token = _unnamed.set(place)
+    try:
+        yield
+    except UserError as error:
+        error.args = (place.sub("", str(error)),)
+        raise
+    finally:
+        _unnamed.reset(token)
+
+
 def warn(message: object) -> None:
     """One line on standard error."""
-    print(f"texturenets: {with_flags(' '.join(str(message).split()))}", file=sys.stderr)
+    text = place.sub("", str(message)) if (place := _unnamed.get()) else str(message)
+    print(f"texturenets: {with_flags(' '.join(text.split()))}", file=sys.stderr)
 
 
 def engine_note(engine: Engine) -> None:

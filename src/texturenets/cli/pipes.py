@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import re
 import shutil
 import sys
@@ -14,7 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from texturenets.cli.common import download_progress, warn
+from texturenets.cli.common import download_progress, not_named, warn
 from texturenets.cli.outputs import OneFileError
 from texturenets.errors import UserError, cannot_write
 
@@ -90,12 +89,9 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
 
 
 def _named(folder: Path, run: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
-    """`run(words)`, whose error does not speak of `folder`, which nobody knows."""
-    try:
+    """`run(words)`, whose messages do not speak of `folder`, which nobody knows."""
+    with not_named(folder):
         return run(words)
-    except UserError as error:
-        error.args = (str(error).replace(f"{folder}{os.sep}", ""),)
-        raise
 
 
 def _received(folder: Path) -> Path:

@@ -40,9 +40,11 @@ class DiversityLoss(Loss):
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0. Raises UserError for a layer that does not exist."""
         layer, weight = settings["diversity_layer"], settings["diversity_weight"]
+        layer = (
+            layer if layer == PIXELS else full_names([layer])[0]
+        )  # a wrong name is told of also without a weight
         if not weight:
             return None
-        layer = layer if layer == PIXELS else full_names([layer])[0]
         return cls(layer=layer, weight=weight, scaling=settings["loss_scaling"])
 
     def _compared(self, features: Features) -> Tensor:

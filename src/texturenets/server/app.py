@@ -172,7 +172,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept.
 
-        Of a model of several styles `style` says which, as gallery:wave, or a mixture, as gallery:wave=0.6,udnie=0.4.
+        Of a model of several styles `style` says which, as MODEL:wave, or a mixture, as MODEL:wave=0.6,udnie=0.4.
         Files `mask` of the form say where the style goes (white: there, black: the photo stays, or the second style),
         a file `keep` where the photo stays; the texts left-to-right and top-to-bottom are masks, too.
         """

@@ -42,16 +42,16 @@ class Masks:
         read: dict[str, image.Picture | str] = {}
         for name, data in assigned(styles, self.masks, self.keep).items():
             what = "the file `keep`" if data is self.keep else f"the mask of {name}"
-            read[name] = data if isinstance(data, str) else _read(data, name, what, size, most)
+            read[name] = data if isinstance(data, str) else _read(data, what, size, most)
         return read
 
 
-def _read(data: bytes, name: str, what: str, size: tuple[int, int], most: int) -> image.Picture:
-    """The mask `data` of the style `name`; `what`: how it is called in errors."""
+def _read(data: bytes, what: str, size: tuple[int, int], most: int) -> image.Picture:
+    """The mask `data`; `what`: how it is called in errors."""
     _, stored = uploads.measure(data, what)
     if stored[0] * stored[1] > most:
         raise HTTPProblem(413, f"{what} has {stored[1]} x {stored[0]} pixels: at most {most} are taken")
-    check_shape(f"the mask of {name}", stored, size)
+    check_shape(what, stored, size)
     longer = max(size) if max(stored) > max(size) else None
     picture = image.from_bytes(data, what, longer=longer, max_pixels=most)
     if picture.size != size:  # here, without the note that the command line has for it
