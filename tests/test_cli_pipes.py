@@ -95,6 +95,7 @@ def test_a_sample_to_standard_output(here: Path, capsysbinary: pytest.CaptureFix
             "stylize photo.jpg other.jpg -s wave -o -",
             "--output - sends one image, and there are 2 photos: give a folder, as with -o stylized/\n",
         ),
+        ("stylize clip.mp4 photo.jpg -s wave -o -", "--output - sends one image, and there are 2 files"),
         ("stylize . -s wave --output=-", "--output - sends one image, and there are 2 photos"),
         ("sample peas --size 32 --count 2 -o -", "--output - takes one result"),
         ("stylize photo.jpg -s wave --json -o -", "--output - sends one image: leave out --json"),
@@ -108,6 +109,8 @@ def test_what_cannot_be_piped(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, line: str, told: str
 ) -> None:
     feed(monkeypatch, b"hello, I am a text")
+    if "clip.mp4" in line:
+        Path("clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
     tiny.picture(here / "other.jpg", seed=2)
     assert main([*line.split(), "--quiet"]) == 2
     out, error = capsys.readouterr()

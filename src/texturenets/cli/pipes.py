@@ -22,6 +22,7 @@ OUTPUT = ("-o", "--output")
 LIMIT = 128 << 20  # bytes of a photo that is fetched: no camera's is larger
 _MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # write more than a result
 _BESIDE = ("--mask", "--keep", "-s", "--style", "--to-style", "--spool")  # whose values are no photo
+_SEVERAL = "--output - sends one image, and there are {}: give a folder, as with -o stylized/"
 _ELSEWHERE = ("--cluster", "--webcam")  # take URLs themselves
 
 
@@ -78,9 +79,7 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
             with redirect_stdout(io.StringIO()):
                 status = _named(folder, run, plain)
         except OneFileError as error:
-            raise UserError(
-                f"--output - sends one image, and there are {error.many}: give a folder, as with -o stylized/"
-            ) from None
+            raise UserError(_SEVERAL.format(error.many)) from None
         if result.exists():  # also of an `optimize` that was interrupted
             _send(result)
         elif status == 0:
@@ -169,11 +168,15 @@ def _suffix(words: Sequence[str]) -> str:
     from texturenets.cli.outputs import suffix_of
 
     photos = [word for before, word in itertools.pairwise(words) if before not in _BESIDE]
-    files = (Path(word) for word in photos if image.has_image_suffix(word) or video.is_video(Path(word)))
-    first = next((path for path in files if path.is_file()), None)
-    if first is None:  # which the command says
+    named = (Path(word) for word in photos if image.has_image_suffix(word) or video.is_video(Path(word)))
+    files = [path for path in named if path.is_file()]
+    if not files:  # which the command says
         return ".png"
-    return video.output_suffix(first) if video.is_video(first) else suffix_of(first)
+    if not video.is_video(files[0]):
+        return suffix_of(files[0])
+    if len(files) > 1:  # which a command that writes one video would take for its images
+        raise UserError(_SEVERAL.format(f"{len(files)} files"))
+    return video.output_suffix(files[0])
 
 
 def _send(result: Path) -> None:
