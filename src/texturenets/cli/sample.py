@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -110,13 +111,11 @@ def sample(
         No progress bar, and do not print the engine.
     """
     requested = picture_size(size) if size is not None else None
-    if count is not None and count < 1:
-        raise UserError(f"--count {count} is not above 0")
     _check_to(to_seed, seed, others=sheet or hold != "" or count is not None)
     _check_effect(to_seed, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
     frames = FRAMES if frames is None else frames
     check_quality(quality)
-    _check_batch(batch_size, alone=sheet or to_seed is not None)
+    _check_counts(count, batch_size, alone=sheet or to_seed is not None)
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import image, loading
@@ -144,9 +143,6 @@ def sample(
 
     options: dict[str, Any] = {"tileable": tile, "level": level}
 
-    def draw(sample_seed: int, scales: list[int]) -> Array:
-        return model.draw(height, width, sample_seed, hold=scales, held=seed, **options)
-
     if to_seed is None:
         pictures = model.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
     else:
@@ -154,14 +150,11 @@ def sample(
     if sheet or video is not None:
         with whole_file(files[0]):
             if video is None:
+                draw = functools.partial(model.draw, height, width, held=seed, **options)
                 image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
             else:
-                interpolation.write(
-                    interpolation.InterpolationFrames(pictures, (height, width), number),
-                    video,
-                    quality,
-                    quiet,
-                )
+                frames_of = interpolation.InterpolationFrames(pictures, (height, width), number)
+                interpolation.write(frames_of, video, quality, quiet)
         Report(1, quiet, as_json=as_json).result(files[0], {"texture": model.path.stem})
         return 0
     report = Report(number, quiet, "the same command draws them all, the same again", as_json=as_json)
@@ -206,7 +199,9 @@ def _check_to(to: int | None, seed: int, *, others: bool) -> None:
         )
 
 
-def _check_batch(batch_size: int, *, alone: bool) -> None:
+def _check_counts(count: int | None, batch_size: int, *, alone: bool) -> None:
+    if count is not None and count < 1:
+        raise UserError(f"--count {count} is not above 0")
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} is not above 0")
     if batch_size > 1 and alone:
@@ -225,19 +220,18 @@ def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[i
     return rounded
 
 
-def _sheet(
-    model: Texture, draw: Callable[[int, list[int]], Array], count: int, seed: int, held: list[int]
-) -> Array:
+def _sheet(model: Texture, draw: Callable[..., Array], count: int, seed: int, held: list[int]) -> Array:
+    """Samples in a row, and a row for each noise map in which that map alone varies. `draw(seed, hold=scales)`."""
     from texturenets.image.contact_sheet import sheet as lay_out
 
     names = [f"seed {seed + i}" for i in range(count)]
-    rows = {"all scales": [draw(seed + i, held) for i in range(count)]}
+    rows = {"all scales": [draw(seed + i, hold=held) for i in range(count)]}
     if held:
         rows = {f"{', '.join(map(str, held))} shared": rows.popitem()[1]}
     else:
         for scale in model.scales:
             others = [other for other in model.scales if other != scale]
-            rows[f"scale {scale}"] = [draw(seed + i, others) for i in range(count)]
+            rows[f"scale {scale}"] = [draw(seed + i, hold=others) for i in range(count)]
     first = next(iter(rows.values()))[0]
     return lay_out(list(rows.values()), names, list(rows), cell=min(CELL, max(first.shape[2:])))
 

@@ -195,23 +195,7 @@ def evaluate_texture(
         }
     if options.optimize:
         objective = _objective(networks, settings, target)
-        aim = statistics.fmean(optimization.total(objective, sample) for sample in samples)
-        pictures, counts = [], []
-        for i in range(options.optimize):
-            start = optimization.white_noise(options.seed + i, (side, side)).to(device)
-            name = f"optimization, {i + 1} of {options.optimize}"
-            picture, count = _optimize(
-                objective,
-                start,
-                None,
-                aim,
-                max_iterations=options.max_iterations,
-                name=name,
-                progress=progress,
-                to_end=True,
-            )
-            pictures.append(picture)
-            counts.append(count)
+        pictures, counts = _optimized_samples(objective, samples, options, device, progress)
         results["iterations"] = _counts(counts, options.max_iterations)
         if options.optimize > 1 and options.samples > 1:
             optimized = measures.pairwise_distance(networks, pictures, diversity)
@@ -220,6 +204,32 @@ def evaluate_texture(
                 k: results["distance between samples"][k] / v for k, v in optimized.items()
             }
     return results
+
+
+def _optimized_samples(
+    objective: Objective,
+    samples: Sequence[Tensor],
+    options: EvaluationOptions,
+    device: torch.device,
+    progress: StatusCallback,
+) -> tuple[list[Tensor], list[int | None]]:
+    """Samples of iterative optimization as large as `samples`, and the iterations that took each to their loss."""
+    aim = statistics.fmean(optimization.total(objective, sample) for sample in samples)
+    height, width = samples[0].shape[2:]
+    made = [
+        _optimize(
+            objective,
+            optimization.white_noise(options.seed + i, (height, width)).to(device),
+            None,
+            aim,
+            max_iterations=options.max_iterations,
+            name=f"optimization, {i + 1} of {options.optimize}",
+            progress=progress,
+            to_end=True,
+        )
+        for i in range(options.optimize)
+    ]
+    return [picture for picture, _ in made], [count for _, count in made]
 
 
 def _with_style_loss(config: TaskConfig) -> dict[str, Any]:
