@@ -9,6 +9,7 @@ from texturenets import image
 from texturenets.cli.styles import WITHIN, ChosenStyle
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import styles_of
 from texturenets.stylize.mixing import assigned
 from texturenets.stylize.regions import GRADIENTS, MaskFile
 
@@ -24,8 +25,14 @@ def masks_of(
     """
     if len(styles) > 1:
         raise _several(styles)
-    names = [name for name, _ in styles[0].styles] or [modelfile.read_header(styles[0].model).name]
+    names = [name for name, _ in styles[0].styles] or _own(styles[0])
     return {name: _read(mask) for name, mask in assigned(names, masks or (), keep).items()}
+
+
+def _own(style: ChosenStyle) -> Sequence[str]:
+    """The style of a model of one, which may be called otherwise than its file."""
+    header = modelfile.read_header(style.model)
+    return styles_of(header.rows) or (header.name,)
 
 
 def _several(styles: Sequence[ChosenStyle]) -> UserError:

@@ -96,9 +96,11 @@ TextureFlags: Any = optional_flags(TextureConfig, "Training options")
 PerceptualFlags: Any = optional_flags(
     PerceptualConfig, "Training options", without=("accumulate", "descriptor_padding", "pool")
 )
-PerceptualTrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("init", "into", "engine"))
+PerceptualTrainerFlags: Any = optional_flags(
+    TrainerConfig, "Run options", without=("init", "into", "unfreeze", "engine")
+)
 StyleTrainerFlags: Any = optional_flags(TrainerConfig, "Run options")
-TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("into",))
+TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("into", "unfreeze"))
 
 
 @app.command
