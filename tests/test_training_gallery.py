@@ -91,6 +91,7 @@ def test_a_style_is_trained_into_a_gallery(studio: Studio, trained: Path) -> Non
     header = modelfile.read_header(out)
     assert {row.style for row in header.rows} == {"late"}
     assert header.base["name"] == "gallery"
+    assert header.training["run"]["learning_rate"] == 0.02  # rows are few, and have few steps
     base, own = (network_files.load(path)[0].state_dict() for path in (trained, out))
     for name, value in own.items():
         if ".norm." in name:
@@ -121,6 +122,7 @@ def test_all_weights_may_learn(studio: Studio, trained: Path, tmp_path: Path) ->
     header = modelfile.read_header(out)
     assert {row.style for row in header.rows} == {"late"}
     assert (len(header.rows), header.base) == (4, {})
+    assert header.training["run"]["learning_rate"] == 0.002
     base, own = (network_files.load(path)[0].state_dict() for path in (trained, out))
     assert not any(torch.equal(own[name], base[name]) for name in own)
     shared = [name for name in own if ".norm." not in name]

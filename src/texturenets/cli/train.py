@@ -16,6 +16,7 @@ from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
 from texturenets.train.configuration import (
+    INTO_LEARNING_RATE,
     INTO_STEPS,
     GalleryConfig,
     PerceptualConfig,
@@ -131,6 +132,8 @@ def style(
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     if trainer_config.into and not {"steps", "minutes"} & flags.keys():
         flags["steps"] = INTO_STEPS
+    if trainer_config.into and not trainer_config.unfreeze:
+        flags.setdefault("learning_rate", INTO_LEARNING_RATE)
     config = dataclasses.replace(recipes.style_recipe(preset), **flags)
     out = _model_file(output, images)
     require()
