@@ -38,7 +38,7 @@ def _own(style: ChosenStyle) -> Sequence[str]:
 def _several(styles: Sequence[ChosenStyle]) -> UserError:
     """The error for masks beside several results: of one model, or of several."""
     names = [style.name for style in styles]
-    if len({style.model for style in styles}) == 1:
+    if len({style.model for style in styles}) == 1 and not any(style.painting for style in styles):
         return UserError(
             f"a mask is for one result: give the styles in one, as -s {styles[0].model}:{','.join(names)}"
         )
