@@ -591,7 +591,7 @@ TRAINER: dict[str, Change] = {
     "licence": Change(lambda r: r.header.licence, {"licence": "CC0-1.0"}, then="CC0-1.0"),
     "terms": Change(lambda r: r.header.terms, {"terms": "photos of mine"}, then="photos of mine"),
 }
-TRAINER_ALONE = {"weights", "offline", "device", "workers", "init", "into", "engine"}
+TRAINER_ALONE = {"weights", "offline", "device", "workers", "init", "into", "unfreeze", "engine"}
 
 
 # Of a texture: what is common is seen at the same things.

@@ -91,6 +91,7 @@ def test_a_style_is_trained_into_a_gallery(studio: Studio, trained: Path) -> Non
     header = modelfile.read_header(out)
     assert {row.style for row in header.rows} == {"late"}
     assert header.base["name"] == "gallery"
+    assert header.training["run"]["learning_rate"] == 0.02  # rows are few, and have few steps
     base, own = (network_files.load(path)[0].state_dict() for path in (trained, out))
     for name, value in own.items():
         if ".norm." in name:
@@ -103,6 +104,36 @@ def test_a_style_is_trained_into_a_gallery(studio: Studio, trained: Path) -> Non
     style = loading.load_style(out, EngineOptions("torch", "cpu"))
     assert style.name == "late"
     assert not np.array_equal(style(photo), loading.load(f"{trained}:sea", engine="torch")(photo))
+
+
+def test_a_mask_for_a_style_whose_file_has_another_name(studio: Studio, trained: Path) -> None:
+    out = trained.with_name("named.safetensors")
+    assert train(studio, "style", ["late"], out, into=trained, steps=1)[0] == 0
+    photo, result = str(studio.photos / "0.png"), str(studio.root / "masked.png")
+    flags = ["--mask", "left-to-right", "--engine", "torch", "-o", result]
+    assert call("stylize", photo, "-s", str(out), *flags)[0] == 0
+
+
+def test_all_weights_may_learn(studio: Studio, trained: Path, tmp_path: Path) -> None:
+    """What comes of it is a whole model of the one style, which begins where the rows alone would."""
+    before, out = trained.read_bytes(), tmp_path / "late.safetensors"
+    status, error = train(studio, "style", ["late"], out, into=trained, steps=4, unfreeze=True)
+    assert status == 0, error
+    header = modelfile.read_header(out)
+    assert {row.style for row in header.rows} == {"late"}
+    assert (len(header.rows), header.base) == (4, {})
+    assert header.training["run"]["learning_rate"] == 0.002
+    base, own = (network_files.load(path)[0].state_dict() for path in (trained, out))
+    assert not any(torch.equal(own[name], base[name]) for name in own)
+    shared = [name for name in own if ".norm." not in name]
+    assert all(torch.allclose(own[name], base[name], atol=0.1) for name in shared)
+    assert trained.read_bytes() == before
+    assert not (tmp_path / "gallery.safetensors").exists()  # which it does without
+    photo = np.asarray(Image.open(studio.photos / "0.png"))
+    assert loading.load_style(out, EngineOptions("torch", "cpu"))(photo).shape == photo.shape
+    status, error = train(studio, "style", ["late"], out, into=trained, steps=5, resume=True)
+    assert status == 2
+    assert "--unfreeze true -> false" in error
 
 
 def test_a_gallery_from_elsewhere_is_put_beside_the_style(
@@ -136,6 +167,12 @@ def test_a_style_without_its_gallery_is_refused(studio: Studio, trained: Path, t
         ("style", ["late", "sea"], {"into": "BASE"}, "one painting at a time"),
         ("style", ["late"], {"into": "BASE", "init": "BASE"}, "give one of them"),
         ("style", ["late"], {"into": "BASE", "set": ["channels=16"]}, "its network has channels=8"),
+        (
+            "style",
+            ["late"],
+            {"unfreeze": True},
+            "--unfreeze trains all weights of the model that --into names",
+        ),
         ("gallery", ["sea", "night"], {"into": "BASE"}, "`texturenets train style` takes it"),
         ("style", ["late"], {"init": "BASE"}, "holds several styles"),
         ("gallery", ["late"], {"init": "BASE"}, "holds several styles"),

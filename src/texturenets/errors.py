@@ -26,7 +26,12 @@ class MissingError(UserError):
 
 
 class WeightsMissingError(UserError):
-    """Weights are not at hand and cannot be fetched."""
+    """Weights are not at hand and cannot be fetched: `text` says where they are put, `options` which options of a
+    training do without that."""
+
+    def __init__(self, text: str, options: str) -> None:
+        super().__init__(text + options)
+        self.text = text
 
 
 class DiskFullError(UserError):

@@ -146,7 +146,7 @@ def planned(
     return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder, ignored)
 
 
-def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
+def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -> int:
     """Stylize everything in `plan`; returns the exit status. Raises UserError if nothing can be done."""
     if run.skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.videos):
         raise UserError("--skip-existing looks at whole videos, not at numbered frames: leave it out")
@@ -168,7 +168,7 @@ def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
         for work in plan.works:
             todo = work.without(there)
             painter: Style | None = None  # free the previous style first: its buffers may take gigabytes
-            painter = load(work.style.model) if todo.videos or todo.photos else None
+            painter = load(work.style) if todo.videos or todo.photos else None
             if (
                 painter is not None
                 and run.say_engine

@@ -9,6 +9,7 @@ from texturenets import image
 from texturenets.cli.styles import WITHIN, ChosenStyle
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import styles_of
 from texturenets.stylize.mixing import assigned
 from texturenets.stylize.regions import GRADIENTS, MaskFile
 
@@ -24,14 +25,20 @@ def masks_of(
     """
     if len(styles) > 1:
         raise _several(styles)
-    names = [name for name, _ in styles[0].styles] or [modelfile.read_header(styles[0].model).name]
+    names = [name for name, _ in styles[0].styles] or _own(styles[0])
     return {name: _read(mask) for name, mask in assigned(names, masks or (), keep).items()}
+
+
+def _own(style: ChosenStyle) -> Sequence[str]:
+    """The style of a model of one, which may be called otherwise than its file."""
+    header = modelfile.read_header(style.model)
+    return styles_of(header.rows) or (header.name,)
 
 
 def _several(styles: Sequence[ChosenStyle]) -> UserError:
     """The error for masks beside several results: of one model, or of several."""
     names = [style.name for style in styles]
-    if len({style.model for style in styles}) == 1:
+    if len({style.model for style in styles}) == 1 and not any(style.painting for style in styles):
         return UserError(
             f"a mask is for one result: give the styles in one, as -s {styles[0].model}:{','.join(names)}"
         )

@@ -21,7 +21,15 @@ COMMANDS = ("stylize", "optimize", "sample", "tile", "inpaint")  # those that re
 OUTPUT = ("-o", "--output")
 LIMIT = 128 << 20  # bytes of a photo that is fetched: no camera's is larger
 _MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # write more than a result
-_BESIDE = ("--mask", "--keep", "-s", "--style", "--to-style", "--spool")  # whose values are no photo
+_BESIDE = (
+    "--mask",
+    "--keep",
+    "-s",
+    "--style",
+    "--to-style",
+    "--into",
+    "--spool",
+)  # whose values are no photo
 _SEVERAL = "--output - sends one image, and there are {}: give a folder, as with -o stylized/"
 _ELSEWHERE = ("--cluster", "--webcam")  # take URLs themselves
 

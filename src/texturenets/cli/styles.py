@@ -17,14 +17,21 @@ WITHIN = "within a model of several, which `texturenets train gallery` learns"
 
 @dataclass(frozen=True)
 class ChosenStyle:
-    """The model file of a style, and of a model of several styles which, as ((name, weight), ...)."""
+    """The model file of a style, and of a model of several styles which, as ((name, weight), ...).
+
+    `painting`: an image that is first learned into that model, for so many `minutes` (`paintings.learned`).
+    """
 
     model: Path
     styles: tuple[tuple[str, float], ...] = ()
+    painting: Path | None = None
+    minutes: float = 0.0
 
     @property
     def name(self) -> str:
         """What results are called by."""
+        if self.painting is not None:
+            return self.painting.stem
         return "+".join(name for name, _ in self.styles) or self.model.stem
 
     @property
@@ -33,11 +40,17 @@ class ChosenStyle:
         return dict(self.styles) or None
 
 
-def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[ChosenStyle]:
-    """Styles, each once: shipped names, files, "MODEL:STYLE=WEIGHT,...", `all` for all shipped ones; none is the
-    first.
+def find_styles(
+    names: Sequence[str] | None,
+    photos: Sequence[str],
+    into: str | None = None,
+    minutes: float | None = None,
+) -> list[ChosenStyle]:
+    """Styles, each once: shipped names, files, "MODEL:STYLE=WEIGHT,...", paintings, `all` for all shipped ones; none
+    is the first.
 
-    `photos`: what is to be stylized, for what is said of paintings. Raises UserError.
+    `photos`: what is to be stylized, for what is said of paintings. `into`: the model that these are learned into,
+    for so many `minutes`. Raises UserError.
     """
     from texturenets import loading
 
@@ -50,8 +63,14 @@ def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Chos
                 found.update(dict.fromkeys(_each(path)))
             continue
         file, mix = (None, None) if name is None else loading.split_name(name)
+        if file is not None and _is_painting(str(file)):
+            if name != str(file):
+                raise UserError(
+                    f"-s {name}: {file} is an image, which holds no styles: leave out what follows it"
+                )
+            found[_painting(str(file), photos, into, minutes)] = None
+            continue
         if file is not None:
-            check_no_picture(str(file), photos)
             _check_one(str(file))
         path = _found(file, mix)
         if mix:
@@ -62,7 +81,20 @@ def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Chos
                 f"{', '.join(style.name for style in _each(path))}"
             )
         found[ChosenStyle(path, tuple((mix or {}).items()))] = None
+    if not any(style.painting for style in found):
+        for flag, value in (("--into", into), ("--minutes", minutes)):
+            if value is not None:
+                raise UserError(f"{flag} {value} is for learning a painting: name one, as -s painting.jpg")
     return list(found)
+
+
+def _painting(file: str, photos: Sequence[str], into: str | None, minutes: float | None) -> ChosenStyle:
+    """The style of the painting `file`, which is learned when it is first used."""
+    from texturenets.cli import paintings
+
+    base = paintings.base_for(file, into, photos)
+    asked = paintings.MINUTES if minutes is None else paintings.check_minutes(minutes)
+    return ChosenStyle(base, ((paintings.STYLE, 1.0),), Path(file), asked)
 
 
 def _found(file: str | Path | None, mix: Mapping[str, float] | None) -> Path:
@@ -160,24 +192,19 @@ def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
         )
 
 
-def check_no_picture(name: str, photos: Sequence[str]) -> None:
-    """Raise UserError where a painting, or another program's network, is named as a style."""
+def _is_painting(name: str) -> bool:
+    """Whether a style is an image that is to be learned first. Raises UserError for one that is not there, and for
+    another program's network."""
     from texturenets import image
 
     if is_name(name):
-        return  # it is no file yet
+        return False  # it is no file yet
     check_published(name)
     if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
         glued = f"-s{name}"  # a file whose name begins with that is taken for -s and its value
         hint = f"; for the photo {glued} say ./{glued}" if Path(glued).is_file() else ""
         raise UserError(f"--style {name}: no such file{hint}")
-    if has_image_suffix(name):
-        photo = photos[0] if photos else "PHOTO"
-        raise UserError(
-            f"--style {name} is an image, and no trained style yet: `texturenets train style {name} --content "
-            f"FOLDER-OF-PHOTOS` trains one, in a minute on a GPU and an hour on a processor; `texturenets "
-            f"optimize --style {name} --content {photo}` stylizes this one photo without, in minutes"
-        )
+    return has_image_suffix(name)
 
 
 def check_no_exemplar(name: str) -> None:

@@ -20,13 +20,16 @@ from texturenets.cli.common import (
     check_quality,
     warn,
 )
+from texturenets.cli.paintings import learned
 from texturenets.cli.styles import WITHIN, ChosenStyle, check_no_style, find_styles
 from texturenets.cli.watch import watching
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
+    from texturenets.engines.options import EngineOptions
     from texturenets.graph.wrapping import Wrap
     from texturenets.stylize.options import StylizeOptions
+    from texturenets.stylize.style import Style
 
 
 def stylize(
@@ -39,6 +42,8 @@ def stylize(
     mask: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     keep: str | None = None,
     to_style: str | None = None,
+    into: str | None = None,
+    minutes: float | None = None,
     preserve_color: Flag = False,
     skip_existing: Flag = False,
     sheet: Flag = False,
@@ -78,9 +83,10 @@ def stylize(
         Shipped style, one that `texturenets models get` has fetched, model file, or hf://USER/REPO[/FILE][@REVISION]
         on the Hugging Face Hub. May be given several times, for a result in each; `all` means every shipped style.
         Of a model of several styles, which `texturenets train gallery` makes (none is shipped), MODEL:STYLE is one of
-        them, MODEL:STYLE,STYLE a mixture in equal parts, MODEL:STYLE=0.6,STYLE=0.4 one with weights [default: the
-        first style that `texturenets models` lists]. For a style from your own painting see `texturenets train
-        style`, or `texturenets optimize`, which needs no training.
+        them, MODEL:STYLE,STYLE a mixture in equal parts, MODEL:STYLE=0.6,STYLE=0.4 one with weights. A painting, as
+        painting.jpg, is learned first, for a minute and once (see --into) [default: the first style that `texturenets
+        models` lists]. For better styles from your own painting see `texturenets train style`, or `texturenets
+        optimize`, which needs no training.
     output
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
         ends in / or has no suffix, or any name for several photos. Subfolders of the input are kept, and of several
@@ -105,6 +111,13 @@ def stylize(
     to_style
         For videos: the style, or the mixture, of the last frame, such as udnie or wave=0.2,udnie=0.8; the frames
         between change evenly from --style to it.
+    into
+        Model of several styles that a painting given as --style is learned into: a name, a model file, or
+        hf://USER/REPO [default: the model called gallery, where one is shipped or fetched]. That takes PyTorch and
+        --minutes. It learns on up to 16 of the photos to stylize and three that come with the package; the result,
+        some kB, is kept in the cache, for the next photo.
+    minutes
+        Minutes to learn a painting for [default: 1].
     preserve_color
         Keep the photo's colours.
     skip_existing
@@ -160,7 +173,6 @@ def stylize(
     """
     check_quality(quality)
 
-    from texturenets import loading
     from texturenets.engines.options import EngineOptions
     from texturenets.stylize import style as api
     from texturenets.stylize.options import StylizeOptions
@@ -171,13 +183,13 @@ def stylize(
         size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke), axes
     )
     api.check_options(size, strength, noise_level)
-    styles = find_styles(style, photos)
+    styles = find_styles(style, photos, into, minutes)
     check_no_style(photos, style)
     options = _mixed(options, styles, to_style, mask, keep)
     _note_noise(styles, options)
     _check_spool(spool)
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
-    load = functools.partial(loading.load_style, options=how)
+    load = functools.partial(_loaded, photos=() if webcam else photos, how=how, quiet=quiet)
     batch = BatchRun(count, rate, skip_existing, sheet, engine == "auto", quiet, as_json, watch)
     told = {
         "--output": output,
@@ -194,7 +206,7 @@ def stylize(
 
         chosen = _only(styles, "--webcam")
         options = replace(options, mix=chosen.mix)
-        return show(functools.partial(load, chosen.model), photos, options, quiet, virtual=virtual_camera)
+        return show(functools.partial(load, chosen), photos, options, quiet, virtual=virtual_camera)
     _refuse("--virtual-camera sends the live image (--webcam)", {"--virtual-camera": virtual_camera})
     if not photos:
         raise UserError("there is nothing to stylize: name photos, folders or videos; see --help")
@@ -208,15 +220,24 @@ def stylize(
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
         _refuse("--cluster lists its results in manifest.jsonl", {"--json": as_json, "--watch": watch})
         chosen = _only(styles, "--cluster")
+        chosen = replace(chosen, model=learned(chosen, photos, device, quiet=quiet))
         settings = ClusterRun(chosen, replace(options, mix=chosen.mix), count, how)
         return run(settings, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
-    read = [*(mask or ()), *([keep] if keep else [])]
+    paintings = [str(one.painting) for one in styles if one.painting]
+    read = [*(mask or ()), *([keep] if keep else []), *paintings]
     plan = functools.partial(planned, photos, output, styles, options, masks=read)
     if watch:
         without = ("--rate", "--sheet", "--count", "--skip-existing")
         _refuse("--watch goes on without end", {flag: told[flag] for flag in without})
         return watching(photos, output, plan, batch, load)
     return carry_out(plan(batch), load, batch)
+
+
+def _loaded(style: ChosenStyle, photos: Sequence[str], how: EngineOptions, *, quiet: bool) -> Style:
+    """A style, learned first where it is a painting."""
+    from texturenets import loading
+
+    return loading.load_style(learned(style, photos, how.device, quiet=quiet), options=how)
 
 
 def _mixed(
@@ -269,6 +290,11 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     from texturenets.modelfiles.conditions import parse_mix
 
     mix = parse_mix(words.rpartition(":")[2])
+    if style.painting is not None:
+        raise UserError(
+            f"--to-style {words}: {style.painting} is learned alone, and a video goes from style to style {WITHIN}; "
+            "then say -s MODEL:STYLE --to-style STYLE"
+        )
     if style.mix is None:
         raise UserError(
             f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style "

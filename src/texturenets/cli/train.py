@@ -16,6 +16,7 @@ from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
 from texturenets.train.configuration import (
+    INTO_LEARNING_RATE,
     INTO_STEPS,
     GalleryConfig,
     PerceptualConfig,
@@ -96,9 +97,11 @@ TextureFlags: Any = optional_flags(TextureConfig, "Training options")
 PerceptualFlags: Any = optional_flags(
     PerceptualConfig, "Training options", without=("accumulate", "descriptor_padding", "pool")
 )
-PerceptualTrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("init", "into", "engine"))
+PerceptualTrainerFlags: Any = optional_flags(
+    TrainerConfig, "Run options", without=("init", "into", "unfreeze", "engine")
+)
 StyleTrainerFlags: Any = optional_flags(TrainerConfig, "Run options")
-TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("into",))
+TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("into", "unfreeze"))
 
 
 @app.command
@@ -129,6 +132,8 @@ def style(
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     if trainer_config.into and not {"steps", "minutes"} & flags.keys():
         flags["steps"] = INTO_STEPS
+    if trainer_config.into and not trainer_config.unfreeze:
+        flags.setdefault("learning_rate", INTO_LEARNING_RATE)
     config = dataclasses.replace(recipes.style_recipe(preset), **flags)
     out = _model_file(output, images)
     require()

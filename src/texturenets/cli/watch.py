@@ -15,6 +15,7 @@ from texturenets.cli.streams import Terminated
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
+    from texturenets.cli.styles import ChosenStyle
     from texturenets.stylize.style import Style
 
 SECONDS = 1.0
@@ -29,7 +30,7 @@ def watching(
     output: str | None,
     plan: Callable[[BatchRun], Plan],
     run: BatchRun,
-    load: Callable[[Path], Style],
+    load: Callable[[ChosenStyle], Style],
 ) -> int:
     """Stylize what is in the folders `names` and what comes into them, until Ctrl-C; returns the exit status.
 
@@ -60,15 +61,15 @@ def watching(
 class LastStyle:
     """Loads styles and keeps the last one; it goes before the next is loaded, as its buffers may take gigabytes."""
 
-    def __init__(self, load: Callable[[Path], Style]) -> None:
+    def __init__(self, load: Callable[[ChosenStyle], Style]) -> None:
         self._load = load
-        self._path: Path | None = None
+        self._chosen: ChosenStyle | None = None
         self._style: Style | None = None
 
-    def __call__(self, path: Path) -> Style:
-        if self._style is None or self._path != path:
+    def __call__(self, chosen: ChosenStyle) -> Style:
+        if self._style is None or self._chosen != chosen:
             self._style = None
-            self._style, self._path = self._load(path), path
+            self._style, self._chosen = self._load(chosen), chosen
         return self._style
 
 

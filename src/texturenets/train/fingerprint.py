@@ -19,7 +19,7 @@ def of_training(task: Task, setup: Setup, config: TrainerConfig) -> dict[str, An
         **task.fingerprint,
         "descriptors_sha256": setup.networks.sha256,
         "init": _identity(config.init),
-        **({"into": _identity(config.into)} if config.into else {}),
+        **({"into": _identity(config.into), "unfreeze": config.unfreeze} if config.into else {}),
         "precision": setup.precision,
     }
 

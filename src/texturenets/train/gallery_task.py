@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from texturenets.losses import Loss, Objective, build
 from texturenets.losses.content import ContentLoss
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Condition, check_name, styles_of
-from texturenets.train import style_images
+from texturenets.train import into, style_images
 from texturenets.train.configuration import GalleryConfig, StyleConfig
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
@@ -35,27 +35,23 @@ class GalleryTask(StyleTask):
     def __init__(
         self,
         config: GalleryConfig,
-        paintings: Sequence[Path],
+        paintings: Sequence[Path] | Mapping[str, Path],
         content: Path,
         variants: Sequence[tuple[float, float]] | None = None,
     ) -> None:
-        """`content`: as in `StyleTask`. `variants`: the (strength, stroke) that each painting is learned at, in
-        place of what `config` says. Raises UserError as there, and for two paintings of one name."""
-        names = [path.stem for path in paintings]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise UserError(
-                f"two paintings are called {twice[0]}: rename one, styles are named after their files"
-            )
-        for name in names:
+        """`paintings`: files, whose styles are called as they are; or by the names of their styles. `content`: as in
+        `StyleTask`. `variants`: the (strength, stroke) that each painting is learned at, in place of what `config`
+        says. Raises UserError as there, and for two paintings of one name."""
+        self.sources = dict(paintings) if isinstance(paintings, Mapping) else _by_name(paintings)
+        for name in self.sources:
             check_name(name)
-        super().__init__(config, paintings, content)
-        self.sources = dict(zip(names, paintings, strict=True))
+        super().__init__(config, list(self.sources.values()), content)
         self.content_factor = config.light
         if variants is None:
             strengths = (1.0,) if config.light == 1 else (1.0, LIGHT)
             strokes = (1.0,) if config.large == 1 else (1.0, config.large)
             variants = [(strength, stroke) for stroke in strokes for strength in strengths]
-        self.conditions = tuple(Condition(name, *variant) for name in names for variant in variants)
+        self.conditions = tuple(Condition(name, *variant) for name in self.sources for variant in variants)
         self.fixed_kernels = False  # the targets are others in each step
 
     def _objectives(self, setup: Setup) -> list[Objective]:
@@ -93,6 +89,16 @@ class GalleryTask(StyleTask):
         crops = [one for microbatch in super().validation_microbatches() for one in _singles(microbatch)]
         count = max(len(crops), len(self.conditions)) if crops else 0
         return [replace(crops[i % len(crops)], condition=i % len(self.conditions)) for i in range(count)]
+
+
+def _by_name(paintings: Sequence[Path]) -> dict[str, Path]:
+    """Paintings by the names of their files. Raises UserError for two of one name."""
+    names = [path.stem for path in paintings]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(
+            f"two paintings are called {twice[0]}: rename one, styles are named after their files"
+        )
+    return dict(zip(names, paintings, strict=True))
 
 
 def _lighter(objective: Objective, factor: float) -> Objective:
@@ -133,16 +139,14 @@ def style_task(
         raise UserError(
             f"`into` {base}: styles are learned as those of the model, without `losses` of your own"
         )
-    file = modelfile.find(base)
-    rows = modelfile.read_header(file).rows
-    if not rows or modelfile.base_of(file) is not None:
-        raise UserError(f"`into` {base}: a model of one style; train into one of several (`train gallery`)")
+    header = modelfile.read_header(into.find(base))
+    rows = header.rows
     if len(paintings) > 1:
         raise UserError(f"`into` takes one painting at a time, and there are {len(paintings)}")
     name = paintings[0].stem
     if name in styles_of(rows):
         raise UserError(f"`into` {base}: it has a style called {name}: rename the painting's file")
-    run = modelfile.read_header(file).training.get("run", {})
+    run = header.training.get("run", {})
     options = {key: run[key] for key in ("light", "large") if key in run}
     variants = list(dict.fromkeys((row.strength, row.stroke) for row in rows))
     gallery = GalleryConfig(**dataclasses.asdict(config), **options)

@@ -92,5 +92,5 @@ class GeneratorTask(ABC):
             terms=config.terms,
             thumbnail=modelfile.encode_thumbnail(example),
             conditions=[dataclasses.asdict(condition) for condition in self.conditions],
-            base=modelfile.identity(modelfile.find(config.into)) if config.into else {},
+            base=modelfile.identity(modelfile.find(config.base)) if config.base else {},
         )

@@ -41,6 +41,8 @@ def make(
     # Who names a file of their own to be trained wants its code to be run.
     custom = own_code(spec, options)
     network = _rows_for(config.into, conditions) if config.into else build(spec, custom=custom)
+    if config.unfreeze:
+        network.requires_grad_(True)
     if custom is not None and (
         config.engine != "torch" or conditions
     ):  # several styles run only from the graph
@@ -68,9 +70,7 @@ def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
             f"`into` {base}: it does not hold several styles: name a model of `train gallery`, for `train style`"
         )
     if not isinstance(network, ConditionalNetwork):  # code of somebody's own, run from its graph
-        raise UserError(
-            f"`into` {base}: its network is code of its own, of which only all weights can be trained"
-        )
+        raise UserError(f"`into` {base}: its network is code of its own, which takes no further style")
     known = header.rows
     for name in network.rows:
         table = network.network.get_parameter(name)

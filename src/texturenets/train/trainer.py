@@ -339,12 +339,12 @@ class Trainer:
         processes.leave()
 
     def finish(self) -> Path:
-        """The best model, by validation, put under the name asked for; with `into` that model too, if it lies
+        """The best model, by validation, put under the name asked for; the model that it needs too, if that lies
         elsewhere."""
         with self._failures_told():
             path = self.run_folder.finish()
-        if self.config.into:
-            modelfile.keep_base(path, modelfile.find(self.config.into))
+        if self.config.base:
+            modelfile.keep_base(path, modelfile.find(self.config.base))
         return path
 
 

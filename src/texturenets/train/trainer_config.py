@@ -15,7 +15,7 @@ from texturenets.train.configuration import check_types
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """Options of the trainer. Only `init`, `into` and `validate_every` change the trained model."""
+    """Options of the trainer. Only `init`, `into`, `unfreeze` and `validate_every` change the trained model."""
 
     weights: tuple[str, ...] = ()
     """Weights of the descriptor networks: a folder, a file, or NETWORK=FILE; may be given several times."""
@@ -39,6 +39,9 @@ class TrainerConfig:
     """Existing model of several styles to add this style to: a shipped name, a model file, or hf://USER/REPO. Only
     the affine parameters of its instance normalizations are trained, the rest is frozen; this takes minutes, and the
     result is a small file that needs that model."""
+    unfreeze: bool = False
+    """With --into: train all weights of that model's network, for this style alone. The result is a whole model of
+    one style; the model that it started from stays as it is."""
     engine: Literal["auto", "torch"] = "auto"
     """torch: accept a network of your own that cannot be traced into a graph; its model then runs only with PyTorch
     and the network's code. auto: refuse it. Training itself always uses PyTorch."""
@@ -62,6 +65,8 @@ class TrainerConfig:
         check_types(self)
         if self.init and self.into:
             raise UserError("`init` and `into` both say what to start from: give one of them")
+        if self.unfreeze and not self.into:
+            raise UserError("`unfreeze` trains all weights of the model that `into` names: give that too")
         for name in ("init", "into"):
             if is_name(model := getattr(self, name)):
                 from texturenets.modelfiles import modelfile  # numpy, which --help does without
@@ -74,3 +79,9 @@ class TrainerConfig:
         for name in ("workers", "save_every", "validate_every", "pictures_every", "snapshot_every"):
             if (getattr(self, name) or 0) < 0:
                 raise UserError(f"`{name}` {getattr(self, name)} is below 0")
+
+    @property
+    def base(self) -> str | None:
+        """The model whose weights the trained style does without, and needs beside it: that of `into`, unless all are
+        trained."""
+        return None if self.unfreeze else self.into

@@ -249,7 +249,8 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
             download(source.urls, part, digests=source.digests, size=source.size, progress=progress)
         except UserError as error:
             raise WeightsMissingError(
-                f"the weights of {name} could not be fetched ({error}); get {source.file} and {_by_hand(name)}"
+                f"the weights of {name} could not be fetched ({error}); get {source.file} and {_place()}",
+                _instead(name),
             ) from None
         sha256 = digest(part, "sha256")
         tensors = readers.read(part, name).tensors
@@ -258,22 +259,27 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
     return pretrained
 
 
-def _by_hand(name: str) -> str:
+def _place() -> str:
+    return f"put it in {cache_folder()} or a folder that TEXTURENETS_WEIGHTS names"
+
+
+def _instead(name: str) -> str:
     return (
-        f"put it in {cache_folder()} or a folder that TEXTURENETS_WEIGHTS names, or give it with `weights` "
-        f"{name}=FILE (in Python trainer=TrainerConfig(weights=('{name}=FILE',))); `descriptor` random needs none"
+        f", or give it with `weights` {name}=FILE (in Python trainer=TrainerConfig(weights=('{name}=FILE',))); "
+        "`descriptor` random needs none"
     )
 
 
 def _not_at_hand(name: str) -> UserError:
     if not SOURCES[name].urls:
         return WeightsMissingError(
-            f"the network {name} does not come with this version: give its file with `weights` {name}=FILE "
-            "(`texturenets train perceptual` makes one)"
+            f"the network {name} does not come with this version (`texturenets train perceptual` makes one): put its "
+            "file in a folder that TEXTURENETS_WEIGHTS names",
+            f", or give it with `weights` {name}=FILE",
         )
     where = _none_in(name, [*weights_folders(), cache_folder()])
     return WeightsMissingError(
-        f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}"
+        f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_place()}", _instead(name)
     )
 
 

@@ -1,0 +1,177 @@
+"""A painting in place of a style: learned in a minute into a model of several styles, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from texturenets.cli.common import download_progress, warn
+from texturenets.errors import UserError, WeightsMissingError
+
+if TYPE_CHECKING:
+    from texturenets.cli.styles import ChosenStyle
+    from texturenets.train.configuration import GalleryConfig
+    from texturenets.train.trainer import Trainer
+
+STYLE: Final = "painting"
+"""What the style is called within its kept file: the image's own name may be another tomorrow."""
+
+GALLERY: Final = "gallery"
+"""The shipped or fetched model that is learned into where none is named."""
+
+MINUTES: Final = 1.0
+
+MOST_PHOTOS = 16
+"""Of those to stylize that are learned on: they are decoded before the minute begins."""
+
+
+def base_for(painting: str, into: str | None, photos: Sequence[str]) -> Path:
+    """The file of the model that `painting` is learned into: the one called `into`, else a gallery that is there.
+
+    Raises UserError for a model of one style, and where there is none.
+    """
+    from texturenets.modelfiles import modelfile
+    from texturenets.train import into as training
+
+    if into is None and GALLERY not in {**modelfile.fetched(), **modelfile.shipped()}:
+        photo = photos[0] if photos else "PHOTO"
+        raise UserError(
+            f"--style {painting} is an image, and no trained style yet: with --into MODEL it is learned in a minute, "
+            "into a model of several styles, which `texturenets train gallery` trains (none is shipped); "
+            f"`texturenets train style {painting} --content FOLDER-OF-PHOTOS` trains one by itself, in a minute on a "
+            f"GPU and an hour on a processor; `texturenets optimize --style {painting} --content {photo}` stylizes "
+            "this one photo without, in minutes"
+        )
+    return training.find(GALLERY if into is None else into)
+
+
+def check_minutes(minutes: float) -> float:
+    """`minutes`. Raises UserError where that is no time."""
+    if not 0 < minutes < math.inf:
+        raise UserError(f"--minutes {minutes:g} is not a number above 0")
+    return minutes
+
+
+def learned(style: ChosenStyle, photos: Sequence[str], device: str, *, quiet: bool) -> Path:
+    """The model file of a style; of a painting the kept one, which is learned first where there is none yet.
+
+    `photos`: what is stylized, to learn on. Raises UserError for a painting that cannot be learned, for weights of
+    descriptor networks that are missing, and without PyTorch.
+    """
+    from texturenets.modelfiles import modelfile
+
+    if style.painting is None:
+        return style.model
+    kept = _kept(style.painting, style.model, style.minutes)
+    if not modelfile.is_model(kept):
+        from texturenets import train
+
+        train.require(f"to learn {style.painting}")
+        try:
+            _learn(style, kept, photos, device, quiet=quiet)
+        except WeightsMissingError as error:  # without the options of `train`, which are none here
+            raise UserError(f"to learn {style.painting} takes a descriptor network: {error.text}") from None
+        except KeyboardInterrupt as error:
+            error.args = (f"{style.painting} is not learned, and nothing is kept",)
+            raise
+    return kept
+
+
+def _kept(painting: Path, base: Path, minutes: float) -> Path:
+    """Where in the cache the style is kept that was learned of a painting: by the bytes of both files."""
+    from texturenets.fetch import digest
+    from texturenets.files import cache_folder
+    from texturenets.modelfiles import modelfile
+
+    asked = f"{modelfile.FORMAT} {float(minutes)} {digest(painting, 'sha256')}"
+    name = hashlib.sha256(asked.encode()).hexdigest()[:32]
+    return cache_folder() / "paintings" / digest(base, "sha256")[:32] / f"{name}.safetensors"
+
+
+def _learn(style: ChosenStyle, kept: Path, photos: Sequence[str], device: str, *, quiet: bool) -> None:
+    """Learn a painting, and write the file `kept`, with the model that it was learned into beside it."""
+    from texturenets.files import atomic_write, remove_stale
+    from texturenets.modelfiles import modelfile
+    from texturenets.train import into
+    from texturenets.train.fallback import with_own
+
+    painting, base = style.painting, style.model
+    assert painting is not None
+    config = into.recipe(base, style.minutes)
+    modelfile.keep_base(kept, base)  # now: where the cache cannot be written, it says so before the minute
+    remove_stale(kept)
+    if not quiet:
+        time = f"{style.minutes:g} minute{'' if style.minutes == 1 else 's'}"
+        print(f"learning {painting} into {base.stem} for {time}, once: it is kept", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="texturenets-") as name:
+        content = _content(Path(name) / "photos", photos, config.image_size)
+
+        def made(config: GalleryConfig) -> Trainer:
+            return _trainer(config, style, content, device, quiet=quiet)
+
+        file = _trained(with_own(made, config, chosen=False, resumed=None, say=warn), quiet=quiet)
+        with atomic_write(kept) as part:
+            part.write_bytes(file.read_bytes())
+
+
+def _trainer(
+    config: GalleryConfig, style: ChosenStyle, content: Path, device: str, *, quiet: bool
+) -> Trainer:
+    """The training of a painting, at one strength and stroke size: a minute is short."""
+    from texturenets.modelfiles import modelfile
+    from texturenets.train.gallery_task import GalleryTask
+    from texturenets.train.trainer import Trainer
+    from texturenets.train.trainer_config import TrainerConfig
+
+    painting = style.painting
+    assert painting is not None
+    # Of a model of `train gallery` the full strength, and strokes as large as the painting's.
+    first = modelfile.read_header(style.model).rows[0]
+    task = GalleryTask(config, {STYLE: painting}, content, [(first.strength, first.stroke)])
+    how = TrainerConfig(
+        into=str(style.model), device=device, workers=0, save_every=0, validate_every=0, pictures_every=0
+    )
+    bar = None if quiet or not sys.stderr.isatty() else download_progress()
+    out = content.with_name(f"{painting.stem}.safetensors")
+    return Trainer(task, out, how, callbacks=(), progress=bar)
+
+
+def _trained(trainer: Trainer, *, quiet: bool) -> Path:
+    """Train to the end, with a progress bar; the model file."""
+    from texturenets.cli.training_progress import TrainingProgress
+
+    shown = TrainingProgress(trainer, quiet)
+    try:
+        with shown.bar:
+            for record in trainer:
+                shown(record)
+        return trainer.finish()
+    finally:
+        trainer.leave()
+
+
+def _content(folder: Path, photos: Sequence[str], side: int) -> Path:
+    """A folder of photos to learn on: those that are stylized, at most MOST_PHOTOS, and those of the package.
+
+    They are no larger than crops of `side` pixels want them, to be decoded fast; what cannot be read is left out.
+    """
+    from texturenets import image, video
+    from texturenets.cli.demo import PHOTOS
+    from texturenets.train.data import WIDEST
+
+    local = [name for name in photos if "://" not in name]
+    found = [path for path in image.expand(local, recursive=True, empty=True) if not video.is_video(path)]
+    chosen = found[:: max(1, len(found) // MOST_PHOTOS)][:MOST_PHOTOS]
+    for number, path in enumerate([*chosen, *map(Path, PHOTOS)]):
+        info = image.read_header(path)
+        large = info is not None and min(info.upright) > WIDEST * side
+        longer = round(max(info.upright) * WIDEST * side / min(info.upright)) if info and large else None
+        with suppress(UserError):  # which is told when its turn comes to be stylized
+            image.write(folder / f"{number}.png", image.read(path, longer=longer).rgb)
+    return folder

@@ -1,0 +1,53 @@
+"""Training one more style into a model of several: which model, and by which recipe. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from texturenets.errors import UserError, naming
+from texturenets.modelfiles import modelfile
+from texturenets.train.configuration import INTO_LEARNING_RATE, GalleryConfig
+
+_ANEW = frozenset(
+    {
+        *("generator", "set", "noise_depth"),
+        *("steps", "batch_size", "accumulate", "minutes", "optimizer", "learning_rate", "schedule", "decay"),
+        *("decay_every", "warmup", "seed", "precision", "val_share"),
+    }
+)
+"""Options of a model's own training that are not those of a style that is added to it: its network is there, and a
+minute is another training than many hours."""
+
+
+def find(name: str | Path) -> Path:
+    """The file of the model called `name`, which is to hold several styles. Raises UserError for one of one style."""
+    file = modelfile.find(name)
+    if not modelfile.read_header(file).rows or modelfile.base_of(file) is not None:
+        raise UserError(f"`into` {name}: a model of one style; train into one of several (`train gallery`)")
+    return file
+
+
+def recipe(base: Path, minutes: float) -> GalleryConfig:
+    """How a painting is learned into the model at `base` in so many minutes: by the losses of that model's training.
+
+    No photo is held out. Raises UserError for a model whose header has no such options, or whose network is code of
+    somebody's own.
+    """
+    header = modelfile.read_header(base)
+    if header.custom:
+        raise UserError(f"`into` {base}: its network is code of its own, which takes no further style")
+    known = {field.name for field in dataclasses.fields(GalleryConfig)} - _ANEW
+    run = {key: value for key, value in header.training.get("run", {}).items() if key in known}
+    options: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in run.items()
+    }
+    with naming(base):
+        return GalleryConfig(
+            **options,
+            generator=header.generator["name"],
+            minutes=minutes,
+            learning_rate=INTO_LEARNING_RATE,
+            val_share=0.0,
+        )
