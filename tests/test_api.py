@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import galleries
 import numpy as np
 import pytest
 import torch
@@ -375,19 +376,34 @@ def test_texture_models_are_for_sampling(tmp_path: Path) -> None:
 def test_shipped_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modelfile, "ZOO", tmp_path)
     with pytest.raises(UserError, match="texturenets train style"):
-        loading.find_style()
+        loading.default_style()
     with pytest.raises(UserError, match=r"none called 'wave'.*texturenets train style"):
         loading.load("wave")
     save(tmp_path / "bark.safetensors", kind="texture")
     save(tmp_path / "wave.safetensors")
     save(tmp_path / "udnie.safetensors")
-    assert list(loading.shipped_styles()) == ["udnie", "wave"]
-    assert loading.find_style().stem == "udnie"
+    assert loading.shipped_styles() == {"udnie": "udnie", "wave": "wave"}
+    assert loading.default_style() == "udnie"
     assert loading.load("wave").name == "wave"
     with pytest.raises(UserError, match="did you mean 'wave'"):
         loading.load("wav")
     with pytest.raises(UserError, match=r"no such model file: wav\.safetensors"):
         loading.load("wav.safetensors")
+
+
+def test_styles_of_a_shipped_model_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modelfile, "ZOO", tmp_path)
+    galleries.gallery(tmp_path)[1].rename(tmp_path / "gallery.safetensors")
+    assert loading.shipped_styles() == {"udnie": "gallery:udnie", "wave": "gallery:wave"}
+    assert loading.default_style() == "gallery:udnie"
+    save(tmp_path / "udnie.safetensors")
+    assert loading.shipped_styles() == {"udnie": "udnie", "wave": "gallery:wave"}
+    assert loading.split_name("wave") == ("gallery", {"wave": 1.0})
+    assert loading.split_name("udnie") == ("udnie", None)
+    assert loading.split_name("sea") == ("sea", None)
+    assert loading.load("wave").path == tmp_path / "gallery.safetensors"
+    with pytest.raises(UserError, match="did you mean 'wave'"):
+        loading.load("wav")
 
 
 def test_unknown_device(tmp_path: Path) -> None:

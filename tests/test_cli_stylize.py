@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import galleries
 import numpy as np
 import pytest
 import tiny
@@ -338,6 +339,26 @@ def test_demo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     width, height = open_size("shown/contact-sheet.jpg")
     assert width > 3 * 320
     assert height > 213 + 320
+
+
+def test_styles_of_a_shipped_model_of_several_have_their_names(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    galleries.gallery(modelfile.ZOO)[1].rename(modelfile.ZOO / "gallery.safetensors")
+    photo("cat.png", (40, 60))
+    assert main(["demo", "--photo", "cat.png", "-o", "shown", "--quiet"]) == 0
+    assert {p.name for p in Path("shown").glob("cat-*")} == {
+        f"cat-{name}.jpg" for name in ("plain", "udnie", "wave")
+    }
+    words = ["stylize", "cat.png", "--engine", "torch", "--quiet"]
+    assert main([*words, "-s", "all", "-o", "all/"]) == 0
+    assert {p.name for p in Path("all").iterdir()} == {
+        f"cat-{name}.png" for name in ("plain", "udnie", "wave")
+    }
+    assert main([*words, "-s", "udnie"]) == 0
+    assert Path("cat-udnie.png").read_bytes() == Path("all/cat-udnie.png").read_bytes()
+    assert main([*words, "-s", "udni"]) == 2
+    assert "did you mean 'udnie'?" in capsys.readouterr().err
 
 
 def test_the_demo_lays_what_is_transparent_on_white(here: Path) -> None:

@@ -62,6 +62,7 @@ def test_each_painting_is_learned_at_two_strengths_and_sizes(trained: Path) -> N
     table = network.state_dict()["network.entry.norm.bias"]
     assert table.shape == (8, 8)
     assert len(table.unique(dim=0)) == 8  # each had its turn in nine steps
+    assert set(modelfile.read_header(trained).thumbnails) == {"sea", "night"}
 
 
 def test_a_gallery_goes_on_where_it_stopped(studio: Studio) -> None:

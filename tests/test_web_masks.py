@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("fastapi", reason="the extra `web` is not installed")
 pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
@@ -20,6 +22,8 @@ from webservice import client, model, opened, photo
 
 from texturenets import loading
 from texturenets.image import formats
+from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +128,34 @@ def test_the_page_shows_each_style_of_a_gallery(folder: Path) -> None:
     captions = [caption for _, caption in shown.gallery_items(catalogue, "style")]
     assert len(captions) == len(names)
     assert captions.count("Udnie") >= 1
+
+
+def test_each_style_has_its_thumbnail(tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="the extra `web` is not installed")
+    from texturenets.server.models import Catalogue
+    from texturenets.server.ui import gallery as shown
+
+    network, file = gallery(tmp_path)
+    images = {
+        name: modelfile.encode_thumbnail(torch.full((1, 3, 8, 8), v))
+        for name, v in (("wave", 0.0), ("udnie", 1.0))
+    }
+    header = replace(modelfile.read_header(file), thumbnails=images)
+    network_files.save(network, header, file)
+    items = {caption: path for path, caption in shown.gallery_items(Catalogue(tmp_path), "style")[-2:]}
+    values = {caption: np.asarray(Image.open(path)).mean() for caption, path in items.items()}
+    assert values == {"Wave": 0, "Udnie": 255}
+
+
+def test_a_style_of_a_shipped_model_by_its_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modelfile, "ZOO", tmp_path)
+    gallery(tmp_path)[1].rename(tmp_path / "gallery.safetensors")
+    with client(folder) as running:
+        alone = pixels(running.post("/v1/stylize?style=udnie", files={"photo": PHOTO}))
+        named = pixels(running.post("/v1/stylize?style=gallery:udnie", files={"photo": PHOTO}))
+    assert (alone == named).all()
 
 
 def test_masks_beside_weights_are_refused(service: TestClient) -> None:

@@ -165,7 +165,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def style_of(path: Path, engine: str = "torch", **options: Any) -> Style:
+def style_of(path: Path | str, engine: str = "torch", **options: Any) -> Style:
     how = EngineOptions(engine, "cpu", "float32", **options)
     return loading.load_style(path, how)
 
@@ -280,8 +280,8 @@ def test_refusals(small: Path) -> None:
 def test_shipped_styles_have_no_seam() -> None:
     """Cut elsewhere the result is the same, so the wrap edge is like the inner edges of its phase of the stride."""
     x = image.resize_wrapped(np.random.default_rng(0).random((1, 3, 8, 9), np.float32), (64, 72), "xy")
-    for path in loading.shipped_styles().values():
-        style = style_of(path, "openvino")
+    for name in loading.shipped_styles().values():
+        style = style_of(name, "openvino")
         level = 0 if style.engine.io_spec.noise else 1  # the noise stays where it is
         for wrap in ("x", "xy"):
             y = style.stylize(x, wrap=wrap, noise_level=level)  # type: ignore[call-overload]

@@ -31,12 +31,18 @@ if TYPE_CHECKING:
     from texturenets.textures import Texture
 
 
-def shipped_styles() -> dict[str, Path]:
-    """The styles that come with the package, {name: file}, in alphabetical order."""
-    models = modelfile.shipped()
-    return {
-        name: models[name] for name, header in modelfile.headers(models)[0].items() if header.kind == "style"
-    }
+def shipped_styles() -> dict[str, str]:
+    """The styles that come with the package, {name: what `load` takes for it}, in alphabetical order: models of one
+    style, then those of a model of several, as "gallery:wave", except those that have a model of their own.
+    """
+    found: dict[str, str] = {}
+    several: dict[str, str] = {}
+    for name, header in modelfile.headers(modelfile.shipped())[0].items():
+        if header.rows:
+            several |= {style: f"{name}:{style}" for style in styles_of(header.rows)}
+        elif header.kind == "style":
+            found[name] = name
+    return found | {style: several[style] for style in sorted(several) if style not in found}
 
 
 def models() -> dict[str, Header]:
@@ -47,23 +53,38 @@ def models() -> dict[str, Header]:
     return modelfile.headers(modelfile.shipped())[0]
 
 
-def find_style(name: str | Path | None = None) -> Path:
-    """The model file of a style: a shipped name or a file; None is the first shipped style.
+def default_style() -> str:
+    """What `load` takes for the first style that comes with the package. Raises UserError where none does."""
+    styles = shipped_styles()
+    if not styles:
+        raise _none_shipped("")
+    return next(iter(styles.values()))
+
+
+def find_style(name: str | Path) -> Path:
+    """The model file of a style: a shipped name or a file.
 
     Raises UserError with the nearest name, or with the way out where no style is shipped.
     """
-    if name is not None and str(name) in {**modelfile.shipped(), **modelfile.fetched()}:
+    if str(name) in {**modelfile.shipped(), **modelfile.fetched()}:
         return modelfile.find(name, "style")
     # A name, not a file, and there is none to be had: say so rather than what it might be a misspelling of.
-    bare = name is None or not (Path(name).suffix or Path(name).is_file() or Path(name).name != str(name))
-    styles = shipped_styles() if bare else {}
-    if bare and not styles:
-        request = "" if name is None else f", so none called {str(name)!r}"
-        raise UserError(
-            f"no styles come with this installation{request}: train one with "
-            "`texturenets train style IMAGE --content FOLDER` and give its model file"
-        )
-    return next(iter(styles.values())) if name is None else modelfile.find(name, "style")
+    if _is_bare(str(name)) and not shipped_styles():
+        raise _none_shipped(f", so none called {str(name)!r}")
+    return modelfile.find(name, "style")
+
+
+def _is_bare(name: str) -> bool:
+    """Whether it can be a model's name, and is no file."""
+    path = Path(name)
+    return not (path.suffix or path.name != name or _is_file(name))
+
+
+def _none_shipped(request: str) -> UserError:
+    return UserError(
+        f"no styles come with this installation{request}: train one with "
+        "`texturenets train style IMAGE --content FOLDER` and give its model file"
+    )
 
 
 def load(
@@ -214,7 +235,8 @@ def _engines(
 
 
 def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
-    """The model's name or file, and the mixture that may stand behind a colon: "gallery:wave=0.6,udnie=0.4".
+    """The model's name or file, and the mixture that may stand behind a colon: "gallery:wave=0.6,udnie=0.4". A style
+    of a shipped model of several may be named without it, where no model has that name.
 
     Raises UserError for a weight that is no number, and for a mixture that names no model.
     """
@@ -226,8 +248,16 @@ def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
         )
     file, colon, words = text.rpartition(":")
     if not colon or len(file) < 2 or _is_file(text) or set(words) & set("/\\") or not words:
-        return name, None  # a path, as C:\wave.safetensors
+        model, _, style = _within_shipped(text).rpartition(":")
+        return (model, {style: 1.0}) if model else (name, None)  # else also a path, as C:\wave.safetensors
     return file, parse_mix(words)
+
+
+def _within_shipped(name: str) -> str:
+    """What `load` takes for a style of a shipped model of several that is called by its name alone; else nothing."""
+    if not _is_bare(name) or name in {**modelfile.shipped(), **modelfile.fetched()}:
+        return ""
+    return shipped_styles().get(name, "")
 
 
 def _is_file(name: str) -> bool:

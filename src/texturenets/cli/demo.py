@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from texturenets.errors import UserError
 
 if TYPE_CHECKING:
     from texturenets.image import Picture
+    from texturenets.stylize.style import Style
 
 # They come with the package (`photos/LICENSES.txt`).
 PHOTOS = [
@@ -48,12 +50,13 @@ def demo(
     from texturenets.stylize import style as api
 
     api.check_options(size, 1.0)
-    loading.find_style()  # says so where there is none
-    styles = [
-        loading.load_style(path, EngineOptions(device=device)) for path in loading.shipped_styles().values()
-    ]
+    loading.default_style()  # says so where there is none
+    load = functools.cache(functools.partial(loading.load_style, options=EngineOptions(device=device)))
+    styles: dict[str, tuple[Style, dict[str, float] | None]] = {}
+    for name, shipped in loading.shipped_styles().items():
+        model, mix = loading.split_name(shipped)
+        styles[name] = load(str(loading.find_style(model))), mix  # a model of several is loaded once
     photos, failed = _read(photo or PHOTOS, size, quiet)
-    names = [style.path.stem for style in styles]
 
     rows, labels = [], []
     bar = photo_progress(len(photos) * len(styles), quiet)
@@ -62,15 +65,16 @@ def demo(
         for label, picture in photos:
             row = [picture.pixels_on_white]
             image.write(output / f"{label}.jpg", picture)
-            for name, style in zip(names, styles, strict=True):
-                result = picture.with_pixels(style.stylize(to_numpy(picture.pixels)), picture.transparency)
+            for name, (style, mix) in styles.items():
+                made = style.stylize(to_numpy(picture.pixels), mix=mix)
+                result = picture.with_pixels(made, picture.transparency)
                 row.append(result.pixels_on_white)
                 image.write(output / f"{label}-{name}.jpg", result)
                 bar.advance(task)
             rows.append(row)
             labels.append(label)
     target = output / "contact-sheet.jpg"
-    image.write(target, contact_sheet.sheet(rows, ["photo", *names], labels))
+    image.write(target, contact_sheet.sheet(rows, ["photo", *styles], labels))
     print(target)
     return 2 if failed else 0
 

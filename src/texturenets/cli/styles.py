@@ -55,23 +55,22 @@ def find_styles(
     from texturenets import loading
 
     found: dict[ChosenStyle, None] = {}
-    asked: Sequence[str | None] = names or [None]
-    for name in asked:
+    for name in names or [loading.default_style()]:
         if name == "all":
-            loading.find_style()  # says so where there is none
-            for path in loading.shipped_styles().values():
-                found.update(dict.fromkeys(_each(path)))
+            loading.default_style()  # says so where there is none
+            for shipped in loading.shipped_styles().values():
+                file, mix = loading.split_name(shipped)
+                found[ChosenStyle(loading.find_style(file), tuple((mix or {}).items()))] = None
             continue
-        file, mix = (None, None) if name is None else loading.split_name(name)
-        if file is not None and _is_painting(str(file)):
+        file, mix = loading.split_name(name)
+        if _is_painting(str(file)):
             if name != str(file):
                 raise UserError(
                     f"-s {name}: {file} is an image, which holds no styles: leave out what follows it"
                 )
             found[_painting(str(file), photos, into, minutes)] = None
             continue
-        if file is not None:
-            _check_one(str(file))
+        _check_one(str(file))
         path = _found(file, mix)
         if mix:
             loading.check_styles(path, mix)
@@ -97,7 +96,7 @@ def _painting(file: str, photos: Sequence[str], into: str | None, minutes: float
     return ChosenStyle(base, ((paintings.STYLE, 1.0),), Path(file), asked)
 
 
-def _found(file: str | Path | None, mix: Mapping[str, float] | None) -> Path:
+def _found(file: str | Path, mix: Mapping[str, float] | None) -> Path:
     """The model file of a style. Raises UserError, of a model that is to hold several with how one is made."""
     from texturenets import loading
 

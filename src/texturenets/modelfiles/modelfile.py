@@ -53,8 +53,9 @@ class Header:
     data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
     network.
     `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the images
-    that it saw. `thumbnail`: a small JPEG of what it does, base64. `conditions`: what the rows of a network of
-    several styles stand for (`modelfiles.conditions`), plain data. `base`: of a style that was trained into such a
+    that it saw. `thumbnail`: a small JPEG of what it does, base64; `thumbnails`: of a network of several styles
+    one of each, by its name. `conditions`: what the rows of such a network stand for (`modelfiles.conditions`), plain
+    data. `base`: of a style that was trained into such a
     network and holds only its own rows, the name and hash of that model's file (`base_of`).
     """
 
@@ -66,6 +67,7 @@ class Header:
     terms: str = ""
     source: str = ""
     thumbnail: str = field(default="", repr=False)
+    thumbnails: Mapping[str, str] = field(default_factory=dict, repr=False)
     conditions: Sequence[Mapping[str, Any]] = ()
     base: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
@@ -343,7 +345,11 @@ def check_types(header: Header) -> None:
         raise ValueError("what it says of its training is no object")
     if not isinstance(header.training.get("run", {}), dict):
         raise ValueError("the run that it names is no object")
-    base64.b64decode(header.thumbnail, validate=True)
+    images = header.thumbnails
+    if not isinstance(images, dict) or not all(isinstance(one, str) for one in images.values()):
+        raise ValueError("its thumbnails are no object of texts")
+    for encoded in (header.thumbnail, *images.values()):
+        base64.b64decode(encoded, validate=True)
 
 
 def shipped() -> dict[str, Path]:
@@ -420,9 +426,9 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
         raise UserError(f"no shipped model is called {path}; for the file here say {here}")
     if so_far := _so_far(here):
         raise UserError(f"no such model file: {here}; {so_far}")
-    if kind is not None:
-        models = {n: models[n] for n, header in headers(models)[0].items() if header.kind == kind}
-    raise unknown(kind or "model", str(name), models)
+    described = {n: header for n, header in headers(models)[0].items() if kind in (None, header.kind)}
+    inside = (style for header in described.values() for style in conditions.styles_of(header.rows))
+    raise unknown(kind or "model", str(name), dict.fromkeys([*described, *inside]))
 
 
 def _fetched(name: str | Path) -> Path:

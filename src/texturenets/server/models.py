@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ class ServedModel:
     """A model file of the catalogue.
 
     `modified`: its modification time in nanoseconds, -1 for a broken link. `description`: its entry in the JSON that
-    /v1/models returns. `thumbnail`: an image file, empty if the header holds none.
+    /v1/models returns. `thumbnail`: an image file, empty if the header holds none; `thumbnails`: of several styles,
+    as far as it holds them.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class ServedModel:
     modified: int
     description: dict[str, Any]
     thumbnail: bytes
+    thumbnails: Mapping[str, bytes]
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -51,6 +53,7 @@ def read(name: str, path: Path, modified: int) -> ServedModel:
         raise UserError(f"{path} is no regular file")
     header = modelfile.read_header(path)
     thumbnail = base64.b64decode(header.thumbnail, validate=True)
+    thumbnails = {style: base64.b64decode(data, validate=True) for style, data in header.thumbnails.items()}
     description = {
         "name": name,
         "kind": header.kind,
@@ -67,7 +70,7 @@ def read(name: str, path: Path, modified: int) -> ServedModel:
     json.dumps(
         description, ensure_ascii=False
     ).encode()  # fails now for text that UTF-8 cannot encode (lone surrogates)
-    return ServedModel(path, header, modified, description, thumbnail)
+    return ServedModel(path, header, modified, description, thumbnail, thumbnails)
 
 
 class Catalogue:

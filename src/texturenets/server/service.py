@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from texturenets import image
+from texturenets import image, loading
 from texturenets.errors import DamagedError, DiskFullError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
@@ -132,8 +132,10 @@ class Service:
     def find_style(self, name: str | None) -> tuple[str, ServedModel, dict[str, float] | None]:
         """The model of a style, and the mixture of a model of several. Raises HTTPProblem (404, or 422 for
         weights)."""
+        models = self.catalogue.models()
+        name = name if not name or name in models else loading.shipped_styles().get(name, name)
         model, colon, words = (name or "").rpartition(":")
-        if not colon or name in self.catalogue.models():
+        if not colon or name in models:
             found, known = self.find(name, "style")
             if len(known.styles) > 1:
                 said = ", ".join(f"{found}:{one}" for one in known.styles)

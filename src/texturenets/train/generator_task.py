@@ -68,6 +68,10 @@ class GeneratorTask(ABC):
         """As `Task`: a model file."""
         network_files.save(generator, self._header(draw, provenance), path)
 
+    def _thumbnails(self, draw: Draw) -> dict[str, str]:
+        """Of a network of several styles a thumbnail of each."""
+        return {}
+
     def _header(self, draw: Draw, provenance: Provenance) -> modelfile.Header:
         """The header of the model as it is now; its thumbnail is made of the first validation input."""
         config, state = provenance.config, provenance.state
@@ -91,6 +95,7 @@ class GeneratorTask(ABC):
             licence=config.licence,
             terms=config.terms,
             thumbnail=modelfile.encode_thumbnail(example),
+            thumbnails=self._thumbnails(draw),
             conditions=[dataclasses.asdict(condition) for condition in self.conditions],
             base=modelfile.identity(modelfile.find(config.base)) if config.base else {},
         )

@@ -70,8 +70,8 @@ def gallery_items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> li
     items = []
     for name in names(catalogue, kind):
         model, _, style = ("", "", name) if name in known else name.rpartition(":")
-        if (model or name) in known:
-            items.append((_thumbnail(known[model or name].thumbnail), title(style)))
+        if one := known.get(model or name):
+            items.append((_thumbnail(one.thumbnails.get(style, one.thumbnail)), title(style)))
     return items
 
 
