@@ -239,6 +239,7 @@ def mixed_by_keys(page: Any) -> None:
     by_keys(page, "#goal input", "ArrowDown")
     for place in (".top-panel button", ".toolbar-wrap button"):
         reach(page, f"#mask {place}")
+    reach(page, "#mask-file")
 
 
 @pytest.mark.slow
