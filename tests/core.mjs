@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
 const [core, given, made] = process.argv.slice(2);
-const { blend, fromBytes, noise, pad, stylize, sample, toBytes } = await import(pathToFileURL(core));
+const { blend, fromBytes, noise, pad, stylize, sample, styleInput, toBytes } = await import(pathToFileURL(core));
 const tasks = JSON.parse(readFileSync(given));
 const calls = {
   noise: ({ seed, stream, height, width, channels, distribution }) =>
@@ -19,6 +19,16 @@ const calls = {
     const pixels = fromBytes(photo);
     const painted = await stylize(run, ioSpec, pixels, height, width, options.seed);
     return [...toBytes(blend(painted, pixels, options), photo)];
+  },
+  // What a network of several styles is given, and how much of the photo stays where its picture is black
+  styles: async ({ mix, mask, height, width, io_spec: ioSpec }) => {
+    let given;
+    const run = async ([photo, styles]) => ((given = styles), photo.data.map(() => 0));
+    const photo = new Float32Array(3 * height * width).fill(1);
+    const values = mask && Float32Array.from(mask);
+    const painted = await stylize(run, ioSpec, photo, height, width, 0, styleInput(3, mix, values));
+    const blended = blend(painted, photo, { strength: 0.5 }, mix.keeps ? values : null);
+    return { dims: given.dims, data: [...given.data], blended: [...blended] };
   },
   sample: async ({ io_spec: ioSpec, height, width, seed }) => {
     const run = async ([map]) => Float32Array.from([...map.data, ...map.data, ...map.data]);

@@ -142,7 +142,7 @@ def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 @pytest.fixture(scope="module")
 def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The static page."""
-    models = [folder / "aaa_tiny.safetensors", folder / "aab_grain.safetensors"]
+    models = [folder / f"{name}.safetensors" for name in ("aaa_tiny", "aab_grain", "tiny")]
     with static(models, tmp_path_factory.mktemp("page")) as address:
         yield address
 
@@ -212,7 +212,12 @@ def test_static_page(address: str, mine: Path, tmp_path: Path, scheme: Any) -> N
         page.locator("#camera").click()
         page.locator("#said").get_by_text("×").wait_for()
         assert not faults(page)
-        page.locator("#gallery label").last.click()
+        page.locator("#gallery label", has_text="Aab grain").click()
+        page.locator("#save").wait_for()
+        assert not faults(page)
+        page.locator("#gallery label", has_text="Wave").click()
+        page.locator("#mix-and-mask summary").click()
+        page.locator("#second").select_option("Udnie")
         page.locator("#save").wait_for()
         assert not faults(page)
 
@@ -234,6 +239,7 @@ def mixed_by_keys(page: Any) -> None:
     by_keys(page, "#goal input", "ArrowDown")
     for place in (".top-panel button", ".toolbar-wrap button"):
         reach(page, f"#mask {place}")
+    reach(page, "#mask-file")
 
 
 @pytest.mark.slow
@@ -295,3 +301,10 @@ def test_static_page_by_keys(address: str, mine: Path) -> None:
         by_keys(page, "#gallery input", "ArrowRight")  # of radio buttons the arrows choose
         page.locator("#save").wait_for()
         assert fetched(page, "#save").startswith("aab_grain-0")
+        reach(page, "#gallery input")
+        page.keyboard.press("ArrowRight")  # of the gallery, in which others are mixed
+        by_keys(page, "#mix-and-mask summary")
+        by_keys(page, "#second", "ArrowDown")
+        for selector in ("#share", "#goal", "#brush", "#erase", "#clear"):
+            reach(page, selector)
+        assert fetched(page, "#save") == "mine-wave+udnie.png"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from browsing import LOST, UNPLUG, visit
+from galleries import gallery
 from PIL import Image
 from shown import needs_package, static
+from webservice import model, photo
 
 from texturenets import image, loading
 from texturenets.modelfiles import modelfile
@@ -104,6 +107,133 @@ def test_the_camera_is_painted_live(address: str, tmp_path: Path) -> None:
             ".map(([side, milliseconds]) => fitting(side, milliseconds)))"
         )
     assert sides == [200, 128, 288, 640, 96]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("models")
+    gallery(made)
+    model(made, "plain")
+    return made
+
+
+@pytest.fixture(scope="module")
+def several(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of a gallery and of a model of one style."""
+    models = [folder / f"{name}.safetensors" for name in ("tiny", "plain")]
+    with static(models, tmp_path_factory.mktemp("page")) as address:
+        yield address
+
+
+def downloaded(page: Any, path: Path) -> tuple[str, Any]:
+    """What the page calls its image, and the image, once it has none to make."""
+    page.wait_for_function(
+        "() => document.querySelector('#busy').hidden && !document.querySelector('#save').hidden"
+    )
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    download.value.save_as(path)
+    return download.value.suggested_filename, image.read(path).pixels
+
+
+def changed(page: Any, change: Any) -> None:
+    """Do it, and wait for another image."""
+    before = page.locator("#save").get_attribute("href")
+    change()
+    page.wait_for_function(
+        "href => !document.querySelector('#save').hidden && document.querySelector('#save').href !== href",
+        arg=before,
+    )
+
+
+def stroke(page: Any) -> None:
+    """Paint over the middle of the photo, from left to right."""
+    page.locator("#mask").scroll_into_view_if_needed()
+    box = page.locator("#mask").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 60, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=8)
+    page.mouse.up()
+
+
+def mask_of(page: Any) -> np.ndarray:
+    """What is painted, (H, W), 0 to 1."""
+    made = page.evaluate(
+        "() => { const one = document.querySelector('#mask');"
+        " return [one.height, one.width, [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data]]; }"
+    )
+    return (np.array(made[2], np.float32) / 255).reshape(made[0], made[1], 4)[..., 3]
+
+
+def test_styles_of_a_gallery_are_mixed_and_painted(several: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(photo(240, 180))
+    with visit(several, "/?backend=wasm", viewport={"width": 1000, "height": 900}) as page:
+        page.locator("#gallery label").first.wait_for()
+        assert page.locator("#gallery label").all_inner_texts() == ["Wave", "Udnie", "Plain"]
+        page.set_input_files("#file", tmp_path / "mine.png")
+        name, alone = downloaded(page, tmp_path / "alone.png")
+        assert name == "mine-wave.png"
+        page.locator("#mix-and-mask summary").click()
+        assert not page.locator("#share").is_visible()
+        changed(page, lambda: page.locator("#second").select_option("Udnie"))
+        changed(page, lambda: page.locator("#share").fill("0.3"))
+        name, mixed = downloaded(page, tmp_path / "mixed.png")
+        assert name == "mine-wave+udnie.png"
+        changed(page, lambda: stroke(page))
+        _, kept = downloaded(page, tmp_path / "kept.png")
+        changed(page, lambda: page.locator("#goal").select_option("second"))
+        changed(page, lambda: page.locator("#share").fill("0.8"))
+        _, placed = downloaded(page, tmp_path / "placed.png")
+        mask = mask_of(page)
+        page.screenshot(path=tmp_path / "page.png", full_page=True)
+        changed(page, lambda: page.locator("#clear").click())
+        changed(page, lambda: page.locator("#second").select_option("None"))
+        _, again = downloaded(page, tmp_path / "again.png")
+    assert mask.shape == (180, 240)
+    assert mask[90, 90:150].min() == 1
+    assert 0.01 < mask.mean() < 0.4
+    style = loading.load(folder / "tiny.safetensors", "cpu", engine="torch", precision="float32")
+    photos = image.read(tmp_path / "mine.png").pixels
+    for made, words in (
+        (alone, {"mix": {"wave": 1}}),
+        (mixed, {"mix": {"wave": 0.7, "udnie": 0.3}}),
+        (placed, {"mix": {"wave": 1, "udnie": 1}, "masks": {"udnie": 0.8 * mask}}),
+        (again, {"mix": {"wave": 1}}),
+    ):
+        assert np.abs(made - style.stylize(photos, **words)).max() <= 2 / 255, words
+    assert np.abs(kept - (mask * photos + (1 - mask) * mixed)).max() <= 2 / 255
+    assert np.abs(placed - mixed).mean() > 1 / 255
+
+
+def test_a_mask_keeps_the_photo_of_a_model_of_one_style(several: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(photo(240, 180))
+    with visit(several, "/?backend=wasm", viewport={"width": 390, "height": 800}) as page:
+        page.locator("#gallery label").first.wait_for()
+        page.locator("#gallery label").last.click()
+        page.locator("#mix-and-mask summary").click()
+        page.locator("#hint").get_by_text("choose a photo first").wait_for()
+        assert not page.locator("#second").is_visible()
+        page.set_input_files("#file", tmp_path / "mine.png")
+        downloaded(page, tmp_path / "whole.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        changed(page, lambda: stroke(page))
+        changed(page, lambda: page.locator("#strength").fill("0.5"))  # without the network
+        _, made = downloaded(page, tmp_path / "made.png")
+        mask = mask_of(page)
+        page.locator("#erase").check()
+        changed(page, lambda: stroke(page))
+        _, erased = downloaded(page, tmp_path / "erased.png")
+        left = mask_of(page)
+        page.set_input_files("#file", tmp_path / "whole.png")  # another photo has no mask
+        downloaded(page, tmp_path / "other.png")
+        assert not mask_of(page).any()
+    style = loading.load(folder / "plain.safetensors", "cpu", engine="torch", precision="float32")
+    photos = image.read(tmp_path / "mine.png").pixels
+    wanted = style.stylize(photos, strength=0.5, masks={"photo": mask})
+    assert np.abs(made - wanted).max() <= 2 / 255
+    assert left.mean() < 0.2 * mask.mean()  # soft edges go in part
+    assert np.abs(erased - style.stylize(photos, strength=0.5, masks={"photo": left})).max() <= 2 / 255
 
 
 def test_without_a_camera_the_page_says_so(address: str) -> None:

@@ -145,6 +145,45 @@ def test_what_is_painted_over_stays(served: ServiceThread, folder: Path, tmp_pat
     assert np.all(anew[90, 100:140] == np.asarray(before)[90, 100:140])
 
 
+def test_a_mask_comes_from_a_file(served: ServiceThread, folder: Path, tmp_path: Path) -> None:
+    values = np.zeros((90, 120), np.uint8)
+    values[:, 60:] = 255
+    Image.fromarray(values).save(tmp_path / "right.png")
+    Image.fromarray(values[:, 30:]).save(tmp_path / "square.png")
+
+    def upload(name: str) -> None:
+        with page.expect_file_chooser() as chooser:
+            page.locator("#mask-file").click()
+        chooser.value.set_files(tmp_path / name)
+
+    with visit(served.address, **DESKTOP) as page:
+        given(page, tmp_path / "mine.png", "Aaa tiny")
+        upload("square.png")
+        wrong = page.locator("#said-painting .wrong")
+        wrong.get_by_text(
+            "square.png has 90 x 90 pixels, of another shape than the photo's 240 x 180"
+        ).wait_for()
+        repainted(page, lambda: upload("right.png"))
+        page.locator("#mask-hint").get_by_text(
+            "120 × 90 pixels, is scaled to the photo's 240 × 180"
+        ).wait_for()
+        _, made = downloaded(page, tmp_path / "made.png")
+        page.screenshot(path=tmp_path / "page.png", full_page=True)
+        repainted(page, lambda: stroke(page))
+        _, more = downloaded(page, tmp_path / "more.png")
+        repainted(page, page.locator("#mask .top-panel > button").last.click)
+        _, cleared = downloaded(page, tmp_path / "cleared.png")
+    before = np.asarray(Image.open(tmp_path / "mine.png")).astype(int)
+    style = loading.load(folder / "aaa_tiny.safetensors", "cpu", engine="torch")
+    whole = np.asarray(style(Image.open(tmp_path / "mine.png"))).astype(int)
+    for kept in (made, more):
+        assert np.array_equal(kept[:, 124:], before[:, 124:])
+        assert np.abs(kept - whole)[:40, :116].max() <= 1
+    assert np.abs(made - whole)[90, :116].max() <= 1
+    assert np.array_equal(more[90, 100:116], before[90, 100:116])
+    assert np.abs(cleared - whole).max() <= 1
+
+
 def test_the_second_style_goes_where_it_is_painted(
     served: ServiceThread, folder: Path, tmp_path: Path
 ) -> None:

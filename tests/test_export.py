@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
+from galleries import gallery
 from PIL import Image
 
 import texturenets as tn
 import texturenets.graph
-from texturenets import engines, export
+from texturenets import engines, export, noise
 from texturenets.cli import main
 from texturenets.engines import openvino_engine
 from texturenets.engines.executor import GraphNetwork
@@ -21,8 +24,11 @@ from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.export import static_page
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Mixture
 from texturenets.modelfiles.modelfile import Header
+from texturenets.modelfiles.variant import Variant
 from texturenets.networks import GeneratorSpec, build, custom, network_files
+from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom
 from texturenets.networks.graph import GraphSpec as Graph
 from texturenets.networks.residual import Residual
@@ -144,6 +150,79 @@ def test_inputs_with_names_are_compared_too(tmp_path: Path, to: str) -> None:
         assert [one.name for one in onnx.load(out).graph.input] == ["photo", "mask", "tint"]
 
 
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_a_gallery_takes_weights_of_its_styles(tmp_path: Path, to: str) -> None:
+    _, path = gallery(tmp_path)
+    out = tmp_path / f"out{export.suffix(to)}"
+    made = export.export(path, to, out)
+    assert made.difference <= 2 / 255
+    random = np.random.default_rng(0)
+    photo = random.random((1, 3, 64, 96), np.float32)
+    noise_map = noise.draw_arrays(engines.load(path).io_spec.noise, [0], 64, 96)[0]
+    if to == "onnx":
+        session = onnxruntime.InferenceSession(out)
+        assert [one.name for one in session.get_inputs()] == ["photo", "noise0", "styles"]
+        said = {one.key: one.value for one in onnx.load(out).metadata_props}
+        assert said["styles"] == "wave, udnie"
+        assert said["input styles"].startswith(
+            "(batch, 2, height, width), how much of wave, udnie at each pixel;"
+        )
+
+        def run(styles: np.ndarray) -> np.ndarray:
+            y: np.ndarray = session.run(None, {"photo": photo, "noise0": noise_map, "styles": styles})[0]
+            return y
+    else:
+        core = openvino_engine.core()
+        compiled = core.compile_model(core.read_model(out), "CPU", openvino_engine.compile_options("float32"))
+
+        def run(styles: np.ndarray) -> np.ndarray:
+            y: np.ndarray = compiled([photo, noise_map, styles])[0]
+            return y
+
+    torch_engine = functools.partial(engines.load, path, EngineOptions("torch", "cpu", "float32"))
+    for second in (0.0, 0.3, 1.0):
+        variant = Variant(Mixture(((1 - second, 0.0, second),)))
+        expected = torch_engine(variant=variant)(photo, [noise_map])
+        weights = np.array([1 - second, second], np.float32).reshape(1, 2, 1, 1)
+        if to == "onnx":
+            assert np.abs(run(weights) - expected).max() <= 2 / 255
+        assert np.abs(run(np.tile(weights, (1, 1, 64, 96))) - expected).max() <= 2 / 255
+    mask = random.random((64, 96), np.float32)
+    mask[:, :40] = 0
+    variant = Variant(Mixture(((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), stride=1))
+    regions = np.stack([1 - mask, mask])[None]
+    expected = torch_engine(variant=variant)(photo, [noise_map], {"styles": regions})
+    assert np.abs(run(regions) - expected).max() <= 2 / 255
+
+
+def test_one_style_of_a_gallery_is_a_network_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = gallery(tmp_path)
+    words = ["export", f"{path}:wave=0.6,udnie=0.4", str(path), "--to", "onnx", "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    one, all_of_them = (tmp_path / "out" / f"{name}.onnx" for name in ("tiny-wave+udnie", "tiny"))
+    assert capsys.readouterr().out.splitlines() == [str(one), str(all_of_them)]
+    assert [i.name for i in onnx.load(one).graph.input] == ["photo", "noise0"]
+    assert onnx.load(all_of_them).graph.input[-1].name == "styles"
+
+
+def test_a_network_that_takes_no_regions_says_the_way_out(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = Graph(
+        nodes=("photo", "conv 0 out=4 kernel=3", "norm 1", "pad 2 amount=1:1:1:1", "conv 3 out=3 kernel=1")
+    )
+    network = ConditionalNetwork(build(spec), 2)
+    rows = [{"style": "wave"}, {"style": "udnie"}]
+    path = tmp_path / "tiny.safetensors"
+    network_files.save(network, Header(name="tiny", kind="style", generator=spec, conditions=rows), path)
+    with pytest.raises(
+        UserError, match=r"styles cannot go by region, for .* plus -2: name one of them, as MODEL:STYLE, or"
+    ):
+        export.export(path, "onnx", tmp_path / "tiny.onnx")
+    export.export(f"{path}:wave", "onnx", tmp_path / "tiny.onnx")
+
+
 def test_unknown_format() -> None:
     with pytest.raises(UserError, match="did you mean 'onnx'"):
         export.suffix("onx")
@@ -163,6 +242,28 @@ def test_the_program_in_the_file_gives_what_stylize_gives(
     exec(program, {})
     wanted = np.asarray(tn.load(path, "cpu", engine="onnx")(Image.open("photo.jpg")), int)
     assert np.abs(np.asarray(Image.open("result.png"), int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("region", [False, True])
+def test_the_program_in_a_gallery_gives_what_stylize_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, path = gallery(tmp_path, "noise_depth=0")
+    export.export(path, "onnx", tmp_path / "out.onnx")
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
+    Image.fromarray(pixels).save("photo.jpg")
+    mask = np.zeros((70, 90), np.float32)
+    mask[:, 45:] = 1
+    program = onnx.load("out.onnx").doc_string
+    assert len(program.splitlines()) <= 15
+    if region:
+        program = program.replace("# or by region, from maps (2, height, width): ", "")
+    exec(program, {"maps": np.stack([1 - mask, mask])})
+    style = tn.load(path, "cpu", engine="torch", precision="float32")
+    which = {"masks": {"udnie": mask}} if region else {}
+    wanted = style(Image.open("photo.jpg"), mix={"wave": 1, "udnie": 1} if region else {"wave": 1}, **which)
+    assert np.abs(np.asarray(Image.open("result.png"), int) - np.asarray(wanted, int)).max() <= 2
 
 
 def test_the_program_in_a_texture_draws_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

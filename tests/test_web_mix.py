@@ -27,6 +27,7 @@ from texturenets.server.service import Service
 from texturenets.server.settings import Limits, Settings
 from texturenets.server.ui import camera, mix, store
 from texturenets.server.ui.mix import Chosen, Mix, PaintedMask
+from texturenets.server.ui.texts import sentence
 from texturenets.stylize.options import StylizeOptions
 
 API = "/page/gradio_api"
@@ -200,17 +201,88 @@ def test_layers_are_bounded_as_photos_are(
     assert refused.value.status == status
 
 
+def given(service: Service, folder: Path, name: str, data: bytes) -> mix.GivenMask:
+    """The mask in a file of that name, for a photo of 80 x 64 pixels."""
+    (folder / "photo.png").write_bytes(PHOTO)
+    (folder / name).write_bytes(data)
+    return asyncio.run(
+        mix.read_mask(service, folder / name, str(folder / "photo.png"), str(folder / "photo.png"))
+    )
+
+
+def test_a_mask_comes_as_an_image(service: Service, folder: Path, tmp_path: Path) -> None:
+    made = given(service, tmp_path, "sky.png", png(ramp()))
+    assert made.note == "The mask is sky.png."
+    assert np.array_equal(np.asarray(opened(made.data).convert("L")), ramp())
+    shown = np.asarray(opened(made.shown)).astype(int)
+    assert (
+        np.abs(shown[:, -1] - (0.3 * np.asarray(opened(PHOTO))[:, -1] + 0.7 * np.array([200, 85, 61]))).mean()
+        < 16
+    )
+    (tmp_path / "mask.png").write_bytes(made.data)
+    chosen = Chosen("plain", Mix(), PaintedMask(str(tmp_path / "mask.png"), str(tmp_path / "photo.png")))
+    kept = painted(folder, chosen, tmp_path / "photo.png")
+    assert np.array_equal(kept[:, -20:], np.asarray(opened(PHOTO))[:, -20:])
+
+
+def test_a_mask_of_another_size_is_scaled_with_a_note(service: Service, tmp_path: Path) -> None:
+    wide = np.kron(ramp()[:40, :50], np.ones((2, 2), np.uint8))
+    made = given(service, tmp_path, "sky.png", png(wide))
+    assert made.note == "The mask, sky.png, 100 × 80 pixels, is scaled to the photo's 80 × 64."
+    assert opened(made.data).size == (100, 80)
+    black = given(service, tmp_path, "sky.png", png(np.zeros((64, 80), np.uint8)))
+    assert black.note == "sky.png is black: white says where."
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "said"),
+    [
+        (
+            png(np.zeros((64, 64), np.uint8)),
+            422,
+            "sky.png has 64 x 64 pixels, of another shape than the photo's 80 x 64: crop or draw it anew.",
+        ),
+        (png(np.zeros((200, 250), np.uint8)), 413, "sky.png: a photo of 250 x 200 pixels: at most"),
+        (b"none", 415, "sky.png is not an image"),
+    ],
+)
+def test_what_is_no_mask_of_the_photo_is_refused(
+    service: Service, tmp_path: Path, data: bytes, status: int, said: str
+) -> None:
+    with pytest.raises(HTTPProblem) as problem:
+        given(service, tmp_path, "sky.png", data)
+    assert problem.value.status == status
+    assert sentence(problem.value, "sky.png").startswith(said)
+
+
+def test_strokes_are_added_to_the_mask_of_a_file(service: Service, tmp_path: Path) -> None:
+    made = given(service, tmp_path, "sky.png", png(ramp()))
+    (tmp_path / "given.png").write_bytes(made.data)
+    alpha = np.zeros((32, 40), np.uint8)
+    (tmp_path / "layer.png").write_bytes(layer(alpha))
+    nothing = asyncio.run(mix.read_layer(service, tmp_path / "layer.png", str(tmp_path / "given.png")))
+    assert nothing == made.data
+    alpha[:, :10] = 255
+    (tmp_path / "layer.png").write_bytes(layer(alpha))
+    both = asyncio.run(mix.read_layer(service, tmp_path / "layer.png", str(tmp_path / "given.png")))
+    assert both is not None
+    values = np.asarray(opened(both).convert("L"))
+    assert values[:, :18].min() == 255
+    assert np.array_equal(values[:, 24:], ramp()[:, 24:])
+
+
 @pytest.fixture
 def page(folder: Path) -> Iterator[TestClient]:
     with client(folder, limits={"pixels": 10_000}, page=True) as running:
         yield running
 
 
-def sent(page: TestClient, value: Any) -> str:
+def sent(page: TestClient, value: Any, event: str = "_painted") -> str:
     """What comes back of an event with a mask."""
     config = page.get("/page/config").json()
-    (index,) = (one["id"] for one in config["dependencies"] if one["api_name"] == "_painted")
-    asked = {"data": [value, None, None], "fn_index": index, "session_hash": "abc"}
+    (found,) = (one for one in config["dependencies"] if one["api_name"] == event)
+    data = [value, *[None] * (len(found["inputs"]) - 1)]
+    asked = {"data": data, "fn_index": found["id"], "session_hash": "abc"}
     answer = page.post(f"{API}/queue/join", json=asked)
     if answer.status_code != 200:
         return answer.text
@@ -234,6 +306,8 @@ def test_values_that_no_editor_sends_leave_no_trace(
     assert "was not uploaded here" in sent(page, {"background": None, "layers": [away], "composite": None})
     gone = {"path": str(store.folder() / "files" / "gone.png"), "meta": {"_type": "gradio.FileData"}}
     assert "Traceback" not in sent(page, {"background": gone, "layers": [gone], "composite": gone})
+    for value in ("x", 5, [], [gone], ["x"], {"a": 1}, gone, None):
+        assert "Traceback" not in sent(page, value, "_uploaded")
     for value in (None, {"id": "x"}, {"background": None, "layers": [], "composite": None}):
         told = sent(page, value)
         assert json.dumps("process_completed") in told

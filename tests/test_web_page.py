@@ -130,6 +130,27 @@ def test_samples_are_cut_from_what_is_drawn(ask: Any) -> None:
     np.testing.assert_array_equal(there[1], noise.uniform_array(9, 0, 0, 0, 20, 300, 1)[0])
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_styles_go_where_the_mask_says(ask: Any, keeps: bool, masked: bool) -> None:
+    mask = np.random.default_rng(0).random((5, 7), np.float32)
+    mix = {"first": 2, "second": 0, "share": 0.25, "keeps": keeps}
+    task = {"mix": mix, "mask": mask.ravel().tolist() if masked else None, "height": 5, "width": 7}
+    io_spec = {**asdict(IOSpec(stride=4, least=8, margin=3)), "min_side": 8}
+    (made,) = ask({"call": "styles", "io_spec": io_spec, **task})
+    by_region = masked and not keeps
+    there = 0.25 * mask if by_region else np.full((5, 7), 0.25, np.float32)
+    wanted = np.stack([there, np.zeros_like(there), 1 - there])[None]
+    if by_region:
+        wanted, _ = sizes.pad_to_multiple(wanted, 4, 8, 3)
+    else:
+        wanted = wanted[:, :, :1, :1]
+    assert made["dims"] == list(wanted.shape)
+    np.testing.assert_allclose(made["data"], wanted.ravel(), atol=1e-6)
+    kept = mask if masked and keeps else np.zeros_like(mask)
+    np.testing.assert_allclose(made["blended"], np.tile(1 - 0.5 * (1 - kept).ravel(), 3), atol=1e-6)
+
+
 def package(folder: Path) -> Path:
     """A package with the names of ONNX Runtime Web's files."""
     path = folder / "package.tgz"
@@ -169,7 +190,7 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in json.loads((page / "files.json").read_text()):
         assert name == "./" or (page / name).is_file()
     assert "VERSION" not in (page / "offline.js").read_text()
-    for name in ("index.html", "app.js", "worker.js", "core.js", "live.js", "style.css", "offline.js"):
+    for name in ("index.html", *(path.name for path in page.glob("*.js")), "style.css"):
         text = (page / name).read_text()
         assert not re.search(r"https?://", text), name  # nothing from elsewhere
     with pytest.raises(UserError, match="two models"):

@@ -34,8 +34,8 @@ def export(
     Parameters
     ----------
     models
-        Shipped names, model files, or hf://USER/REPO. Of a model of several styles also the style, as
-        MODEL:STYLE, or a mixture, as MODEL:STYLE=0.6,STYLE=0.4.
+        Shipped names, model files, or hf://USER/REPO. A model of several styles has all of them, with their weights
+        as an input; as MODEL:STYLE, or as a mixture, MODEL:STYLE=0.6,STYLE=0.4, it draws that alone (not for web).
     to
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output

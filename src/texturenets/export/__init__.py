@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,16 @@ from numpy.typing import NDArray
 from texturenets import engines, loading, noise
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
+from texturenets.export import style_input
 from texturenets.files import atomic_write
 from texturenets.graph import ConversionError, IOSpec
+from texturenets.graph.conditional import STYLES
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Mixture, shares, styles_of
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
+
+if TYPE_CHECKING:
+    import onnx
 
 TOLERANCE = 1e-3
 """How far 999 of 1000 values may be from the reference's, of a range of 1: a quarter of a step of 8 bits."""
@@ -74,19 +79,32 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
         place = f"height / {spec.stride}, width / {spec.stride}"
         said[f"noise{i}"] = f"{spec.distribution} numbers, (batch, {spec.channels}, {place})"
     for other in io_spec.inputs:
+        if other.name == STYLES:
+            names = styles_of(header.rows)
+            said |= {STYLES: ", ".join(names), f"input {STYLES}": style_input.described(names)}
+            continue
         place = f"height / {other.stride}, width / {other.stride}" if other.stride else "1, 1"
         said[f"input {other.name}"] = f"(batch, {other.channels}, {place})"
     return {key: value for key, value in said.items() if value}
 
 
-def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) -> tuple[list[Path], Runner]:
+def onnx_model(graph: bytes, said: Mapping[str, str]) -> onnx.ModelProto:
+    """The ONNX file `graph` with its metadata; a style map may also be weights for the whole image."""
     import onnx
 
+    model, said = onnx.load_from_string(graph), dict(said)
+    if STYLES in said:
+        style_input.constant_too(model)
+        said[f"input {STYLES}"] += "; or (batch, styles, 1, 1), the same everywhere"
+    onnx.helper.set_model_props(model, said)
+    return model
+
+
+def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) -> tuple[list[Path], Runner]:
     from texturenets.export.snippet import snippet
 
-    model = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(model, said)
-    model.doc_string = snippet(io_spec, out.name)
+    model = onnx_model(graph, said)
+    model.doc_string = snippet(io_spec, out.name, said.get(STYLES, ""))
     with atomic_write(out) as part:
         part.write_bytes(model.SerializeToString())
     return [out], _runner(out)
@@ -131,9 +149,10 @@ def suffix(to: str) -> str:
 
 
 def chosen_variant(path: Path, mix: Mapping[str, float] | None) -> Variant:
-    """Which variant of the model file at `path` to export: of a model of several styles the mixture `mix`.
+    """Which variant of the model file at `path` to export: of a model of several styles the mixture `mix`, or else
+    all of them, each as one component of the style map, at full strength and with strokes of its own size.
 
-    Raises UserError for a model of several styles without one, and for styles that it does not have.
+    Raises UserError for styles that it does not have.
     """
     rows = modelfile.read_header(path).rows
     if not rows:
@@ -142,9 +161,7 @@ def chosen_variant(path: Path, mix: Mapping[str, float] | None) -> Variant:
         return AS_IT_IS
     names = styles_of(rows)
     if not mix and len(names) > 1:
-        raise UserError(
-            f"{path.stem} holds several styles: say which, as {path.stem}:{names[0]}: {', '.join(names)}"
-        )
+        return Variant(Mixture(tuple(shares(rows, {name: 1.0}) for name in names), stride=1))
     return Variant(Mixture((shares(rows, mix or {names[0]: 1.0}),)))
 
 
@@ -162,8 +179,11 @@ def converted(path: Path, variant: Variant = AS_IT_IS) -> tuple[bytes, IOSpec]:
 def export(
     model: str | Path, to: str, out: str | Path, generator: Callable[..., Any] | str | None = None
 ) -> Exported:
-    """Write `model`, a shipped name or a model file, of several styles "MODEL:STYLE" or a mixture, as `to`, a key of
-    `FORMATS`, to the file `out`, and compare it with PyTorch.
+    """Write `model`, a shipped name or a model file, as `to`, a key of `FORMATS`, to the file `out`, and compare it
+    with PyTorch.
+
+    A model of several styles gets an input `styles` for their weights at each pixel, (N, S, H, W); in ONNX they may
+    also be the same everywhere, (N, S, 1, 1). As "MODEL:STYLE", or as a mixture, it draws that alone.
 
     Where PyTorch is not installed it is compared with ONNX Runtime, which takes the graph operation by operation, as
     the model file has it.
@@ -182,7 +202,7 @@ def export(
     files, run = FORMATS[to][1](graph, metadata(header, io_spec), io_spec, out)
     try:
         name, reference = _reference(path, generator, variant)
-        sizes, difference = _compare(path, io_spec, run, name, reference)
+        sizes, difference = _compare(path, io_spec, run, name, reference, constant=to == "onnx")
     except UserError:
         for file in files:
             file.unlink(missing_ok=True)
@@ -204,9 +224,12 @@ def _reference(
 
 
 def _compare(
-    path: Path, io_spec: IOSpec, run: Runner, name: str, reference: engines.Engine
+    path: Path, io_spec: IOSpec, run: Runner, name: str, reference: engines.Engine, *, constant: bool
 ) -> tuple[list[tuple[int, int, int]], float]:
-    """Batches, heights and widths tried, and the largest difference from `reference`, called `name`."""
+    """Batches, heights and widths tried, and the largest difference from `reference`, called `name`.
+
+    `constant`: the weights of styles are tried as the same everywhere, too.
+    """
     # From two pixels a side at the coarsest scale: one pixel normalized is nothing but rounding errors.
     step, least = io_spec.stride, max(io_spec.least, 2 * io_spec.stride)
     sizes = [
@@ -226,7 +249,11 @@ def _compare(
             spec.name: _uniform(seed, (batch, spec.channels, *spec.size(height, width)))
             for spec in io_spec.inputs
         }
-        inputs = [*([photo] if io_spec.channels else []), *maps, *named.values()]
+        given = dict(named)
+        if constant and STYLES in named and seed % 2:
+            given[STYLES] = named[STYLES][:, :, :1, :1].copy()
+            named[STYLES] = np.broadcast_to(given[STYLES], named[STYLES].shape).copy()
+        inputs = [*([photo] if io_spec.channels else []), *maps, *given.values()]
         expected = reference(photo if io_spec.channels else None, maps, named)
         difference = np.abs(run(inputs) - expected)
         largest = max(largest, float(difference.max()))

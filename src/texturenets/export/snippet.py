@@ -27,6 +27,11 @@ top = left = 0
 given = {{}}
 """
 
+_STYLES: Final = """\
+given["styles"] = np.array({weights}, np.float32).reshape(1, -1, 1, 1)  # how much of {names}
+# or by region, from maps ({count}, height, width): given["styles"] = np.pad(maps[None], around, "reflect")
+"""
+
 _RUN: Final = """\
 y = onnxruntime.InferenceSession("{file}").run(None, given)[0]
 y = y[0, :, top : top + height, left : left + width].clip(0, 1)
@@ -34,10 +39,11 @@ Image.fromarray((255 * y).round().astype("uint8").transpose(1, 2, 0)).save("resu
 """
 
 
-def snippet(io_spec: IOSpec, file: str) -> str:
+def snippet(io_spec: IOSpec, file: str, styles: str = "") -> str:
     """A program that stylizes photo.jpg, or draws a sample, by the ONNX file called `file` and writes result.png.
 
-    It needs numpy, onnxruntime and Pillow, and gives what texturenets gives in float32.
+    It needs numpy, onnxruntime and Pillow, and gives what texturenets gives in float32. `styles`: the names of a
+    network's; the program takes the first.
     """
     least = io_spec.least if io_spec.fixed else max(MIN_NETWORK_SIDE, io_spec.least)
     sample = (io_spec.stride, io_spec.stride) if io_spec.fixed else (480, 640)
@@ -55,4 +61,9 @@ def snippet(io_spec: IOSpec, file: str) -> str:
         drawn = "random.standard_normal" if noise_input.distribution == "normal" else "random.random"
         shape = f"(1, {noise_input.channels}, rows // {noise_input.stride}, columns // {noise_input.stride})"
         program += f'given["noise{i}"] = {drawn}({shape}, np.float32)\n'
+    if styles:
+        count = styles.count(",") + 1
+        weights = [1] + [0] * (count - 1)
+        names = "".join(c if c.isprintable() else " " for c in styles)  # they end a line of a program
+        program += _STYLES.format(weights=weights, names=names, count=count)
     return program + _RUN.format(**numbers)

@@ -16,13 +16,14 @@ from texturenets.export import onnxruntime_web
 from texturenets.files import atomic_write
 from texturenets.graph import IOSpec
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.titles import title
 from texturenets.stylize import style
 
 
 class PageModel(TypedDict):
-    """What the page knows of a model, in its models.json."""
+    """What the page knows of a model, in its models.json. `styles`: of a network of several, their titles by name."""
 
     name: str
     title: str
@@ -31,6 +32,7 @@ class PageModel(TypedDict):
     thumbnail: str
     licence: str
     terms: str
+    styles: dict[str, str]
     io_spec: dict[str, Any]
 
 
@@ -49,6 +51,7 @@ def described(header: Header, io_spec: IOSpec, name: str) -> PageModel:
         "thumbnail": f"data:image/jpeg;base64,{header.thumbnail}" if header.thumbnail else "",
         "licence": header.licence,
         "terms": header.terms,
+        "styles": {style: title(style) for style in styles_of(header.rows)} if io_spec.inputs else {},
         "io_spec": {**dataclasses.asdict(io_spec), "min_side": min_side},
     }
 
@@ -79,8 +82,9 @@ def write(
     contents = {model["file"]: (folder / model["file"]).read_bytes() for model in shown}
     for path in models:
         header = modelfile.read_header(path)
-        onnx_model, io_spec = export.converted(path, export.chosen_variant(path, None))
-        contents[f"models/{path.stem}.onnx"] = _with_metadata(onnx_model, header, io_spec)
+        graph, io_spec = export.converted(path, export.chosen_variant(path, None))
+        model = export.onnx_model(graph, export.metadata(header, io_spec))
+        contents[f"models/{path.stem}.onnx"] = model.SerializeToString()
         shown.append(described(header, io_spec, path.stem))
     notices = [
         f"Model {model['name']}: {model['licence'] or 'licence unknown'}. {model['terms']}".strip()
@@ -125,13 +129,3 @@ def _exported(folder: Path) -> list[PageModel]:
             f"{folder / 'models.json'} is not of a page that this version wrote: give another folder"
         ) from None
     return [model for model in models if (folder / model["file"]).is_file()]
-
-
-def _with_metadata(onnx_model: bytes, header: Header, io_spec: IOSpec) -> bytes:
-    """The ONNX file with its metadata."""
-    import onnx
-
-    model = onnx.load_from_string(onnx_model)
-    onnx.helper.set_model_props(model, export.metadata(header, io_spec))
-    data: bytes = model.SerializeToString()
-    return data

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.errors import UserError
-from texturenets.graph import ConversionError, Graph
+from texturenets.graph import Graph
 from texturenets.graph.grammar import Node
 from texturenets.graph.passes.rewriting import Rewriting
 
@@ -27,7 +27,7 @@ def conditioned(graph: Graph, components: Components, stride: int | None) -> Gra
     """`graph` for these components; see `modelfiles.conditions.Mixture`.
 
     `graph`: its normalizations' weights (rows, C). Raises UserError where the rows are not as many as the shares, and
-    ConversionError for a feature map whose size is no simple part of the image's.
+    for a feature map whose size is no simple part of the image's.
     """
     mixed = {
         name: _mixed(name, graph.weights[name], components)
@@ -81,8 +81,9 @@ class _StyleMap(Rewriting):
             return self.at[0]
         wanted = 1 / node.scale
         if node.extra or node.extra_columns or wanted.denominator != 1 or wanted.numerator % self.stride:
-            raise ConversionError(
-                "styles by region", f"a normalization at {node.scale} of the image's size plus {node.extra}"
+            raise UserError(
+                f"its styles cannot go by region, for a normalization at {node.scale} of the image's size plus "
+                f"{node.extra}: name one of them, as MODEL:STYLE, or a mixture, and no mask"
             )
         if wanted.numerator not in self.at:
             factor = wanted.numerator // self.stride

@@ -1,11 +1,12 @@
 // The page: a gallery, a photo or the camera, an image. What it knows of the models is in models.json.
 import { Live } from "./live.js";
+import { MixAndMask } from "./mix.js";
 
 const $ = (id) => document.getElementById(id);
 const backend = new URLSearchParams(location.search).get("backend") ?? "auto";
 const PREVIEW = 256; // pixels of the longer side of what is shown first
 
-let models = [];
+let models = []; // what can be chosen: of a network of several styles each, with its `index` among them
 let model = null;
 let photo = null; // {bitmap, name, url}
 let worker = null;
@@ -13,7 +14,8 @@ let live = null; // the camera, while it runs
 let seen = null; // a canvas with its image that is at work
 let busy = false;
 let began = 0;
-let shown = null; // what the image on view was made with: {name, style}, and options once it is whole
+let shown = null; // what the image on view was made with: {name, style, options, mix, live}
+const blend = new MixAndMask((network) => (network ? paint() : reblend()));
 
 function say(text, wrong = false) {
   $("said").textContent = text;
@@ -21,7 +23,7 @@ function say(text, wrong = false) {
 }
 
 function options() {
-  return { strength: Number($("strength").value), preserveColor: $("colors").checked };
+  return { strength: Number($("strength").value), preserveColor: $("colors").checked, kept: blend.kept };
 }
 
 function choose(next) {
@@ -31,6 +33,7 @@ function choose(next) {
   for (const one of document.querySelectorAll(".style")) one.hidden = !style;
   for (const one of document.querySelectorAll(".texture")) one.hidden = style;
   $("drop").hidden = !style;
+  blend.choose(next, models);
   $("go").textContent = style ? "Paint" : "Draw";
   ready();
 }
@@ -57,6 +60,7 @@ async function take(file) {
   $("drop").querySelector("span").textContent = `${file.name}, ${photo.bitmap.width} × ${photo.bitmap.height}`;
   $("photo").src = photo.url;
   $("photo").hidden = false;
+  blend.photo(photo);
   say("");
   if (model.kind !== "style") choose(models.find((one) => one.kind === "style") ?? model);
   paint();
@@ -137,13 +141,15 @@ function answered({ data }) {
       say(`${data.width} × ${data.height} in ${seconds} s, ${data.backend === "wasm" ? "WebAssembly" : "WebGPU"}`);
       if (window.innerWidth <= 640) $("view").scrollIntoView({ block: "nearest", behavior: "smooth" });
     }
-    if (shown.style && JSON.stringify(options()) !== JSON.stringify(shown.options)) mix();
+    if (shown.style && JSON.stringify(options()) !== JSON.stringify(shown.options)) reblend();
   }
   ready();
 }
 
 function send(step, image, more) {
-  worker.postMessage({ step, backend, width: image.width, height: image.height, options: shown.options, ...more });
+  const { width, height } = image;
+  const mask = shown.style && !shown.live ? blend.mask(width, height) : null;
+  worker.postMessage({ step, backend, width, height, mask, options: shown.options, mix: shown.mix, ...more });
 }
 
 function start() {
@@ -166,7 +172,7 @@ function showBefore(canvas) {
 // The camera's image that is to be painted now, in the style and with the options of now.
 function paintLive(image, canvas) {
   start();
-  shown = { style: true, options: options(), name: `camera-${model.name}` };
+  shown = { style: true, live: true, options: options(), mix: blend.mix(), name: `camera-${blend.label()}` };
   seen = canvas;
   busy = true;
   send("live", image, { model, seed: 0, bytes: image.data });
@@ -210,7 +216,8 @@ function paint() {
   const style = model.kind === "style";
   const longer = Number($("size").value);
   const seed = Math.max(0, Math.floor(Number($("seed").value)) || 0);
-  shown = { style, options: options(), name: style ? `${photo.name}-${model.name}` : `${model.name}-${seed}` };
+  const name = style ? `${photo.name}-${blend.label()}` : `${model.name}-${seed}`;
+  shown = { style, options: options(), mix: blend.mix(), name };
   began = performance.now();
   busy = true;
   $("save").hidden = true;
@@ -227,10 +234,11 @@ function paint() {
   ready();
 }
 
-// Strength and colours need no network, once there is an image.
-function mix() {
+// Strength, colours and what is kept of the photo need no network, once there is an image.
+function reblend() {
   if (busy || live || !shown?.style || !worker) return;
   shown.options = options();
+  shown.mix = blend.mix();
   busy = true;
   send("mixed", $("after"));
 }
@@ -239,7 +247,7 @@ $("file").onchange = ({ target }) => target.files[0] && take(target.files[0]);
 $("split").oninput = split;
 $("camera").onclick = camera;
 $("go").onclick = $("size").onchange = $("seed").onchange = paint;
-$("strength").oninput = $("colors").onchange = mix;
+$("strength").oninput = $("colors").onchange = reblend;
 $("cancel").onclick = () => {
   stop();
   ready();
@@ -257,7 +265,14 @@ document.ondrop = (event) => {
   if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
 };
 
-models = await (await fetch("models.json")).json();
+// Of a network of several styles each is one to be chosen.
+function each(one) {
+  const styles = Object.entries(one.styles);
+  if (!styles.length) return [{ ...one, label: one.name }];
+  return styles.map(([label, title], index) => ({ ...one, name: `${one.name}:${label}`, label, title, index }));
+}
+
+models = (await (await fetch("models.json")).json()).flatMap(each);
 for (const one of models) {
   const tile = document.createElement("label");
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "model", value: one.name });

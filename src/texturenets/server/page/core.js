@@ -1,4 +1,4 @@
-// What the page does with numbers, without a browser: the same as texturenets.image.sizes, .noise, .api and .textures.
+// What the page does with numbers, without a browser: the same as texturenets.image.sizes, .noise, .stylize and .textures.
 // Pictures are planar RGB, Float32Array of 3 * height * width in [0, 1].
 
 // Indices into a line of `size` pixels from `before` pixels ahead of it, reflected at the ends as often as it takes.
@@ -16,16 +16,16 @@ export function padded(side, stride, least) {
 }
 
 // The image reflected outward by at least `margin`, until both sides are multiples of `stride` and at least `least`.
-export function pad(pixels, height, width, stride, least, margin = 0) {
+export function pad(pixels, height, width, stride, least, margin = 0, channels = 3) {
   const rows = padded(height + 2 * margin, stride, least);
   const columns = padded(width + 2 * margin, stride, least);
   const top = Math.floor((rows - height) / 2);
   const left = Math.floor((columns - width) / 2);
   const down = mirror(height, top, rows);
   const across = mirror(width, left, columns);
-  const data = new Float32Array(3 * rows * columns);
+  const data = new Float32Array(channels * rows * columns);
   let at = 0;
-  for (let c = 0; c < 3; c++)
+  for (let c = 0; c < channels; c++)
     for (let y = 0; y < rows; y++) {
       const start = (c * height + down[y]) * width;
       for (let x = 0; x < columns; x++) data[at++] = pixels[start + across[x]];
@@ -107,16 +107,39 @@ function maps(ioSpec, seed, rows, columns) {
   });
 }
 
-// `run` takes the network's inputs in order, {data, dims} each, and gives its picture's numbers.
-export async function stylize(run, ioSpec, pixels, height, width, seed = 0) {
-  const { data, rows, columns, top, left } = pad(
-    pixels, height, width, ioSpec.stride, Math.max(ioSpec.min_side, ioSpec.least), ioSpec.margin);
+// Of a network of `count` styles how much of each there is, its input `styles`: {data, channels, whole}. `mix`:
+// {first, second, share, keeps}, the share of the second style; where not `keeps`, that is as much of it as `mask` says
+// at each pixel (height * width, 0 to 1), and without a mask everywhere.
+export function styleInput(count, mix, mask) {
+  const { first, second, share } = mix;
+  const whole = !mask || mix.keeps || first === second;
+  const plane = whole ? 1 : mask.length;
+  const data = new Float32Array(count * plane);
+  for (let i = 0; i < plane; i++) {
+    const there = whole ? share : share * mask[i];
+    data[first * plane + i] = 1 - there;
+    data[second * plane + i] += there;
+  }
+  return { data, channels: count, whole };
+}
+
+// `run` takes the network's inputs in order, {data, dims} each, and gives its picture's numbers. `styles`: of
+// `styleInput`, for a network that takes it.
+export async function stylize(run, ioSpec, pixels, height, width, seed = 0, styles = null) {
+  const padding = [ioSpec.stride, Math.max(ioSpec.min_side, ioSpec.least), ioSpec.margin];
+  const { data, rows, columns, top, left } = pad(pixels, height, width, ...padding);
   const inputs = [{ data, dims: [1, 3, rows, columns] }, ...maps(ioSpec, seed, rows, columns)];
+  if (styles?.whole) inputs.push({ data: styles.data, dims: [1, styles.channels, 1, 1] });
+  else if (styles) {
+    const wide = pad(styles.data, height, width, ...padding, styles.channels);
+    inputs.push({ data: wide.data, dims: [1, styles.channels, rows, columns] });
+  }
   return crop(await run(inputs), rows, columns, top, left, height, width);
 }
 
-// A stylized photo and the photo, as strongly as is wanted, in the photo's colours where those are kept.
-export function blend(painted, pixels, options = {}) {
+// A stylized photo and the photo, as strongly as is wanted, in the photo's colours where those are kept. `kept`: how much
+// of the photo stays at each pixel.
+export function blend(painted, pixels, options = {}, kept = null) {
   const { strength = 1, preserveColor = false } = options;
   if (strength === 0) return pixels.slice();
   const made = painted.slice();
@@ -129,8 +152,11 @@ export function blend(painted, pixels, options = {}) {
       for (let c = 0; c < 3; c++)
         made[c * plane + i] = Math.min(1, Math.max(0, pixels[c * plane + i] + luma));
     }
-  if (strength !== 1)
-    for (let i = 0; i < made.length; i++) made[i] = pixels[i] + strength * (made[i] - pixels[i]);
+  if (strength !== 1 || kept)
+    for (let i = 0; i < made.length; i++) {
+      const share = kept ? strength * (1 - kept[i % plane]) : strength;
+      made[i] = pixels[i] + share * (made[i] - pixels[i]);
+    }
   return made;
 }
 

@@ -1,5 +1,5 @@
 // The networks run here, so that the page stays alive; whoever has enough of it ends the worker.
-import { blend, fromBytes, stylize, sample, toBytes } from "./core.js";
+import { blend, fromBytes, sample, styleInput, stylize, toBytes } from "./core.js";
 
 // Each kind of runtime is a file of its own of 14 and 27 MB: what is not needed is not loaded.
 const RUNTIMES = { webgpu: "./ort/ort.webgpu.min.mjs", wasm: "./ort/ort.wasm.min.mjs" };
@@ -42,12 +42,15 @@ async function work(task, backend) {
     return toBytes(await sample(run, ioSpec, task.height, task.width, task.seed));
   }
   const photo = fromBytes(task.bytes);
-  last = { photo, bytes: task.bytes, painted: await stylize(run, ioSpec, photo, task.height, task.width, task.seed) };
-  return blended(task.options);
+  const count = Object.keys(task.model.styles).length;
+  const styles = count ? styleInput(count, task.mix, task.mask) : null;
+  const painted = await stylize(run, ioSpec, photo, task.height, task.width, task.seed, styles);
+  last = { photo, bytes: task.bytes, painted };
+  return blended(task);
 }
 
-function blended(options) {
-  return toBytes(blend(last.painted, last.photo, options), last.bytes);
+function blended({ options, mix, mask }) {
+  return toBytes(blend(last.painted, last.photo, options, mix.keeps ? mask : null), last.bytes);
 }
 
 async function answer(task) {
@@ -55,7 +58,7 @@ async function answer(task) {
   try {
     let backend = task.backend;
     let bytes;
-    if (!task.model) bytes = blended(task.options);
+    if (!task.model) bytes = blended(task);
     else {
       if (backend === "auto") backend = (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm";
       try {

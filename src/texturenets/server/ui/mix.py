@@ -17,7 +17,12 @@ from texturenets.server.masks import NO_MASKS, Masks
 from texturenets.server.models import Catalogue
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
+from texturenets.stylize import regions
 from texturenets.stylize.regions import Array
+
+COLOR = "#c8553d"
+"""Of the paint that shows a mask."""
+PAINT = [int(COLOR[i : i + 2], 16) / 255 for i in (1, 3, 5)]
 
 
 class Mix(NamedTuple):
@@ -30,10 +35,12 @@ class Mix(NamedTuple):
 
 
 class PaintedMask(NamedTuple):
-    """The file of a mask, white where it is painted, and of the photo that it is for; both empty for none."""
+    """The file of a mask, white where it is painted, and of the photo that it is for; both empty for none. `given`:
+    the file of a mask that came as an image, to which strokes are added."""
 
     file: str = ""
     photo: str = ""
+    given: str = ""
 
 
 def other_styles(catalogue: Catalogue, style: str | None) -> list[str]:
@@ -88,22 +95,27 @@ class Chosen(NamedTuple):
 
 def _first(data: bytes, mix: Mix) -> bytes:
     """The mask of the first style, which leaves the second its share: everywhere, or where `data` is painted."""
-    painted = to_numpy(image.from_bytes(data, "the mask").pixels)
+    painted = to_numpy(image.from_bytes(data, "the mask").pixels)[:, :1]
     return _written(1 - mix.share * (np.ones_like(painted) if mix.keeps else painted))
 
 
-async def read_layer(service: Service, path: Path) -> bytes | None:
+async def read_layer(service: Service, path: Path, given: str = "") -> bytes | None:
     """The mask in a layer of the editor, white as far as that is opaque; None where nothing is painted.
 
-    Raises HTTPProblem, as for photos.
+    `given`: the file of another mask, to which it is added. Raises HTTPProblem, as for photos.
     """
 
     def opaque() -> bytes | None:
         layer = image.from_bytes(data, "the mask", max_pixels=service.limits.pixels)
-        if layer.transparency is None:
-            return _written(np.ones_like(to_numpy(layer.pixels)))
-        alpha = to_numpy(layer.transparency)
-        return _written(np.repeat(alpha, 3, 1)) if alpha.any() else None
+        alpha = np.ones_like(to_numpy(layer.pixels)[:, :1])
+        if layer.transparency is not None:
+            alpha = to_numpy(layer.transparency)
+        if not alpha.any():
+            return Path(given).read_bytes() if given else None
+        if given:
+            other = to_numpy(image.read(given).pixels)[:, :1]
+            alpha = np.maximum(image.resize(alpha, other.shape[2:]), other)
+        return _written(alpha)
 
     try:
         data = await service.queue.in_thread(path.read_bytes)
@@ -116,5 +128,50 @@ async def read_layer(service: Service, path: Path) -> bytes | None:
     return made
 
 
+class GivenMask(NamedTuple):
+    """A mask from an image's file: its own file, what is said of it, and an image of it over the photo."""
+
+    data: bytes
+    note: str
+    shown: bytes
+
+
+async def read_mask(service: Service, path: Path, photo: str, preview: str) -> GivenMask:
+    """The mask in the image at `path` for the file of a photo, white where a brush would paint.
+
+    `preview`: the file of a small image of the photo. Raises HTTPProblem for what is no image or too large, and for
+    one of another shape than the photo.
+    """
+
+    def made() -> GivenMask:
+        of_photo, small = image.read_header(photo), image.read(preview)
+        if of_photo is None:
+            raise OSError
+        picture = image.from_bytes(data, path.name, max_pixels=service.limits.pixels)
+        size, wanted = picture.size, of_photo.upright
+        regions.check_shape(path.name, size, wanted)
+        values = regions.read_mask(picture, "the photo", size)[None, None]
+        note = f"The mask is {path.name}."
+        if values.max() < regions.BLACK:
+            note = f"{path.name} is black: white says where."
+        elif size != wanted:
+            scaled = f"{size[1]} × {size[0]} pixels, is scaled to the photo's {wanted[1]} × {wanted[0]}"
+            note = f"The mask, {path.name}, {scaled}."
+        opacity = 0.7 * image.resize(values, small.size)
+        shown = to_numpy(small.pixels) * (1 - opacity) + np.reshape(PAINT, (1, 3, 1, 1)) * opacity
+        return GivenMask(_written(values), note, image.to_bytes(Path("shown.jpg"), image.Picture(shown)))
+
+    try:
+        data = await service.queue.in_thread(path.read_bytes)
+        await service.check_photo(data)
+        found: GivenMask = await service.queue.in_thread(made)
+    except OSError:
+        raise HTTPProblem(404, "the photo or its mask is no longer here: choose it again") from None
+    except UserError as error:
+        raise refused(error) from None
+    return found
+
+
 def _written(values: Array) -> bytes:
-    return image.to_bytes(Path("mask.png"), image.Picture(values.astype(np.float32)))
+    """The file of a mask (1, 1, H, W)."""
+    return image.to_bytes(Path("mask.png"), image.Picture(np.repeat(values.astype(np.float32), 3, 1)))

@@ -7,17 +7,18 @@ from typing import Any
 
 import gradio as gr
 
+from texturenets import image
 from texturenets.modelfiles.titles import title
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
-from texturenets.server.ui.mix import Mix, PaintedMask, other_styles, read_layer
+from texturenets.server.ui.mix import COLOR, Mix, PaintedMask, other_styles, read_layer, read_mask
 from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import NO_LONGER, said, sentence, wrong
 
 KEEP, SECOND = "keep", "second"
 GOALS = [("Keep as in the photo", KEEP), ("The second style goes here", SECOND)]
-BRUSHES: list[str | tuple[str, float]] = [("#c8553d", 1.0), ("#c8553d", 0.5)]
+BRUSHES: list[str | tuple[str, float]] = [(COLOR, 1.0), (COLOR, 0.5)]
 """Colour and opacity: the mask is as white as the paint is opaque."""
 
 PAINT = (
@@ -70,6 +71,13 @@ class MixAndMask:
                 interactive=True,
                 elem_id="mask",
             )
+            self.upload = gr.UploadButton(
+                "Mask from a file",
+                file_types=["image", *sorted(image.suffixes())],
+                size="sm",
+                visible=False,
+                elem_id="mask-file",
+            )
 
     def listen(self, style: Any, place: Any) -> None:
         """`style`: the component of the chosen one. `place`: where a mask that cannot be taken is told of."""
@@ -78,11 +86,13 @@ class MixAndMask:
         self.second.input(self._chosen, controls, [self.mix, self.share, self.goal], **QUIET)
         self.goal.input(_mix, controls, self.mix, **QUIET)
         self.share.change(_mix, controls, self.mix, trigger_mode="always_last", **QUIET)
-        place_photo = [self.editor, self.hint, self.shown]
+        place_photo = [self.editor, self.upload, self.hint, self.shown]
         given.change(self._photo, [given, self.opened], [*place_photo, self.mask], **QUIET)
         self.part.expand(self._opened, [given, self.shown], [*place_photo, self.opened], **QUIET)
         self.part.collapse(lambda: False, None, self.opened, **QUIET)
         self.editor.clear(self._photo, [given, self.opened], [*place_photo, self.mask], **QUIET)
+        places = [self.editor, self.hint, self.mask, place]
+        self.upload.upload(self._uploaded, [self.upload, given], places, **QUIET)
         # As it comes, files by their paths: Gradio would decode them whatever their size.
         self.editor.apply(
             self._painted,
@@ -105,19 +115,37 @@ class MixAndMask:
         shown = gr.update(visible=bool(second))
         return _mix(second, share, goal), shown, shown
 
-    def _photo(self, photos: Given, opened: bool, request: gr.Request) -> tuple[Any, Any, str, PaintedMask]:
-        """Another photo, or nothing painted any more: the editor, the hint, the photo shown there and the mask."""
-        self.store.keep(request.session_hash or "", "mask", [])
+    def _photo(self, photos: Given, opened: bool, request: gr.Request) -> tuple[Any, ...]:
+        """Another photo, or nothing painted any more: the editor, the button for a file, the hint, the photo shown
+        there and the mask."""
+        for what in ("mask", "given mask"):
+            self.store.keep(request.session_hash or "", what, [])
         editor, shown = _editor(photos if opened else ())
-        return editor, _hint(photos), shown, PaintedMask()
+        return editor, gr.update(visible=bool(shown)), _hint(photos), shown, PaintedMask()
 
     @staticmethod
-    def _opened(photos: Given, shown: str) -> tuple[Any, Any, str, bool]:
+    def _opened(photos: Given, shown: str) -> tuple[Any, ...]:
         """The part is in sight: as `_photo`, where its photo is not shown yet."""
         if len(photos) == 1 and photos[0][0] == shown:
-            return gr.skip(), gr.skip(), gr.skip(), True
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), True
         editor, now = _editor(photos)
-        return editor, _hint(photos), now, True
+        return editor, gr.update(visible=bool(now)), _hint(photos), now, True
+
+    async def _uploaded(self, path: str | None, photos: Given, request: gr.Request) -> tuple[Any, ...]:
+        """A mask from a file: the editor that shows it, the hint, the mask, and what is said of one that cannot be
+        taken."""
+        if path is None or len(photos) != 1:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        session, (preview, photo) = request.session_hash or "", photos[0]
+        self.store.keep(session, "mask file", [Path(path)])
+        try:
+            made = await read_mask(self.service, Path(path), photo, preview)
+        except HTTPProblem as problem:
+            return gr.skip(), gr.skip(), gr.skip(), wrong(sentence(problem, Path(path).name))
+        self.store.keep(session, "mask", [])
+        mask, shown = self.store.put(session, "given mask", {"mask.png": made.data, "shown.jpg": made.shown})
+        told = said(f"{made.note} What is painted is added; clear begins anew.")
+        return _background(shown), told, PaintedMask(str(mask), photo, str(mask)), gr.skip()
 
     async def _painted(
         self, value: Any, photos: Given, before: PaintedMask, request: gr.Request
@@ -128,7 +156,8 @@ class MixAndMask:
         sent = [*layers, *_paths(value, "background"), *_paths(value, "composite")]
         self.store.keep(session, "strokes", [path for path in sent if path.is_relative_to(self.store.folder)])
         try:
-            made = await read_layer(self.service, layers[-1]) if layers and len(photos) == 1 else None
+            there = layers and len(photos) == 1
+            made = await read_layer(self.service, layers[-1], before.given) if there else None
         except HTTPProblem as problem:
             return gr.skip(), wrong(sentence(problem, "the mask"))
         if made is None:
@@ -137,7 +166,7 @@ class MixAndMask:
         if before.file and Path(before.file).is_file() and Path(before.file).read_bytes() == made:
             return gr.skip(), gr.skip()
         (path,) = self.store.put(session, "mask", {"mask.png": made})
-        return PaintedMask(str(path), photos[0][1]), gr.skip()
+        return PaintedMask(str(path), photos[0][1], before.given), gr.skip()
 
 
 def _mix(second: str, share: float, goal: str) -> Mix:
@@ -148,8 +177,12 @@ def _editor(photos: Given) -> tuple[Any, str]:
     """The editor with the photo to paint over, and that photo; without, of none or of several."""
     if len(photos) != 1:
         return gr.update(value=None, visible=False), ""
-    photo = photos[0][0]
-    return gr.update(value={"background": photo, "layers": [], "composite": None}, visible=True), photo
+    return _background(photos[0][0]), photos[0][0]
+
+
+def _background(path: str | Path) -> Any:
+    """The editor with that image to paint over."""
+    return gr.update(value={"background": str(path), "layers": [], "composite": None}, visible=True)
 
 
 def _choices(others: list[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,50 @@
+"""The input of an exported network of several styles: how much of each there is, at each pixel or everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from texturenets.graph.conditional import STYLES
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def described(styles: Sequence[str]) -> str:
+    """What the metadata of a file say of that input."""
+    return (
+        f"(batch, {len(styles)}, height, width), how much of {', '.join(styles)} at each pixel; they sum to 1"
+    )
+
+
+def constant_too(model: onnx.ModelProto) -> None:
+    """Let the style map of `model`, (batch, S, H, W), also be (batch, S, 1, 1): the same weights everywhere.
+
+    1 x 1 convolutions and elementwise operations take that as it is. Before a pooling of f x f pixels, a single pixel
+    is repeated f x f times, so that the pooling gives it back; a whole map is not changed. So weights that are the
+    same everywhere cost next to nothing. Not for OpenVINO (2026.4), which fuses the convolutions with additions as if
+    both had one size.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    nodes = [helper.make_node("Shape", [STYLES], [f"{STYLES}.shape"])]
+    for node in model.graph.node:
+        if node.op_type == "AveragePool" and node.input[0] == STYLES:
+            (kernel,) = (part.ints for part in node.attribute if part.name == "kernel_shape")
+            name = f"{STYLES}.{kernel[0]}"
+            least = numpy_helper.from_array(np.array([1, 1, *kernel], np.int64), f"{name}.least")
+            model.graph.initializer.append(least)
+            nodes.append(helper.make_node("Max", [f"{STYLES}.shape", least.name], [f"{name}.shape"]))
+            nodes.append(helper.make_node("Expand", [STYLES, f"{name}.shape"], [name]))
+            node.input[0] = name
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    (styles,) = (one for one in model.graph.input if one.name == STYLES)
+    for dimension, side in zip(styles.type.tensor_type.shape.dim[2:], ("height", "width"), strict=True):
+        dimension.dim_param = f"{STYLES} {side}"
+    onnx.checker.check_model(model, full_check=True)
