@@ -401,6 +401,9 @@ def test_styles_of_a_shipped_model_of_several(tmp_path: Path, monkeypatch: pytes
     assert loading.split_name("wave") == ("gallery", {"wave": 1.0})
     assert loading.split_name("udnie") == ("udnie", None)
     assert loading.split_name("sea") == ("sea", None)
+    assert loading.split_name("wave=0.7,udnie=0.3") == ("gallery", {"wave": 0.7, "udnie": 0.3})
+    assert loading.split_name("wave,photo") == ("gallery", {"wave": 0.5, "photo": 0.5})
+    assert loading.split_name("photo") == ("photo", None)
     assert loading.load("wave").path == tmp_path / "gallery.safetensors"
     with pytest.raises(UserError, match="did you mean 'wave'"):
         loading.load("wav")

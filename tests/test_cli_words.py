@@ -252,6 +252,17 @@ def test_styles_are_combined_within_one_model(here: Path, line: str, told: list[
     assert not list(here.glob("photo-*"))
 
 
+def test_styles_of_a_shipped_gallery_are_mixed_by_their_names(here: Path) -> None:
+    galleries.gallery(modelfile.ZOO)[1].rename(modelfile.ZOO / "gallery.safetensors")
+    words = ["stylize", "photo.jpg", "--mask", "left-to-right", "--engine", "torch", "--quiet"]
+    assert tiny.call(*words, "-s", "wave,udnie", "-o", "made.png")[0] == 0
+    assert tiny.call(*words, "-s", "gallery:wave,udnie", "-o", "same.png")[0] == 0
+    assert Path("made.png").read_bytes() == Path("same.png").read_bytes()
+    told = tiny.refused(*words, "-s", "wave", "-s", "udnie", "-o", "k/")
+    assert "as the shipped gallery, or one that `texturenets train gallery` learns" in told
+    assert "none is shipped" not in told
+
+
 def test_two_styles_of_one_model_are_given_in_one(here: Path) -> None:
     galleries.gallery(here)
     words = (

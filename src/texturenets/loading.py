@@ -35,14 +35,16 @@ def shipped_styles() -> dict[str, str]:
     """The styles that come with the package, {name: what `load` takes for it}, in alphabetical order: models of one
     style, then those of a model of several, as "gallery:wave", except those that have a model of their own.
     """
-    found: dict[str, str] = {}
-    several: dict[str, str] = {}
-    for name, header in modelfile.headers(modelfile.shipped())[0].items():
-        if header.rows:
-            several |= {style: f"{name}:{style}" for style in styles_of(header.rows)}
-        elif header.kind == "style":
-            found[name] = name
+    headers, galleries = modelfile.headers(modelfile.shipped())[0], shipped_galleries()
+    found = {name: name for name, one in headers.items() if one.kind == "style" and name not in galleries}
+    several = {style: f"{name}:{style}" for name, styles in galleries.items() for style in styles}
     return found | {style: several[style] for style in sorted(several) if style not in found}
+
+
+def shipped_galleries() -> dict[str, tuple[str, ...]]:
+    """The models of several styles that come with the package, {name: their styles}."""
+    headers = modelfile.headers(modelfile.shipped())[0]
+    return {name: styles_of(one.rows) for name, one in headers.items() if one.rows}
 
 
 def models() -> dict[str, Header]:
@@ -235,29 +237,37 @@ def _engines(
 
 
 def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
-    """The model's name or file, and the mixture that may stand behind a colon: "gallery:wave=0.6,udnie=0.4". A style
-    of a shipped model of several may be named without it, where no model has that name.
+    """The model's name or file, and the mixture that may stand behind a colon: "gallery:wave=0.6,udnie=0.4". A style,
+    or a mixture, of a shipped model of several may be named without it, where no model has that name.
 
     Raises UserError for a weight that is no number, and for a mixture that names no model.
     """
     text = str(name)
-    if "=" in text and not (set(text) & set(":/\\") or text.endswith(".safetensors") or _is_file(text)):
+    if model := _gallery_with(text):
+        return model, parse_mix(text)
+    if "=" in text and _is_mixture(text):
         raise UserError(
             f"{text}: a mixture is of the styles of one model, which `texturenets train gallery` learns: name that "
             f"before a colon, as MODEL:{text}"
         )
     file, colon, words = text.rpartition(":")
     if not colon or len(file) < 2 or _is_file(text) or set(words) & set("/\\") or not words:
-        model, _, style = _within_shipped(text).rpartition(":")
-        return (model, {style: 1.0}) if model else (name, None)  # else also a path, as C:\wave.safetensors
+        return name, None  # a path, as C:\wave.safetensors
     return file, parse_mix(words)
 
 
-def _within_shipped(name: str) -> str:
-    """What `load` takes for a style of a shipped model of several that is called by its name alone; else nothing."""
-    if not _is_bare(name) or name in {**modelfile.shipped(), **modelfile.fetched()}:
+def _is_mixture(words: str) -> bool:
+    """Whether it can be styles without a model's name before them."""
+    return not (set(words) & set(":/\\") or words.endswith(".safetensors") or _is_file(words))
+
+
+def _gallery_with(words: str) -> str:
+    """The shipped model of several styles that has those of a mixture, as "wave=0.6,udnie=0.4"; empty without one,
+    and for a model's own name."""
+    if not _is_mixture(words) or words in {**modelfile.shipped(), **modelfile.fetched()}:
         return ""
-    return shipped_styles().get(name, "")
+    styles = {word.partition("=")[0].strip() for word in words.split(",")} - {PHOTO}
+    return next((name for name, known in shipped_galleries().items() if styles and styles <= set(known)), "")
 
 
 def _is_file(name: str) -> bool:

@@ -11,7 +11,6 @@ from texturenets.cli.common import warn
 from texturenets.errors import UserError
 from texturenets.hub.names import is_name
 
-WITHIN = "within a model of several, which `texturenets train gallery` learns"
 """Where alone styles are combined."""
 
 
@@ -38,6 +37,17 @@ class ChosenStyle:
     def mix(self) -> dict[str, float] | None:
         """As `Style.stylize` takes it."""
         return dict(self.styles) or None
+
+
+def within() -> str:
+    """What messages say of styles that are to be in one image."""
+    from texturenets import loading
+
+    several = next(iter(loading.shipped_galleries()), None)
+    learned = "`texturenets train gallery` learns"
+    if several is None:
+        return f"within a model of several, which {learned} (none is shipped)"
+    return f"within a model of several, as the shipped {several}, or one that {learned}"
 
 
 def find_styles(
@@ -109,7 +119,7 @@ def _found(file: str | Path, mix: Mapping[str, float] | None) -> Path:
             raise
         said = str(error)
         raise UserError(
-            f"{said}{'' if said.endswith('?') else ';'} MODEL:STYLE is for a style {WITHIN} (none is shipped)"
+            f"{said}{'' if said.endswith('?') else ';'} MODEL:STYLE is for a style {within()}"
         ) from None
 
 
@@ -131,12 +141,12 @@ def _check_one(name: str) -> None:
         style = others[0] if len(others) == 1 else "STYLE"
         raise UserError(
             f"-s {name}: {PHOTO} is the photo as it is, and no style: one style with --mask, --keep or --strength "
-            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {WITHIN} (none is "
-            f"shipped), as -s MODEL:STYLE,{PHOTO}"
+            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {within()}, as "
+            f"-s MODEL:STYLE,{PHOTO}"
         )
     if len(styles) > 1 and not Path(name).is_file():
         raise UserError(
-            f"-s {name}: styles go into one image only {WITHIN} (none is shipped); then say -s MODEL:{name}. For an "
+            f"-s {name}: styles go into one image only {within()}; then say -s MODEL:{name}. For an "
             f"image in each give each its own, as {' '.join(f'-s {one}' for one in styles)}"
         )
     note_shipped(name, "-s ")

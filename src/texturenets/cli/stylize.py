@@ -21,7 +21,7 @@ from texturenets.cli.common import (
     warn,
 )
 from texturenets.cli.paintings import learned
-from texturenets.cli.styles import WITHIN, ChosenStyle, check_no_style, find_styles
+from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles, within
 from texturenets.cli.watch import watching
 from texturenets.errors import UserError
 
@@ -292,13 +292,13 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     mix = parse_mix(words.rpartition(":")[2])
     if style.painting is not None:
         raise UserError(
-            f"--to-style {words}: {style.painting} is learned alone, and a video goes from style to style {WITHIN}; "
-            "then say -s MODEL:STYLE --to-style STYLE"
+            f"--to-style {words}: {style.painting} is learned alone, and a video goes from style to style "
+            f"{within()}; then say -s MODEL:STYLE --to-style STYLE"
         )
     if style.mix is None:
         raise UserError(
             f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style "
-            f"{WITHIN}; then say -s MODEL:STYLE --to-style STYLE"
+            f"{within()}; then say -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)
     return mix
