@@ -361,6 +361,16 @@ def test_styles_of_a_shipped_model_of_several_have_their_names(
     assert "did you mean 'udnie'?" in capsys.readouterr().err
 
 
+def test_the_demo_replaces_no_photo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("cat.jpg", (40, 60))
+    photo("cat-wave.jpg", (40, 60))
+    before = [Path(name).read_bytes() for name in ("cat.jpg", "cat-wave.jpg")]
+    assert main(["demo", "--photo", "cat.jpg", "-o", "."]) == 2
+    assert "--output cat.jpg would overwrite cat.jpg, which is read" in capsys.readouterr().err
+    assert main(["demo", "--photo", "cat.jpg", "cat-wave.jpg", "-o", "."]) == 2
+    assert [Path(name).read_bytes() for name in ("cat.jpg", "cat-wave.jpg")] == before
+
+
 def test_the_demo_lays_what_is_transparent_on_white(here: Path) -> None:
     Image.new("RGBA", (60, 30), (255, 0, 0, 0)).save("a.png")
     assert main(["demo", "--photo", "a.png", "--size", "40", "--quiet"]) == 0

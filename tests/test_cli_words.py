@@ -278,6 +278,12 @@ def test_two_styles_of_one_model_are_given_in_one(here: Path) -> None:
     assert "give the styles in one, as -s tiny.safetensors:wave,udnie" in tiny.refused(*words)
 
 
+def test_a_colon_wants_a_style(here: Path) -> None:
+    galleries.gallery(here)
+    told = tiny.refused("stylize", "photo.jpg", "-s", "tiny.safetensors:")
+    assert told == "texturenets: tiny.safetensors:: name a style after the colon, of wave, udnie\n"
+
+
 def test_a_gallery_that_is_here_is_named_as_a_file(here: Path) -> None:
     galleries.gallery(here)
     error = tiny.refused("stylize", "photo.jpg", "-s", "tiny:wave,udnie")

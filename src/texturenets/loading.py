@@ -251,6 +251,11 @@ def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
             f"before a colon, as MODEL:{text}"
         )
     file, colon, words = text.rpartition(":")
+    if not words and len(file) > 1 and (_is_file(file) or file in shipped_galleries()):
+        known = ", ".join(styles_of(modelfile.read_header(modelfile.find(file)).rows))
+        raise UserError(
+            f"{text}: name a style after the colon{f', of {known}' if known else ', or leave it out'}"
+        )
     if not colon or len(file) < 2 or _is_file(text) or set(words) & set("/\\") or not words:
         return name, None  # a path, as C:\wave.safetensors
     return file, parse_mix(words)

@@ -20,6 +20,8 @@ from texturenets.train.trainer_config import TrainerConfig
 StyleFlags: Any = optional_flags(StyleConfig, "Training options, as they will be given to train style")
 TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
+SUFFIXES = (".h5", ".hdf5")
+
 
 def cache(
     *,
@@ -38,7 +40,7 @@ def cache(
     content
         Folder of photos, searched with all its subfolders.
     output
-        File to write; an existing one is replaced.
+        File to write, NAME.h5; an existing one is replaced.
     crops_per_photo
         Random crops of each photo, with random scale and mirroring.
     preset
@@ -49,6 +51,8 @@ def cache(
     """
     if crops_per_photo < 1:
         raise UserError(f"--crops-per-photo {crops_per_photo} is not above 0")
+    if output.suffix.lower() not in SUFFIXES:  # what the same name with another suffix holds is not replaced
+        raise UserError(f"--output {output}: an HDF5 file is written: give NAME.h5, as {output.stem}.h5")
     config = dataclasses.replace(style_recipe(preset), **given(options, StyleConfig))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     train.require("cache")

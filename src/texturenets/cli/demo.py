@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from texturenets.cli.common import Device, Flag, note_ignored, photo_progress, warn
+from texturenets.cli.outputs import check_inputs
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +58,15 @@ def demo(
     for name, shipped in loading.shipped_styles().items():
         model, mix = loading.split_name(shipped)
         styles[name] = load(str(loading.find_style(model))), mix  # a model of several is loaded once
-    photos, failed = _read(photo or PHOTOS, size, quiet)
+    ignored: list[Path] = []
+    files = image.expand(photo or PHOTOS, ignored=ignored)
+    photos, failed = _read(files, ignored, size, quiet)
+
+    target = output / "contact-sheet.jpg"
+    results = [
+        output / f"{label}{name}.jpg" for label, _ in photos for name in ("", *(f"-{one}" for one in styles))
+    ]
+    check_inputs([target, *results], files)
 
     rows, labels = [], []
     bar = photo_progress(len(photos) * len(styles), quiet)
@@ -73,20 +83,21 @@ def demo(
                 bar.advance(task)
             rows.append(row)
             labels.append(label)
-    target = output / "contact-sheet.jpg"
     image.write(target, contact_sheet.sheet(rows, ["photo", *styles], labels))
     print(target)
     return 2 if failed else 0
 
 
-def _read(patterns: list[str], size: int, quiet: bool) -> tuple[list[tuple[str, Picture]], int]:
-    """Photos with names of their own, no larger than `size`; and how many cannot be read."""
+def _read(
+    files: Sequence[Path], ignored: list[Path], size: int, quiet: bool
+) -> tuple[list[tuple[str, Picture]], int]:
+    """Photos with names of their own, no larger than `size`; and how many cannot be read. `ignored`: as for
+    `note_ignored`."""
     from texturenets import image
 
     result: dict[str, Picture] = {}
     errors: list[UserError] = []
-    ignored: list[Path] = []
-    for path in image.expand(patterns, ignored=ignored):
+    for path in files:
         name, number = path.stem, 1
         while name in result:
             number += 1

@@ -99,7 +99,10 @@ def _of_address(source: str) -> bytes:
 def _parsed(source: str, data: bytes, absolute: Callable[[str], str]) -> list[ListedModel]:
     """`absolute`: the whole URL for one that is relative to the list's."""
     try:
-        found = [_entry(one, absolute) for one in json.loads(data)["models"]]
+        models = json.loads(data)["models"]
+        if not isinstance(models, list):
+            raise ValueError('what it has under "models" is no list')
+        found = [_entry(one, absolute) for one in models]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         missing = f"it lacks {error}" if isinstance(error, KeyError) else reason(error)
         raise UserError(f"{source} is no list of models: {missing} (docs/hub.md)") from None
