@@ -184,7 +184,7 @@ def test_the_token_holds_on_the_pages_routes(tmp_path: Path) -> None:
         assert 'action="/sign-in"' in asked.text
         wrong = service.post("/sign-in", data={"token": "wrong"}, follow_redirects=False)
         assert wrong.status_code == 401
-        assert "not its token" in wrong.text
+        assert "token is wrong" in wrong.text
         right = service.post("/sign-in", data={"token": "correct-horse"}, follow_redirects=False)
         assert (right.status_code, right.headers["location"]) == (303, "/")
         assert service.get("/page/").status_code == 200
@@ -334,7 +334,7 @@ def test_refusals_are_said_in_the_pages_words() -> None:
         409, "there is a training: resume it (POST /v1/trainings/a/resume), or choose another name"
     )
     assert texts.sentence(resumed, "a.png") == "There is a training: resume it, or choose another name."
-    large = texts.sentence(HTTPProblem(413, "a photo of 9 x 9 pixels: at most 8 a side are taken"), "a.png")
+    large = texts.sentence(HTTPProblem(413, "a photo of 9 x 9 pixels: at most 8 a side are allowed"), "a.png")
     assert large.startswith("a.png: a photo of 9 x 9")
     assert texts.wrong("<b>") == '<p class="wrong">&lt;b&gt;</p>'
 

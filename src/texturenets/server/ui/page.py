@@ -99,21 +99,21 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     )
     gradio_app: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == AT)
 
-    def ending() -> None:
-        """Let go of the browsers that listen, or the server would wait for them."""
+    def end_event_streams() -> None:
+        """End the responses by which browsers receive events: the server would wait for them at shutdown."""
         gradio_app.stop_event.set()
         blocks._queue.close()
 
     def forget(session: str) -> None:
         """Delete what Gradio keeps for the session of a closed page."""
         queue = blocks._queue
-        for kept in (queue.pending_messages_per_session, queue.pending_event_ids_session):
-            kept.pop(session, None)
-        for kept in (gradio_app.state_holder.session_data, gradio_app.state_holder.time_last_used):
-            kept.pop(session, None)
+        for by_session in (queue.pending_messages_per_session, queue.pending_event_ids_session):
+            by_session.pop(session, None)
+        for by_session in (gradio_app.state_holder.session_data, gradio_app.state_holder.time_last_used):
+            by_session.pop(session, None)
         store.forget(session)
 
-    app.state.endings = [ending]
+    app.state.shutdown_callbacks = [end_event_streams]
     events = {index for index, function in blocks.fns.items() if function.fn is not None}
     app.add_middleware(
         GradioGuard,

@@ -144,7 +144,7 @@ class TextureTab:
         service = self.service
         if not all(0 <= seed < 2**63 for seed in seeds):
             raise HTTPProblem(422, "a seed is a whole number from 0 to 2^63")
-        with service.queue.place():
+        with service.queue.slot():
             made, _, name = await service.sample(
                 texture,
                 height=side,

@@ -103,7 +103,7 @@ class TrainTab:
                 first.steps,
                 precision=0,
                 minimum=1,
-                maximum=training_routes.MOST_STEPS,
+                maximum=training_routes.MAX_STEPS,
                 label="Steps",
                 min_width=120,
                 elem_id="steps",
@@ -206,7 +206,7 @@ class TrainTab:
         service, path = self.service, Path(given[-1][1])
         changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
         try:
-            with service.queue.place():
+            with service.queue.slot():
                 data = await service.queue.in_thread(path.read_bytes)
                 job = await training_routes.enqueue(
                     service,
@@ -215,7 +215,7 @@ class TrainTab:
                     name=name.strip() or self._free(path.stem),
                     kind=kind,
                     preset="default" if preset == QUICK else preset,
-                    steps=min(int(steps), training_routes.MOST_STEPS) if steps else None,
+                    steps=min(int(steps), training_routes.MAX_STEPS) if steps else None,
                     photos="" if photos == ALL or kind == "texture" else photos,
                     start=None if start == NOTHING else start,
                     changes={key: value for key, value in changes.items() if value is not None},
