@@ -101,7 +101,7 @@ def beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in DISK_FULL:
             raise DiskFullError(
-                f"no room left in {folder}; free some, or set TEXTURENETS_CACHE to a folder elsewhere"
+                f"no space left in {folder}; free some, or set TEXTURENETS_CACHE to a folder elsewhere"
             ) from None
         raise UserError(
             f"{folder} cannot be written ({error.strerror or error}); set TEXTURENETS_CACHE to a folder that can"

@@ -78,7 +78,7 @@ def run(
     report = ClusterReport(folder, len(jobs), quiet)
     with report.interruptible(), report.bar(len(status.todo), "cluster"):
         for job in status.existing:
-            report.result(report.name(job), there=True)
+            report.result(report.name(job), skipped=True)
         for job, reason in status.final:
             report.failure(job.photo.name, f"{reason} (as before; it has not changed)")
         if status.todo:

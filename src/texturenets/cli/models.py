@@ -118,7 +118,7 @@ def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
         The list: a file, a URL such as https://example.org/models.json, or hf://USER/REPO [default: the environment
         variable TEXTURENETS_MODELS]. No list comes with the package.
     quiet
-        No progress bar, and no word about licences.
+        No progress bar, and no notes about licences.
     """
     from texturenets.modelfiles import listed, modelfile
 

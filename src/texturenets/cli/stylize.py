@@ -93,8 +93,8 @@ def stylize(
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and videos [default: 65].
     strength
-        Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo. A model of several
-        styles first draws a weaker style itself, down to the lowest strength that it was trained at.
+        Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo. A model
+        that was trained at several strengths (train gallery) interpolates between them, and blends only below.
     mask
         Image that says where the style goes: white where it is, black where the photo stays. With several styles of
         one model, -s MODEL:STYLE,STYLE, a single mask puts the first where it is white and the second where it is
@@ -119,9 +119,9 @@ def stylize(
         Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the image, so that a preview of
         512 pixels looks like the large result.
     tileable
-        For pictures that repeat in both directions: results do too, without a seam. Short for --wrap xy.
+        For images that tile seamlessly in both directions: results do too. Short for --wrap xy.
     wrap
-        Axes along which the pictures wrap around: x for 360 degree panorama photos, whose left and right edge meet;
+        Axes along which the images wrap around: x for 360 degree panorama photos, whose left and right edge meet;
         xy for tiles.
     seed
         For styles that also take noise: random seed of the first result.
@@ -151,7 +151,7 @@ def stylize(
         With --cluster: number of processes, each with its own engine [default: one for each core or GPU].
     watch
         Do not end, but stylize every photo and video that comes into the folders, or changes there, until Ctrl-C.
-        What has a result already that is newer is left as it is; what fails is tried again when it changes.
+        Files with a newer result are skipped; one that fails is tried again when it changes.
     as_json
         Print a JSON object a line in place of each name: status (done, skipped or failed), result, source, style and
         seed, or source and error.

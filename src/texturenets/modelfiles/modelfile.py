@@ -125,7 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
     text = _metadata(path)
     if text is None and _is_checkpoint(path):
         raise UserError(
-            f"{path} is the checkpoint that a training goes on from: its model is best.safetensors or "
+            f"{path} is the checkpoint of a training, and no model: the model is best.safetensors or "
             "last.safetensors beside it"
         )
     if text is None:
@@ -393,11 +393,11 @@ def _no_file(path: Path) -> str:
 
 
 def _so_far(path: Path) -> str:
-    """What is said of a training that was to write the model file `path` and has not come to its end."""
+    """The hint for a missing model file `path` whose training has not ended."""
     last = path.with_suffix(".run") / "last.safetensors"
     if not last.is_file():
         return ""
-    return f"of its training, {last} is the model so far, and the same training with `resume` goes on"
+    return f"of its training, {last} is the model so far; the same command with `resume` continues it"
 
 
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:

@@ -89,7 +89,7 @@ class _Search:
             side //= 2
         raise UserError(
             f"the known part is too small to learn from: it holds no square of {LEAST_PATCH} x {LEAST_PATCH} pixels; "
-            "use a smaller hole or a larger picture"
+            "use a smaller hole or a larger image"
         )
 
     def run(self) -> None:

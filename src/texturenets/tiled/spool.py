@@ -287,7 +287,7 @@ def choose_folder(needed: int, chosen: Path | None, others: Sequence[Path] = ())
     there = " and ".join(dict.fromkeys(too_small)) or "no disk is here"
     raise UserError(
         f"this needs {gigabytes(needed)} of disk for a while, and {there}: "
-        "make room, name another disk with `spool` FOLDER, or ask for a smaller image with `size`"
+        "free space, name another disk with `spool` FOLDER, or ask for a smaller image with `size`"
     )
 
 
