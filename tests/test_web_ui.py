@@ -221,7 +221,7 @@ def test_the_oldest_files_go_when_there_are_too_many() -> None:
         os.utime(path, (now + i - 10, now + i - 10))
     kept.trim(60)
     assert [path.exists() for path in paths] == [False, False, True]
-    os.utime(paths[2], (now - 2 * store.OLDEST, now - 2 * store.OLDEST))
+    os.utime(paths[2], (now - 2 * store.MAX_AGE_SECONDS, now - 2 * store.MAX_AGE_SECONDS))
     kept.trim()
     assert not paths[2].exists()
 
@@ -267,7 +267,7 @@ def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
         data = {"data": ["x" * more], "fn_index": 0, "session_hash": session}
         return service.post(f"{API}/queue/join", json=data)
 
-    monkeypatch.setattr(sessions, "CLOSED", 8)
+    monkeypatch.setattr(sessions, "MAX_CLOSED", 8)
     model(tmp_path)
     with client(tmp_path, page=True) as service:
         for i in range(40):
@@ -291,8 +291,8 @@ def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_open_pages_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "CLOSED", 2)
-    monkeypatch.setattr(sessions, "MOST", 2)
+    monkeypatch.setattr(sessions, "MAX_CLOSED", 2)
+    monkeypatch.setattr(sessions, "MAX_OPEN", 2)
     gone: list[str] = []
     known = sessions.Sessions(gone.append)
     known.seen("a")
@@ -317,7 +317,7 @@ def test_an_upload_of_very_many_files_is_refused(page: TestClient) -> None:
 
 def test_the_store_is_bounded_in_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "folder", lambda: tmp_path)
-    monkeypatch.setattr(store, "MOST_FILES", 5)
+    monkeypatch.setattr(store, "MAX_FILES", 5)
     kept = store.Store(10**6)
     for i in range(12):
         path = kept.put(f"s{i}", "photo", {"a.png": b"x"})[0]

@@ -32,7 +32,7 @@ MAX_SIZE: Final = 1 << 30
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 WORDS: Final = {"1": True, "true": True, "yes": True, "": False, "0": False, "false": False, "no": False}
-"""What TEXTURENETS_OFFLINE may say, in any case, and whether it forbids fetching."""
+"""Values of TEXTURENETS_OFFLINE, in lower case, and whether they forbid downloads."""
 
 ADDRESSES: Final = ("https://", "http://")
 """How URLs begin that are fetched here."""
@@ -41,7 +41,7 @@ pause = time.sleep
 
 
 def offline() -> bool:
-    """Whether TEXTURENETS_OFFLINE says that nothing is to be fetched. Raises UserError for words not in `WORDS`."""
+    """Whether TEXTURENETS_OFFLINE forbids downloads. Raises UserError for a value not in `WORDS`."""
     said = os.environ.get("TEXTURENETS_OFFLINE", "")
     try:
         return WORDS[said.strip().lower()]
@@ -85,7 +85,7 @@ def verified(path: Path, digests: Sequence[str]) -> bool:
 
 
 class _PassingError(Exception):
-    """A fault that may be gone at the next try."""
+    """An error that may be gone at the next try."""
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from texturenets.engines.options import EngineOptions
     from texturenets.stylize.options import StylizeOptions
 
-NAMED = 20  # most failed photos that the summary lists
+MAX_NAMED = 20  # most failed photos that the summary lists
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class ClusterReport(Report):
     """Console output: a progress bar, results on standard output, errors and a summary on standard error."""
 
     def __init__(self, folder: storage.Folder, total: int, quiet: bool) -> None:
-        super().__init__(total, quiet, "the same command continues", named=NAMED)
+        super().__init__(total, quiet, "the same command continues", named=MAX_NAMED)
         self.folder = folder
 
     def waiting(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from texturenets import image
-from texturenets.cli.styles import WITHIN, ChosenStyle
+from texturenets.cli.styles import WITHIN_MODEL, ChosenStyle
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.stylize.mixing import assigned
@@ -37,7 +37,7 @@ def _several(styles: Sequence[ChosenStyle]) -> UserError:
         )
     return UserError(
         f"a mask is for one result, and there are {len(names)} styles, {', '.join(names)}: give one style with "
-        f"--mask, --keep or --strength; styles go into one image only {WITHIN} (none is shipped); then say -s "
+        f"--mask, --keep or --strength; styles go into one image only {WITHIN_MODEL} (none is shipped); then say -s "
         "MODEL:STYLE,STYLE"
     )
 

@@ -11,8 +11,8 @@ from texturenets.cli.common import warn
 from texturenets.errors import UserError
 from texturenets.hub.names import is_name
 
-WITHIN = "within a model of several, which `texturenets train gallery` learns"
-"""Where alone styles are combined."""
+WITHIN_MODEL = "within a model of several, which `texturenets train gallery` learns"
+"""Completes messages on combinations of styles, which exist only there."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _found(file: str | Path | None, mix: Mapping[str, float] | None) -> Path:
             raise
         said = str(error)
         raise UserError(
-            f"{said}{'' if said.endswith('?') else ';'} MODEL:STYLE is for a style {WITHIN} (none is shipped)"
+            f"{said}{'' if said.endswith('?') else ';'} MODEL:STYLE is for a style {WITHIN_MODEL} (none is shipped)"
         ) from None
 
 
@@ -100,13 +100,13 @@ def _check_one(name: str) -> None:
         style = others[0] if len(others) == 1 else "STYLE"
         raise UserError(
             f"-s {name}: {PHOTO} is the photo as it is, and no style: one style with --mask, --keep or --strength "
-            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {WITHIN} (none is "
+            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {WITHIN_MODEL} (none is "
             f"shipped), as -s MODEL:STYLE,{PHOTO}"
         )
     if len(styles) > 1 and not Path(name).is_file():
         raise UserError(
-            f"-s {name}: styles go into one image only {WITHIN} (none is shipped); then say -s MODEL:{name}. For an "
-            f"image in each give each its own, as {' '.join(f'-s {one}' for one in styles)}"
+            f"-s {name}: styles go into one image only {WITHIN_MODEL} (none is shipped); then say -s MODEL:{name}. "
+            f"For an image in each give each its own, as {' '.join(f'-s {one}' for one in styles)}"
         )
     note_shipped(name, "-s ")
 

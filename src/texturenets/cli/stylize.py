@@ -20,7 +20,7 @@ from texturenets.cli.common import (
     check_quality,
     warn,
 )
-from texturenets.cli.styles import WITHIN, ChosenStyle, check_no_style, find_styles
+from texturenets.cli.styles import WITHIN_MODEL, ChosenStyle, check_no_style, find_styles
 from texturenets.cli.watch import watching
 from texturenets.errors import UserError
 
@@ -272,7 +272,7 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     if style.mix is None:
         raise UserError(
             f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style "
-            f"{WITHIN}; then say -s MODEL:STYLE --to-style STYLE"
+            f"{WITHIN_MODEL}; then say -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)
     return mix

@@ -252,9 +252,9 @@ def perceptual(
 def _content(content: Path | None) -> Path:
     """The photos. Raises UserError where none were named."""
     if content is None:
-        from texturenets.train.data import WHENCE
+        from texturenets.train.data import PHOTO_SOURCES
 
-        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
+        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {PHOTO_SOURCES}")
     return content
 
 

@@ -1,4 +1,4 @@
-"""What a network in PyTorch says of itself: the contract between networks, engines and training."""
+"""The interface of networks in PyTorch: the attributes that engines and training read."""
 
 from __future__ import annotations
 

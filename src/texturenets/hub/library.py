@@ -1,4 +1,4 @@
-"""The library huggingface_hub, imported late, and what it raises in words for users."""
+"""The library huggingface_hub, imported on first use, and its errors as UserError."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
-MOST = 200  # of a user's models, among which the nearest name is looked for
+MAX_LISTED = 200  # of a user's models, among which the nearest name is looked for
 
 
 def options() -> dict[str, Any]:
-    """What every call of the library gets: the URL from HF_ENDPOINT, and who asks. Raises UserError."""
+    """Arguments of every call of the library: the URL from HF_ENDPOINT, and the user agent. Raises UserError."""
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:
@@ -49,7 +49,7 @@ def api() -> HfApi:
 
 @contextmanager
 def user_errors(name: HubName) -> Iterator[None]:
-    """What huggingface_hub raises in the block, as a UserError of one line about `name`."""
+    """Turns what huggingface_hub raises in the block into a UserError of one line about `name`."""
     options()
     from huggingface_hub import errors, utils
 
@@ -85,7 +85,7 @@ def user_errors(name: HubName) -> Iterator[None]:
 
 @contextmanager
 def _bars_on_terminals() -> Iterator[None]:
-    """Within, the library draws its progress bars on a terminal alone."""
+    """In the block the library shows progress bars only on a terminal."""
     from huggingface_hub import constants, utils
 
     bars: Any = utils
@@ -115,7 +115,7 @@ def _unreachable(name: HubName, error: BaseException) -> UserError:
 
 
 def _said(name: HubName, error: Any) -> UserError:
-    """What the Hub's answer means."""
+    """The UserError for a response of the Hub."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -142,7 +142,9 @@ def _no_repository(name: HubName) -> UserError:
     hidden = "it is private, and this token may not read it" if get_token() else f"it is private: {LOGIN}"
     text = f"{name}: there is no repository {name.repo}, or {hidden}"
     try:
-        others = [model.id for model in api().list_models(author=name.repo.partition("/")[0], limit=MOST)]
+        others = [
+            model.id for model in api().list_models(author=name.repo.partition("/")[0], limit=MAX_LISTED)
+        ]
     except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # the nearest name is of use, not needed
         return UserError(text)
     near = difflib.get_close_matches(name.repo, others, n=1)

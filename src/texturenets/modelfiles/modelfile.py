@@ -293,7 +293,7 @@ def _metadata(path: Path) -> str | None:
 
 
 def harm_of(path: Path) -> str:
-    """What has happened to a safetensors file that cannot be read; nothing for what is none."""
+    """How a safetensors file that cannot be read is damaged; empty for another kind of file."""
     with path.open("rb") as file:
         start = file.read(9)
         length = int.from_bytes(start[:8], "little")  # of the header, which is JSON
@@ -376,7 +376,7 @@ def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
 
 
 def _no_file(path: Path) -> str:
-    """What is said where a model file is expected at `path` and none is there."""
+    """The error message if there is no model file at `path`."""
     import difflib  # seldom wanted
 
     if path.is_dir():

@@ -84,7 +84,7 @@ class StyleTask(GeneratorTask):
             )
         if config.diversity_weight and not self.noise:
             raise UserError("`diversity_weight` wants noise for results to differ by: add `noise_depth` 3")
-        least = temporal_consistency.LEAST
+        least = temporal_consistency.MIN_SIDE
         if config.temporal_weight and config.image_size < least:
             raise UserError(
                 f"`temporal_weight` compares the inner part of images: `image_size` {config.image_size} is too "

@@ -14,7 +14,7 @@ from texturenets.server.ui.camera import LiveCamera
 from texturenets.server.ui.mix import Mix, PaintedMask, StyleChoice
 from texturenets.server.ui.mix_and_mask import MixAndMask
 from texturenets.server.ui.pictures import Given, PictureInput
-from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
+from texturenets.server.ui.queued_work import QueuedWork, WorkCancelledError
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import said, sentence, wrong
 from texturenets.stylize.options import StylizeOptions
@@ -218,7 +218,7 @@ class StylizeTab:
             return self._many(session, batch, chosen.caption(), refused)
         except HTTPProblem as problem:
             return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
-        except WorkGivenUpError as error:
+        except WorkCancelledError as error:
             return *nothing, gr.skip() if error.replaced else said(
                 "Cancelled. The image shown is the previous one."
             )

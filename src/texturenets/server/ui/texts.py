@@ -8,7 +8,7 @@ import re
 from texturenets.server.http_errors import HTTPProblem
 
 NO_LONGER = "A value that the page does not have, or no longer: reload the page."
-"""What is said to an event whose values no component of the page can have."""
+"""The error for an event with a value that the page's component cannot have."""
 
 
 def said(text: str) -> str:

@@ -15,7 +15,7 @@ from texturenets.modelfiles.titles import title
 from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
-from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
+from texturenets.server.ui.queued_work import QueuedWork, WorkCancelledError
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import said, sentence, wrong
 
@@ -128,7 +128,7 @@ class TextureTab:
             )
         except HTTPProblem as problem:
             return gr.skip(), gr.skip(), wrong(sentence(problem))
-        except WorkGivenUpError as error:
+        except WorkCancelledError as error:
             told = gr.skip() if error.replaced else said("Cancelled. The image shown is the previous one.")
             return gr.skip(), gr.skip(), told
         self.store.spare(session, "sample")

@@ -1,4 +1,4 @@
-"""The tab that learns from an image: what is asked for. What goes on in the trainings is `watch`'s."""
+"""The tab that trains models: its form. `watch` shows the trainings."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TrainTab:
             [watch.name, self.name, watch.told],
             show_progress_on=watch.told,
         )
-        begun.then(watch.look, watch.inputs, watch.outputs, **QUIET)
+        begun.then(watch.refresh, watch.inputs, watch.outputs, **QUIET)
 
     def _form(self) -> None:
         first = training_routes.recipes("style")["default"]
@@ -160,7 +160,7 @@ class TrainTab:
         )
 
     def _starts(self, kind: ModelKind, preset: str) -> list[tuple[str, str]]:
-        """The models that such a training can start from: those with its network."""
+        """The models whose weights the training can start from: those with the same network."""
         run = _recipe(kind, preset)
         if run is None:
             return [(NOTHING, NOTHING)]
@@ -173,9 +173,9 @@ class TrainTab:
         return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
     def _estimate(self, kind: ModelKind, preset: str, steps: float | None) -> str:
-        """How long it will take, by the clock of the last training of that kind here.
+        """A message with the estimated time, from the last training of this kind in the service's folder.
 
-        Else by that of the fastest on such a machine: another may have run beside other work.
+        Without one, from the fastest training on such a machine: others may have run beside other work.
         """
         run = _recipe(kind, preset)
         if run is None:
@@ -186,7 +186,7 @@ class TrainTab:
             return f"{count} steps. After the first ten it says how long it will take."
         name, pace = timed
         seconds = pace * count * run.batch_size * run.image_size**2
-        return f"{count} steps: about {duration(seconds)} once it has begun, by the clock of “{name}”."
+        return f"{count} steps: about {duration(seconds)} from its start, by the time of the training of “{name}”."
 
     async def _start(  # noqa: PLR0917  Gradio passes positional arguments
         self,
@@ -226,7 +226,7 @@ class TrainTab:
             return gr.skip(), gr.skip(), wrong("The image is no longer here: choose it again.")
         names = [one.name for one in reversed(self.trainings.jobs())]
         told = said(
-            f"{job.name} is taken on, the table says how far it is. It goes on when this page is closed."
+            f"{job.name} is queued; the table shows its progress. It continues when this page is closed."
         )
         return gr.update(choices=names, value=job.name), "", told
 

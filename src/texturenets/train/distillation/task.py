@@ -33,7 +33,7 @@ from texturenets.train.setup import Setup
 from texturenets.train.task import Forward, Provenance, StepResult
 from texturenets.train.trainer_config import TrainerConfig
 
-BEGINNING = 96
+PRUNING_IMAGES = 96
 """Pictures from which the first weights are computed: some ten positions for each unknown of the deepest layers."""
 VALIDATION_BATCHES = 4
 VALIDATION_STEP = 1 << 40  # other crops and changes than those that are trained on
@@ -68,7 +68,7 @@ class DistillationTask:
         if not resume:
             network = self.teacher.networks[TEACHER]
             assert isinstance(network, Descriptor)
-            prune(student, network, self._first_pictures(BEGINNING), self.config.seed)
+            prune(student, network, self._first_pictures(PRUNING_IMAGES), self.config.seed)
         student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student
         self.styles = Styles(list(self.models.values()), self.device)
