@@ -540,7 +540,7 @@ def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
         with pytest.raises(UserError, match=f"{name} needs the whole batch"):
             check_processes(config, 2)
         check_processes(config, 1)
-    with pytest.raises(UserError, match="one process's clock"):
+    with pytest.raises(UserError, match="works in one process only"):
         check_processes(StyleConfig(batch_size=2, minutes=1), 2)
     check_processes(StyleConfig(batch_size=2), 2)
 

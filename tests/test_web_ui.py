@@ -336,7 +336,7 @@ def test_refusals_are_said_in_the_pages_words() -> None:
     assert texts.sentence(resumed, "a.png") == "There is a training: resume it, or choose another name."
     large = texts.sentence(HTTPProblem(413, "a photo of 9 x 9 pixels: at most 8 a side are allowed"), "a.png")
     assert large.startswith("a.png: a photo of 9 x 9")
-    assert texts.wrong("<b>") == '<p class="wrong">&lt;b&gt;</p>'
+    assert texts.error_html("<b>") == '<p class="wrong">&lt;b&gt;</p>'
 
 
 def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Fetch a file over the network: whole, verified, or not at all.
+"""Downloads a file: complete and verified, or not at all.
 
 Kept by hand because pooch begins an interrupted transfer anew, knows one address and one hash a file, and no
 hashes of Git's blobs.
@@ -42,12 +42,12 @@ pause = time.sleep
 
 def offline() -> bool:
     """Whether TEXTURENETS_OFFLINE forbids downloads. Raises UserError for a value not in `WORDS`."""
-    said = os.environ.get("TEXTURENETS_OFFLINE", "")
+    value = os.environ.get("TEXTURENETS_OFFLINE", "")
     try:
-        return WORDS[said.strip().lower()]
+        return WORDS[value.strip().lower()]
     except KeyError:
         raise UserError(
-            f"TEXTURENETS_OFFLINE is {said!r}: 1, true or yes forbid all fetching; 0, false, no or nothing allow it"
+            f"TEXTURENETS_OFFLINE is {value!r}: 1, true or yes forbid all fetching; 0, false, no or nothing allow it"
         ) from None
 
 

@@ -35,6 +35,8 @@ def push(
     note_shipped(model)
     sent = publish.publish(model, repo, private=private, revision=revision)
     if not quiet:
-        said = f"sent {', '.join(sent.files)}" if sent.changed else "nothing has changed since the last time"
-        print(f"{said}; its name is now {sent.name}", file=sys.stderr)
+        outcome = (
+            f"uploaded {', '.join(sent.files)}" if sent.changed else "nothing has changed since the last time"
+        )
+        print(f"{outcome}; its name is now {sent.name}", file=sys.stderr)
     print(sent.address)

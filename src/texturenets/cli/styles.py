@@ -76,9 +76,9 @@ def _found(file: str | Path | None, mix: Mapping[str, float] | None) -> Path:
         there = [path for path in (here, Path(f"{here}.safetensors"), Path(f"{here}.run")) if path.exists()]
         if mix is None or is_name(str(file)) or here.suffix or there:  # of which the error speaks
             raise
-        said = str(error)
+        text = str(error)
         raise UserError(
-            f"{said}{'' if said.endswith('?') else ';'} MODEL:STYLE is for a style {WITHIN_MODEL} (none is shipped)"
+            f"{text}{'' if text.endswith('?') else ';'} MODEL:STYLE is for a style {WITHIN_MODEL} (none is shipped)"
         ) from None
 
 

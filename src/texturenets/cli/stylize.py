@@ -179,7 +179,7 @@ def stylize(
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
     load = functools.partial(loading.load_style, options=how)
     batch = BatchRun(count, rate, skip_existing, sheet, engine == "auto", quiet, as_json, watch)
-    told = {
+    flags = {
         "--output": output,
         "--quality": quality,
         "--keep-gps": keep_gps,
@@ -189,7 +189,7 @@ def stylize(
         "--workers": workers,
     }
     if webcam:
-        _refuse("--webcam shows the live image and writes no file", told)
+        _refuse("--webcam shows the live image and writes no file", flags)
         from texturenets.cli.webcam import show
 
         chosen = _only(styles, "--webcam")
@@ -203,7 +203,7 @@ def stylize(
 
         _refuse(
             "--cluster stylizes only photos",
-            {flag: told[flag] for flag in ("--rate", "--sheet", "--to-style")},
+            {flag: flags[flag] for flag in ("--rate", "--sheet", "--to-style")},
         )
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
         _refuse("--cluster lists its results in manifest.jsonl", {"--json": as_json, "--watch": watch})
@@ -214,7 +214,7 @@ def stylize(
     plan = functools.partial(planned, photos, output, styles, options, masks=read)
     if watch:
         without = ("--rate", "--sheet", "--count", "--skip-existing")
-        _refuse("--watch goes on without end", {flag: told[flag] for flag in without})
+        _refuse("--watch goes on without end", {flag: flags[flag] for flag in without})
         return watching(photos, output, plan, batch, load)
     return carry_out(plan(batch), load, batch)
 

@@ -241,12 +241,12 @@ def written(source: FrameSource, result: Path | str, quality: int | None, quiet:
         else:
             sink = MovingWriter(part, result, source.info, quality=quality)
             notes = []
-        told = 0 if quiet else len(notes)
-        for note in notes[:told]:
+        shown = 0 if quiet else len(notes)
+        for note in notes[:shown]:
             warn(note)
         if read and read.silent and not quiet:
             warn(f"{result} holds no sound: that of {read.path} is left out")
         with closing(sink):
             yield sink
-        for note in notes[told:] if not quiet else ():  # what the frames brought
+        for note in notes[shown:] if not quiet else ():  # what the frames brought
             warn(note)

@@ -54,7 +54,7 @@ def user_errors(name: HubName) -> Iterator[None]:
     from huggingface_hub import errors, utils
 
     web: Any = errors.HTTPError  # type: ignore[attr-defined]  # of httpx, in later versions of httpx2
-    said = utils.logging.get_verbosity()
+    verbosity = utils.logging.get_verbosity()
     utils.logging.set_verbosity(logging.ERROR)  # its notes come as errors, where they matter
     try:
         with _bars_on_terminals():
@@ -62,9 +62,9 @@ def user_errors(name: HubName) -> Iterator[None]:
     except errors.LocalEntryNotFoundError as error:
         cause = error.__cause__
         known = isinstance(cause, errors.HfHubHTTPError)
-        raise _said(name, cause) if known else _unreachable(name, cause or error) from None
+        raise _explained(name, cause) if known else _unreachable(name, cause or error) from None
     except errors.HfHubHTTPError as error:
-        raise _said(name, error) from None
+        raise _explained(name, error) from None
     except (web, errors.OfflineModeIsEnabled, errors.FileMetadataError) as error:
         raise _unreachable(name, error) from None
     except ValueError as error:  # a name or a card that the library does not take, an answer that is no JSON
@@ -80,7 +80,7 @@ def user_errors(name: HubName) -> Iterator[None]:
             f"{name}: what is fetched cannot be kept ({reason(error)}); HF_HOME names another folder"
         ) from None
     finally:
-        utils.logging.set_verbosity(said)
+        utils.logging.set_verbosity(verbosity)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def _bars_on_terminals() -> Iterator[None]:
     from huggingface_hub import constants, utils
 
     bars: Any = utils
-    free = constants.HF_HUB_DISABLE_PROGRESS_BARS is None  # the user has not said
+    free = constants.HF_HUB_DISABLE_PROGRESS_BARS is None  # the user has not set it
     silent = free and not sys.stderr.isatty() and not bars.are_progress_bars_disabled()
     if silent:
         bars.disable_progress_bars()
@@ -114,7 +114,7 @@ def _unreachable(name: HubName, error: BaseException) -> UserError:
     )
 
 
-def _said(name: HubName, error: Any) -> UserError:
+def _explained(name: HubName, error: Any) -> UserError:
     """The UserError for a response of the Hub."""
     from huggingface_hub import errors
 
@@ -125,12 +125,12 @@ def _said(name: HubName, error: Any) -> UserError:
     if isinstance(error, errors.RevisionNotFoundError):
         return _no_revision(name)
     status = error.response.status_code
-    said = reason(UserError(error.server_message or error.response.reason_phrase))
+    text = reason(UserError(error.server_message or error.response.reason_phrase))
     meaning = {
-        401: f"the Hub does not know this token ({said}): {LOGIN} anew",
-        403: f"this token may not do that ({said}): {LOGIN}, with one that may",
+        401: f"the Hub does not know this token ({text}): {LOGIN} anew",
+        403: f"this token may not do that ({text}): {LOGIN}, with one that may",
     }
-    return UserError(f"{name}: {meaning.get(status, f'the Hub answers {status}, {said}: try again later')}")
+    return UserError(f"{name}: {meaning.get(status, f'the Hub answers {status}, {text}: try again later')}")
 
 
 def _no_repository(name: HubName) -> UserError:

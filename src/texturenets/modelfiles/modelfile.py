@@ -157,8 +157,8 @@ def read_graph(path: str | Path, *, weights: bool = True, mixture: Mixture | Non
     header = _read(base or Path(path))
     data, reason = header.get("graph"), header.get("no_graph")
     if data is None:
-        said = " ".join(str(reason or "its network's code").split())[:300]
-        reason = "".join(letter for letter in said if letter.isprintable())
+        text = " ".join(str(reason or "its network's code").split())[:300]
+        reason = "".join(letter for letter in text if letter.isprintable())
         raise ConversionError(f"{path} cannot be taken into a graph", reason)
     try:
         if not isinstance(data, dict):

@@ -312,8 +312,8 @@ def _document(schema: dict[str, Any]) -> str:
     for path, operations in schema["paths"].items():
         for verb, operation in operations.items():
             names = ", ".join(p["name"] for p in operation.get("parameters", []))
-            said = [f"<code>{verb.upper()} {html.escape(path)}</code>", html.escape(names)]
-            rows.append([*said, html.escape(operation.get("description", ""))])
+            columns = [f"<code>{verb.upper()} {html.escape(path)}</code>", html.escape(names)]
+            rows.append([*columns, html.escape(operation.get("description", ""))])
     cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>texturenets: HTTP API</title>"

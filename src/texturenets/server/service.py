@@ -136,8 +136,8 @@ class Service:
         if not colon or name in self.catalogue.models():
             found, known = self.find(name, "style")
             if len(known.styles) > 1:
-                said = ", ".join(f"{found}:{one}" for one in known.styles)
-                raise HTTPProblem(422, f"{found} holds several styles: ask for one, of {said}")
+                listed = ", ".join(f"{found}:{one}" for one in known.styles)
+                raise HTTPProblem(422, f"{found} holds several styles: ask for one, of {listed}")
             return found, known, None
         found, known = self.find(model, "style")
         try:

@@ -13,7 +13,7 @@ from texturenets.server.service import Service
 from texturenets.server.ui.mix import Mix, PaintedMask, other_styles, read_layer
 from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import NO_LONGER, said, sentence, wrong
+from texturenets.server.ui.texts import NO_LONGER, error_html, message_html, sentence
 
 KEEP, SECOND = "keep", "second"
 GOALS = [("Keep as in the photo", KEEP), ("The second style goes here", SECOND)]
@@ -130,7 +130,7 @@ class MixAndMask:
         try:
             made = await read_layer(self.service, layers[-1]) if layers and len(photos) == 1 else None
         except HTTPProblem as problem:
-            return gr.skip(), wrong(sentence(problem, "the mask"))
+            return gr.skip(), error_html(sentence(problem, "the mask"))
         if made is None:
             self.store.keep(session, "mask", [])
             return PaintedMask(), gr.skip()
@@ -158,8 +158,8 @@ def _choices(others: list[str]) -> list[tuple[str, str]]:
 
 def _hint(photos: Given) -> str:
     if len(photos) == 1:
-        return said(PAINT)
-    return said(
+        return message_html(PAINT)
+    return message_html(
         "A mask is for one photo: choose one." if photos else "To paint a mask, choose a photo first."
     )
 

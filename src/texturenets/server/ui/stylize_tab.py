@@ -16,7 +16,7 @@ from texturenets.server.ui.mix_and_mask import MixAndMask
 from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.queued_work import QueuedWork, WorkCancelledError
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.server.ui.texts import error_html, message_html, sentence
 from texturenets.stylize.options import StylizeOptions
 
 SIZES = [("512", 512), ("1024", 1024), ("2048", 2048), ("The photo's own", 0)]
@@ -55,7 +55,7 @@ class StylizeTab:
         chosen_styles = [self.style, self.blend.mix]
         given = [self.photos.given, self.photos.refused]
         self.inputs = [*given, *chosen_styles, self.blend.mask, *self.options]
-        self.outputs = [self.slider, self.several, self.save, self.said]
+        self.outputs = [self.slider, self.several, self.save, self.message]
         self._listen(tries, paint, cancel)
         self.camera.listen([*chosen_styles, *self.options], (paint.click, self.photos.given.change))
 
@@ -90,7 +90,9 @@ class StylizeTab:
             elem_classes="gallery",
         )
         self.camera = LiveCamera()
-        self.said = gr.HTML(said(FIRST_HINT), padding=False, elem_classes="said", elem_id="said-painting")
+        self.message = gr.HTML(
+            message_html(FIRST_HINT), padding=False, elem_classes="said", elem_id="said-painting"
+        )
         with gr.Row(elem_id="buttons"):
             paint = gr.Button("Paint", variant="primary", min_width=80, elem_id="paint")
             self.camera.buttons()
@@ -102,10 +104,10 @@ class StylizeTab:
 
     def _listen(self, tries: gr.Gallery, paint: gr.Button, cancel: gr.Button) -> None:
         """Connect the components' events with the methods below."""
-        self.photos.speaks(self.said)
+        self.photos.speaks(self.message)
         tries.select(self._example, None, [self.photos.place, self.photos.given], **QUIET)
         self.gallery.select(self._chosen, None, self.style, **QUIET)
-        self.blend.listen(self.style, self.said)
+        self.blend.listen(self.style, self.message)
         again: Any = {"show_progress_on": self.slider, "trigger_mode": "multiple"}
         for one in (self.photos.given, self.style):
             one.change(self._again, self.inputs, self.outputs, **again).then(None, js=SCROLL_TO_RESULTS)
@@ -172,8 +174,10 @@ class StylizeTab:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if len(photos) > 1:
             self._cancel(request)
-            told = said(f"{len(photos)} photos: Paint stylizes them as chosen.") + wrong(*refused)
-            return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), told
+            message = message_html(f"{len(photos)} photos: Paint stylizes them as chosen.") + error_html(
+                *refused
+            )
+            return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), message
         options = size, stroke, colours, strength
         return await self._paint(photos, refused, style, mix, mask, *options, request, progress)
 
@@ -197,7 +201,7 @@ class StylizeTab:
         """
         nothing = (gr.skip(), gr.skip(), gr.skip())
         if not photos:
-            return *nothing, wrong("Choose a photo first, or one of the examples.")
+            return *nothing, error_html("Choose a photo first, or one of the examples.")
         options = StylizeOptions(
             size=size or None,
             strength=float(strength),
@@ -217,9 +221,9 @@ class StylizeTab:
             await self.work.follow(session, "stylize", job, progress, batch.progress_message)
             return self._many(session, batch, chosen.caption(), refused)
         except HTTPProblem as problem:
-            return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
+            return *nothing, error_html(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
         except WorkCancelledError as error:
-            return *nothing, gr.skip() if error.replaced else said(
+            return *nothing, gr.skip() if error.replaced else message_html(
                 "Cancelled. The image shown is the previous one."
             )
 
@@ -235,7 +239,7 @@ class StylizeTab:
             gr.update(value=(paths[0], paths[1]), visible=True),
             gr.update(value=None, visible=False),
             gr.update(value=paths[2], interactive=True),
-            said(f"{caption}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
+            message_html(f"{caption}, {width} × {height} pixels, {megabytes:.1f} MB.") + error_html(*refused),
         )
 
     def _many(
@@ -251,5 +255,5 @@ class StylizeTab:
             gr.update(value=None, visible=False),
             gr.update(value=shown, visible=True, elem_classes=["gallery"], selected_index=None),
             gr.update(value=str(batch.archive), interactive=True),
-            said(done) + wrong(*refused, *batch.refused),
+            message_html(done) + error_html(*refused, *batch.refused),
         )

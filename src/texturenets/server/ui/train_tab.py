@@ -20,7 +20,7 @@ from texturenets.server.service import Service
 from texturenets.server.ui import gallery
 from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.server.ui.texts import error_html, message_html, sentence
 from texturenets.server.ui.watch import QUIET, Watch
 from texturenets.train import lacking
 from texturenets.train.configuration import TaskConfig
@@ -66,7 +66,7 @@ class TrainTab:
                 self._form()
             with gr.Column(scale=7, min_width=300):
                 self.watch = watch = Watch(store, trainings)
-        self.picture.speaks(watch.told)
+        self.picture.speaks(watch.message)
         kind, preset, steps, start, *rest = self.fields
         photos, weight, _ = rest
         of_kind = [preset, photos, weight]
@@ -80,8 +80,8 @@ class TrainTab:
         begun = self.begin.click(
             self._start,
             [self.picture.given, self.name, *self.fields],
-            [watch.name, self.name, watch.told],
-            show_progress_on=watch.told,
+            [watch.name, self.name, watch.message],
+            show_progress_on=watch.message,
         )
         begun.then(watch.refresh, watch.inputs, watch.outputs, **QUIET)
 
@@ -202,7 +202,7 @@ class TrainTab:
     ) -> tuple[Any, Any, Any]:
         """The one to look at, the form's name, and what is said. The image stays, for another try."""
         if not given:
-            return gr.skip(), gr.skip(), wrong("Choose an image first.")
+            return gr.skip(), gr.skip(), error_html("Choose an image first.")
         service, path = self.service, Path(given[-1][1])
         changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
         try:
@@ -221,14 +221,14 @@ class TrainTab:
                     changes={key: value for key, value in changes.items() if value is not None},
                 )
         except HTTPProblem as problem:
-            return gr.skip(), gr.skip(), wrong(sentence(problem, path.name))
+            return gr.skip(), gr.skip(), error_html(sentence(problem, path.name))
         except OSError:
-            return gr.skip(), gr.skip(), wrong("The image is no longer here: choose it again.")
+            return gr.skip(), gr.skip(), error_html("The image is no longer here: choose it again.")
         names = [one.name for one in reversed(self.trainings.jobs())]
-        told = said(
+        message = message_html(
             f"{job.name} is queued; the table shows its progress. It continues when this page is closed."
         )
-        return gr.update(choices=names, value=job.name), "", told
+        return gr.update(choices=names, value=job.name), "", message
 
     def _free(self, stem: str) -> str:
         """A name that nothing has yet, after that of a file."""

@@ -12,7 +12,7 @@ import gradio as gr
 from texturenets.errors import UserError, counted, duration
 from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.server.ui.texts import error_html, message_html, sentence
 
 if TYPE_CHECKING:
     from texturenets.server.trainings import Trainings
@@ -37,7 +37,7 @@ class Watch:
             self.use = gr.Button("Use it now", variant="primary", visible=False, min_width=90, elem_id="use")
             self.stop = gr.Button("Stop", visible=False, min_width=90, elem_id="stop")
             self.resume = gr.Button("Resume", visible=False, min_width=90, elem_id="resume")
-        self.told = gr.HTML("", padding=False, elem_classes="said", elem_id="said-training")
+        self.message = gr.HTML("", padding=False, elem_classes="said", elem_id="said-training")
         self.grown = gr.Image(
             label="Photos above, what it makes of them below",
             type="filepath",
@@ -75,7 +75,7 @@ class Watch:
             seen,
         ]
         for button, call in ((self.stop, self._stop), (self.resume, self._resume)):
-            button.click(call, self.name, self.told, **QUIET).then(
+            button.click(call, self.name, self.message, **QUIET).then(
                 self.refresh, self.inputs, self.outputs, **QUIET
             )
         self.name.input(self.refresh, self.inputs, self.outputs, **QUIET)
@@ -92,10 +92,10 @@ class Watch:
         try:
             call(name or "")
         except HTTPProblem as problem:
-            return wrong(sentence(problem))
+            return error_html(sentence(problem))
         except UserError as error:
-            return wrong(sentence(refused(error)))
-        return said(success)
+            return error_html(sentence(refused(error)))
+        return message_html(success)
 
     def refresh(self, name: str | None, seen: tuple[Any, ...], request: gr.Request) -> tuple[Any, ...]:
         """Updates of all components; those that have not changed are skipped, as they would flicker."""
@@ -167,8 +167,8 @@ def _skipped(count: int, first: list[str]) -> str:
     if not count:
         return ""
     more = f" and {count - len(first)} more" if count > len(first) else ""
-    told = f"{counted(count, 'photo')} skipped: {', '.join(first)}{more}"
-    return f'<tr><td colspan="5">{html.escape(told)}</td></tr>'
+    message = f"{counted(count, 'photo')} skipped: {', '.join(first)}{more}"
+    return f'<tr><td colspan="5">{html.escape(message)}</td></tr>'
 
 
 def _legend(colours: dict[str, str]) -> str:
