@@ -313,7 +313,7 @@ def test_train(
             row.wait_for()
             # It may be at work already, and is before this text goes.
             page.locator("#said-training").get_by_text(
-                "learned is taken on, the table says how far"
+                "learned is queued; the table shows its progress"
             ).wait_for()
             assert page.locator("#exemplar .thumbnail-item img").is_visible()  # for another try
             page.reload()  # it lives apart from the page

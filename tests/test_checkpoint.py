@@ -97,7 +97,9 @@ def test_nothing_in_it_is_pickled(tmp_path: Path) -> None:
 
 def test_it_is_no_model_and_says_where_that_is(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, state(), *make("adam"))
-    with pytest.raises(UserError, match=r"checkpoint .* its model is best.safetensors or last.safetensors"):
+    with pytest.raises(
+        UserError, match=r"checkpoint .* no model: the model is best.safetensors or last.safetensors"
+    ):
         modelfile.read_header(path)
 
 

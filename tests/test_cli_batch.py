@@ -464,7 +464,7 @@ def test_names_behind_a_bar_are_printed_in_the_end(
     told = Report(3, quiet=False)
     with pytest.raises(KeyboardInterrupt, match=r"2 of 3 done"), told.interruptible(), told.bar(3, "wave"):  # noqa: PT012
         told.result("a")
-        told.result("b", there=True)
+        told.result("b", skipped=True)
         early = capsys.readouterr().out
         raise KeyboardInterrupt
     # To a program, which the bar does not disturb, at once.

@@ -196,7 +196,7 @@ def test_a_note_names_a_fetched_mask_by_its_name(here: Path, web: str, capsys: C
 def test_what_is_too_large_is_not_fetched_whole(
     here: Path, web: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(pipes, "LIMIT", 1 << 20)
+    monkeypatch.setattr(pipes, "MAX_DOWNLOAD_BYTES", 1 << 20)
     Path("large.jpg").write_bytes(bytes(3 << 20))
     assert run("stylize", f"{web}/large.jpg", "-s", "wave") == 2
     assert capsys.readouterr().err == f"texturenets: {web}/large.jpg: it is larger than 1 MB\n"

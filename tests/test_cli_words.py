@@ -57,8 +57,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture, model file, or hf:"]),
         ("cache", ["--content is missing: folder of photos"]),
-        ("tile", ["PHOTO is missing: picture to make repeat"]),
-        ("inpaint --mask photo.jpg", ["PHOTO is missing: picture with something to remove"]),
+        ("tile", ["PHOTO is missing: image to make tileable"]),
+        ("inpaint --mask photo.jpg", ["PHOTO is missing: image with something to remove"]),
         (
             "stylize photo.jpg -o out.gif",
             [
@@ -409,7 +409,7 @@ def test_a_model_whose_training_was_stopped(here: Path) -> None:
                 "no such model file: cc.safetensors; of its training, cc.run/last.safetensors is the model"
                 in error
             )
-            assert "so far, and the same training with --resume goes on" in error
+            assert "so far; the same command with --resume continues it" in error
             assert "did you mean" not in error
     assert tiny.call("stylize", "photo.jpg", "-s", "cc.run/last.safetensors", "--engine", "torch")[0] == 0
 

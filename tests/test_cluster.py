@@ -30,7 +30,7 @@ from texturenets.cli.common import cluster_words
 from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import Manifest, ManifestEntry, Outcome
 from texturenets.cluster.storage import Folder, Photo
-from texturenets.cluster.worker import DEATHS, Journal, PhotoRequest, Worker, WorkerTask
+from texturenets.cluster.worker import MAX_DEATHS, Journal, PhotoRequest, Worker, WorkerTask
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.image import formats
@@ -262,20 +262,20 @@ def test_a_batch_goes_on_where_its_worker_died(here: Path, monkeypatch: pytest.M
 
     def deadly(pixels: Any, **options: Any) -> Any:
         nonlocal deaths
-        if pixels.shape[3] == 30 and deaths < DEATHS:
+        if pixels.shape[3] == 30 and deaths < MAX_DEATHS:
             deaths += 1
             raise KeyboardInterrupt
         return stylize(pixels, **options)
 
     monkeypatch.setattr(worker.style, "stylize", deadly)
-    for _ in range(DEATHS):
+    for _ in range(MAX_DEATHS):
         with pytest.raises(KeyboardInterrupt):
             worker.stylize(batch)
     first = (here / "out/a-s.jpg").stat().st_mtime_ns
     outcomes = worker.stylize(batch)
     assert (here / "out/a-s.jpg").stat().st_mtime_ns == first  # not done again
     assert outcomes[0] == Outcome((here / "out/a-s.jpg").stat().st_size)
-    assert f"{DEATHS} workers died over it" in outcomes[1].reason
+    assert f"{MAX_DEATHS} workers died over it" in outcomes[1].reason
     assert not outcomes[2].reason
     assert not Journal("run", batch).careful  # nothing is left of it
 
@@ -298,10 +298,12 @@ def test_batches_hold_every_photo_once() -> None:
     many = [PhotoRequest(i, f"{i}", f"{i}-s", 0) for i in range(5000)]
     found = ray_backend.batches(many, [1000] * 5000, 2)
     assert [one for batch in found for one in batch] == many
-    assert {len(batch) for batch in found[:-1]} == {ray_backend.MANY}
+    assert {len(batch) for batch in found[:-1]} == {ray_backend.MAX_BATCH_PHOTOS}
     assert len(ray_backend.batches(many[:48], [1000] * 48, 2)) == 24
-    assert [len(b) for b in ray_backend.batches(many, [ray_backend.HEAVY // 2] * 5000, 2)] == [2] * 2500
-    assert len(ray_backend.batches(many[:3], [ray_backend.HEAVY * 2] * 3, 1)) == 3
+    assert [len(b) for b in ray_backend.batches(many, [ray_backend.MAX_BATCH_BYTES // 2] * 5000, 2)] == [
+        2
+    ] * 2500
+    assert len(ray_backend.batches(many[:3], [ray_backend.MAX_BATCH_BYTES * 2] * 3, 1)) == 3
 
 
 def test_an_address_may_follow() -> None:

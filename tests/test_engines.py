@@ -26,7 +26,7 @@ from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.options import EngineOptions
 from texturenets.engines.primitives import InstanceNorm
-from texturenets.engines.torch_engine import GRAPHS, TorchEngine
+from texturenets.engines.torch_engine import MAX_CUDA_GRAPHS, TorchEngine
 from texturenets.errors import UserError
 from texturenets.graph import Graph, IOSpec
 from texturenets.graph.onnx import to_onnx
@@ -339,7 +339,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing(kept: Path, tmp_path: Path
 
 
 def test_the_longest_unused_go(kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cache, "KEPT", 2)
+    monkeypatch.setattr(cache, "MAX_MODELS", 2)
     entries = []
     for i in range(4):
         model = tmp_path / f"{i}.safetensors"
@@ -480,19 +480,19 @@ def test_sizes_are_captured_when_they_come_again_and_few_are_kept(monkeypatch: p
         return _CapturedGraph(Replayed(), buffers, engine._pass(buffers))  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine, "_capture", capture)
-    sizes = [8 + 4 * i for i in range(GRAPHS + 2)]
+    sizes = [8 + 4 * i for i in range(MAX_CUDA_GRAPHS + 2)]
     with torch.inference_mode():
         for side in sizes:
             x = torch.rand(1, 3, side, side)
             assert torch.equal(engine._replay([x]), engine._pass([x]))
         assert captured == []
-        assert len(engine._seen) == GRAPHS
+        assert len(engine._seen) == MAX_CUDA_GRAPHS
         x = torch.rand(1, 3, sizes[-1], sizes[-1])
         for _ in range(3):
             assert torch.equal(engine._replay([x]), engine._replay([x]))
         assert captured == [(1, 3, sizes[-1], sizes[-1])]
         engine._replay([torch.rand(1, 3, sizes[0], sizes[0])])
-        assert len(engine._seen) == GRAPHS
+        assert len(engine._seen) == MAX_CUDA_GRAPHS
 
 
 def test_the_graph_is_a_valid_file_of_an_old_format(tmp_path: Path) -> None:

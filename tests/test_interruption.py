@@ -44,7 +44,7 @@ def failing() -> None:
         (
             lambda: signal.raise_signal(signal.SIGINT),
             KeyboardInterrupt,
-            "saved after step 2; `resume` goes on",
+            "saved after step 2; continue with `resume`",
         ),
         (failing, ZeroDivisionError, "of its own"),
     ],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from texturenets.train.optimizer import STEP, Muon, orthogonalize
+from texturenets.train.optimizer import MUON_SCALE, Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
@@ -27,7 +27,7 @@ def test_a_step_on_a_convolution_has_the_stated_size() -> None:
     conv.weight.grad = torch.randn_like(conv.weight) * 1e3
     optimizer.step()
     step = (conv.weight.detach() - before).square().mean().sqrt()
-    assert float(step) == pytest.approx(STEP * 1e-2, rel=0.3)
+    assert float(step) == pytest.approx(MUON_SCALE * 1e-2, rel=0.3)
     assert float(((conv.weight.detach() - before) * conv.weight.grad).sum()) < 0
 
 

@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "BEGINNING", 4)
+    monkeypatch.setattr(task, "PRUNING_IMAGES", 4)
 
 
 def train(place: Path, out: Path, *more: str, **flags: Any) -> tuple[int, str, str]:
@@ -80,7 +80,7 @@ def own(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of `own`, after two steps."""
     out = tmp_path_factory.mktemp("trained") / "own.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task, "BEGINNING", 4)
+        patch.setattr(task, "PRUNING_IMAGES", 4)
         status, output, error = train(place, out, "--quiet")
     assert status == 0, error
     assert output.strip() == str(out)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from texturenets.evaluation import patches as module
-from texturenets.evaluation.patches import LEAST, NAMES, descriptors, laplacian_pyramid, patch_distance
+from texturenets.evaluation.patches import MIN_SIDE, NAMES, descriptors, laplacian_pyramid, patch_distance
 
 Array = np.ndarray[Any, Any]
 pytestmark = pytest.mark.usefixtures("few_patches")
@@ -126,7 +126,7 @@ def test_the_seed_draws_and_nothing_else_does() -> None:
 
 
 def test_images_that_are_too_small_are_refused() -> None:
-    enough, small = torch.rand(1, 3, LEAST, LEAST), torch.rand(1, 3, LEAST, LEAST - 1)
+    enough, small = torch.rand(1, 3, MIN_SIDE, MIN_SIDE), torch.rand(1, 3, MIN_SIDE, MIN_SIDE - 1)
     assert patch_distance([enough], enough)
-    with pytest.raises(ValueError, match=f"below {LEAST} pixels"):
+    with pytest.raises(ValueError, match=f"below {MIN_SIDE} pixels"):
         patch_distance([enough], small)

@@ -307,7 +307,7 @@ def test_patches_are_the_exemplars_and_close_without_a_seam() -> None:
 
 
 def test_a_large_picture_is_searched_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patches, "LARGEST", 32)
+    monkeypatch.setattr(patches, "MAX_SEARCH_SIDE", 32)
     hole = square(64)
     filled = patches.start(hole, 0)
     kept = (hole.free == 0).expand(-1, 3, -1, -1)

@@ -102,7 +102,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
     module = SimpleNamespace(LK_LOCK=1, LK_NBLCK=2, locking=locking)
     monkeypatch.setitem(sys.modules, "msvcrt", module)
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(files, "HELD", False)
+    monkeypatch.setattr(files, "KEEPS_OPEN", False)
     monkeypatch.setattr(locks, "INHERITED", False)
     return locked
 
@@ -153,7 +153,7 @@ def test_what_killed_processes_left_goes_after_a_day(
     old, new = tmp_path / ".a.txt.x1.part", tmp_path / ".a.txt.x2.part"
     for file in (old, new):
         file.touch()
-    before = time.time() - 2 * files.DAY
+    before = time.time() - 2 * files.STALE_SECONDS
     os.utime(old, (before, before))
     files.remove_stale(tmp_path / "a.txt")
     assert not old.exists()
@@ -165,7 +165,7 @@ def test_maps_on_disk_without_calls_that_take_an_offset(
 ) -> None:
     for name in ("preadv", "pwritev"):
         monkeypatch.delattr(os, name, raising=False)
-    monkeypatch.setattr(spool, "LARGEST", 5)  # bytes: several calls for an array
+    monkeypatch.setattr(spool, "MAX_BYTES_WINDOWS", 5)  # bytes: several calls for an array
     file = spool.SpoolFile(tmp_path)
     values = [np.arange(7, dtype=np.float32), np.arange(3, dtype=np.float32)]
     file.put(values, 12)

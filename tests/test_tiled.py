@@ -369,7 +369,7 @@ def test_a_map_is_read_with_a_border(mode: str, tmp_path: Path) -> None:
 
 
 def test_strips_of_one_pass_share_one_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "WORTH", 0)  # small channels, but as with many
+    monkeypatch.setattr(planning, "MIN_MULTIPLICATIONS", 0)  # small channels, but as with many
     graph = trace(network_of("residual"))
     network = PlannedNetwork(graph.nodes, (256, 64))
     counts = []

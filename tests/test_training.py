@@ -537,10 +537,10 @@ def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
         (StyleConfig(batch_size=2, diversity_weight=1), "`diversity_weight`"),
         (StyleConfig(batch_size=2, set=("normalization=batch",)), "normalization=batch"),
     ):
-        with pytest.raises(UserError, match=f"{name} looks across the whole batch"):
+        with pytest.raises(UserError, match=f"{name} needs the whole batch"):
             check_processes(config, 2)
         check_processes(config, 1)
-    with pytest.raises(UserError, match="one process's clock"):
+    with pytest.raises(UserError, match="works in one process only"):
         check_processes(StyleConfig(batch_size=2, minutes=1), 2)
     check_processes(StyleConfig(batch_size=2), 2)
 
@@ -797,8 +797,8 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
     assert result.status == 2
     last = result.folder / "last.safetensors"
     assert result.error.splitlines()[-1] == (
-        f"texturenets: cannot write {last}: No space left on device; {last} is the model so far; free room, then the "
-        "same command with --resume goes on"
+        f"texturenets: cannot write {last}: No space left on device; {last} is the model so far; free space, "
+        "then run the same command with --resume"
     )
     assert checkpoint.read_state(result.folder).step == 2
     assert not list(result.folder.rglob("*.part"))
@@ -821,7 +821,7 @@ def test_a_log_that_cannot_be_written_on_a_full_disk_is_told(
     assert result.status == 2
     said = result.error.splitlines()[-1]
     assert said.startswith(f"texturenets: cannot write {result.folder}: No space left on device; ")
-    assert said.endswith("is the model so far; free room, then the same command with --resume goes on")
+    assert said.endswith("is the model so far; free space, then run the same command with --resume")
 
 
 def test_a_loss_pyramid_with_more_scales_than_the_painting_has_is_refused(studio: tiny.Studio) -> None:
@@ -844,9 +844,9 @@ def test_a_killed_worker_is_told(studio: tiny.Studio, monkeypatch: pytest.Monkey
     assert result.status == 2
     said = result.error.splitlines()[-1]
     assert said.startswith(
-        "texturenets: a process that reads photos was killed, as where memory runs out (fewer "
+        "texturenets: a data loader process was killed, probably because memory ran out (fewer "
     )
-    assert said.endswith("is the model so far; the same command with --resume goes on")
+    assert said.endswith("is the model so far; run the same command with --resume")
 
 
 def test_what_a_killed_run_left_is_removed(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:

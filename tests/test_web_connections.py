@@ -86,7 +86,7 @@ def test_what_is_no_http_is_answered_in_our_form(few: ServiceProcess) -> None:
     assert head.startswith(b"HTTP/1.1 400")
     assert b"application/problem+json" in head
     problem = json.loads(body)
-    assert (problem["status"], problem["detail"]) == (400, "this is no request of HTTP/1.1")
+    assert (problem["status"], problem["detail"]) == (400, "this is not a valid HTTP/1.1 request")
 
 
 def test_a_connection_serves_several_requests(few: ServiceProcess) -> None:
@@ -122,7 +122,7 @@ def test_slow_headers_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     import uvicorn
     from uvicorn.server import ServerState
 
-    monkeypatch.setattr(connections, "HEADERS", 0.2)
+    monkeypatch.setattr(connections, "HEADER_TIMEOUT", 0.2)
 
     async def go() -> list[float]:
         config = uvicorn.Config(lambda: None, log_config=None, http=connections.protocol(5), lifespan="off")
@@ -149,7 +149,7 @@ def test_the_bound_is_within_the_descriptors() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-        assert connections.bound() <= max(
+        assert connections.connection_limit() <= max(
             8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - connections.RESERVED
         )
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256 or before[1] <= 256

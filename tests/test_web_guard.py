@@ -45,7 +45,7 @@ def test_nothing_but_the_health_check_without_the_token(guarded: TestClient) -> 
             ({}, "send `Authorization: Bearer TOKEN`"),
             (
                 {"Authorization": "Bearer wrong"},
-                "the token in the header Authorization is not this service's",
+                "the token in the header Authorization is wrong",
             ),
             (
                 {"Authorization": f"Basic {TOKEN}"},
@@ -73,12 +73,12 @@ def test_a_browser_signs_in_once(guarded: TestClient) -> None:
 
 def test_the_form_of_a_browser(guarded: TestClient) -> None:
     with guarded as service:
-        wrong = service.post(signin.AT, data={"token": "wrong"})
-        assert b"not its token" in wrong.content
+        wrong = service.post(signin.PATH, data={"token": "wrong"})
+        assert b"token is wrong" in wrong.content
         assert service.get("/docs").status_code == 401
-        long = service.post(signin.AT, data={"token": "x" * (signin.LONGEST + 1)})
+        long = service.post(signin.PATH, data={"token": "x" * (signin.MAX_FORM_BYTES + 1)})
         assert long.status_code == 413
-        right = service.post(signin.AT, data={"token": TOKEN}, follow_redirects=False)
+        right = service.post(signin.PATH, data={"token": TOKEN}, follow_redirects=False)
         assert right.status_code == 303
         assert service.get("/docs").status_code == 200
 
@@ -86,33 +86,33 @@ def test_the_form_of_a_browser(guarded: TestClient) -> None:
 def test_the_cookie_is_for_tls_where_there_is_tls(tmp_path: Path) -> None:
     with client(tmp_path, token=TOKEN) as service:
         form = {"data": {"token": TOKEN}, "follow_redirects": False}
-        assert "Secure" not in service.post(signin.AT, **form).headers["set-cookie"]
+        assert "Secure" not in service.post(signin.PATH, **form).headers["set-cookie"]
         service.cookies.clear()
-        behind = service.post(signin.AT, headers={"X-Forwarded-Proto": "https"}, **form)
+        behind = service.post(signin.PATH, headers={"X-Forwarded-Proto": "https"}, **form)
         service.cookies.clear()
         assert "; Secure" in behind.headers["set-cookie"]
-        assert "; Secure" in service.post(f"https://localhost{signin.AT}", **form).headers["set-cookie"]
+        assert "; Secure" in service.post(f"https://localhost{signin.PATH}", **form).headers["set-cookie"]
 
 
 def test_tokens_are_not_guessed_for_long(guarded: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with guarded as service:
-        for i in range(signin.Attempts.TRIES):
+        for i in range(signin.Attempts.MAX_TRIES):
             if i % 2:
-                assert service.post(signin.AT, data={"token": f"wrong{i}"}).status_code == 401
+                assert service.post(signin.PATH, data={"token": f"wrong{i}"}).status_code == 401
             else:
                 assert service.get(f"/docs?token=wrong{i}").status_code == 401
-        for answer in (service.post(signin.AT, data={"token": TOKEN}), service.get(f"/docs?token={TOKEN}")):
+        for answer in (service.post(signin.PATH, data={"token": TOKEN}), service.get(f"/docs?token={TOKEN}")):
             assert answer.status_code == 429
             assert 0 < int(answer.headers["retry-after"]) <= 60
         right = {"Authorization": f"Bearer {TOKEN}"}  # programs go on
         assert service.get("/v1/models", headers=right).status_code == 200
         now = time.monotonic() + 61
         monkeypatch.setattr(time, "monotonic", lambda: now)
-        assert service.post(signin.AT, data={"token": TOKEN}, follow_redirects=False).status_code == 303
+        assert service.post(signin.PATH, data={"token": TOKEN}, follow_redirects=False).status_code == 303
     attempts = signin.Attempts()
     for i in range(2000):
         attempts.add(str(i))
-    assert len(attempts.by) == attempts.KNOWN
+    assert len(attempts.times) == attempts.MAX_CLIENTS
 
 
 def test_pages_of_others_are_refused(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_what_is_cut_off_at_the_end_is_told_so() -> None:
 
     asyncio.run(go())
     assert sent[0]["status"] == 503
-    assert b"the service ends" in sent[1]["body"]
+    assert b"the service is shutting down" in sent[1]["body"]
 
 
 def test_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

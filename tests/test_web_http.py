@@ -229,7 +229,7 @@ def test_slips_of_a_sender_are_told_the_way_out(tmp_path: Path, path: str) -> No
         assert problem(service.post(path, files=form), 422).startswith("'style' in the form: parameters go")
         two = [("image", ("a.png", photo(), "image/png"))] * 2
         said = problem(service.post(path, files=two), 400)
-        assert said.startswith("the form holds several photos, 'image' and 'image', and one is taken")
+        assert said.startswith("the form holds several photos, 'image' and 'image': send one")
         odd = service.post(path, content=photo(), headers={"content-type": "multipart/form-data"})
         said = problem(odd, 400)
         assert said.startswith("the form cannot be read: ")
@@ -603,7 +603,7 @@ def test_opacity_is_kept_where_no_format_is_asked_for(service: TestClient, form:
 def test_trainings_over_http(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path) as service:
         assert "--photos" in problem(service.get("/v1/trainings"), 404)
@@ -681,7 +681,7 @@ def test_a_wrong_method_is_told_the_right_ones(service: TestClient) -> None:
     assert "Allowed" in answer.json()["title"]
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, HEAD, POST"
-    assert "/v1/trainings answers to GET, HEAD, POST" in answer.json()["detail"]
+    assert "/v1/trainings takes GET, HEAD, POST only" in answer.json()["detail"]
 
 
 def clean(said: str) -> str:
@@ -831,7 +831,7 @@ def test_the_document_has_what_any_request_may_be_refused_with(tmp_path: Path) -
 def test_the_folder_of_models_goes_away(
     tmp_path: Path, in_its_place: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     models, photos = tmp_path / "models", tmp_path / "photos"
     model(models)
     photos.mkdir()
@@ -840,7 +840,7 @@ def test_the_folder_of_models_goes_away(
         if in_its_place:
             models.write_text("a file")
         listed = service.get("/v1/models").json()
-        assert listed["detail"] == "the models' folder is away"
+        assert listed["detail"] == "the service's folder of models is missing"
         names = [one["name"] for one in listed["models"]]
         assert "wave" in names
         assert "tiny" not in names
@@ -853,14 +853,14 @@ def test_the_folder_of_models_goes_away(
             service.post("/v1/trainings?name=mine", content=photo()),
             service.post("/v1/trainings/mine/stop"),
         ):
-            assert problem(answer, 503) == "the models' folder is away"
+            assert problem(answer, 503) == "the service's folder of models is missing"
         models.unlink(missing_ok=True)
         (tmp_path / "elsewhere").rename(models)
         listed = service.get("/v1/models").json()
         assert "tiny" in str(listed["models"])
         assert "detail" not in listed
         assert service.get("/v1/trainings").json() == {"trainings": []}
-    away = [r for r in caplog.records if r.getMessage() == "the models' folder is away"]
+    away = [r for r in caplog.records if r.getMessage() == "the service's folder of models is missing"]
     assert len(away) == 1
     assert not any(r.exc_info for r in caplog.records)
 
@@ -868,19 +868,19 @@ def test_the_folder_of_models_goes_away(
 def test_the_folder_of_photos_goes_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     photos = tmp_path / "photos"
     photos.mkdir()
     with client(tmp_path, photos=photos) as service:
         photos.rmdir()
         said = problem(service.post("/v1/trainings?name=mine", content=photo()), 503)
-        assert said == "the photos' folder is away"
+        assert said == "the service's folder of photos is missing"
     assert not any(r.exc_info for r in caplog.records)
 
 
 @pytest.mark.parametrize("photos", ["/tmp", "../photos", "a%2Fb", "--x"])
 def test_photos_that_are_no_folder_here(tmp_path: Path, photos: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post(f"/v1/trainings?name=a&photos={photos}", content=photo()), 422)
@@ -894,7 +894,7 @@ def test_photos_that_are_no_folder_here(tmp_path: Path, photos: str, monkeypatch
 
 
 def test_bodies_without_effect_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     packed = {"content-type": "application/x-www-form-urlencoded"}  # as curl --data-binary says
     with client(tmp_path, photos=tmp_path / "photos") as service:
@@ -927,7 +927,7 @@ def test_a_model_file_that_cannot_be_used_leaves_the_list(tmp_path: Path) -> Non
 def test_an_image_of_one_color_is_refused_at_once(
     tmp_path: Path, kind: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     data = io.BytesIO()
     Image.new("RGB", size, (200, 30, 30)).save(data, "PNG")
@@ -939,7 +939,7 @@ def test_an_image_of_one_color_is_refused_at_once(
 
 
 def test_a_transparent_exemplar_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     picture = opened(photo(200, 160))
     picture.putalpha(100)
@@ -953,7 +953,7 @@ def test_a_transparent_exemplar_is_refused_at_once(tmp_path: Path, monkeypatch: 
 
 
 def test_missing_descriptor_weights_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TEXTURENETS_OFFLINE", "1")
     monkeypatch.delenv("TEXTURENETS_WEIGHTS", raising=False)
@@ -964,7 +964,7 @@ def test_missing_descriptor_weights_are_told_at_once(tmp_path: Path, monkeypatch
             post = f"/v1/trainings?name={kind}&kind={kind}"
             said = problem(service.post(post, content=photo(200, 160)), 503)
             assert said.startswith(
-                "descriptor weights are missing: whoever runs the service fetches https://"
+                "descriptor weights are missing: the service's operator has to put https://"
             )
             assert said.endswith("into a folder that its TEXTURENETS_WEIGHTS names; then send it again")
             assert str(tmp_path) not in said
@@ -983,20 +983,20 @@ def test_missing_descriptor_weights_are_told_at_once(tmp_path: Path, monkeypatch
 def test_the_name_of_a_file_that_cannot_be_used_is_told_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     (tmp_path / "bad.safetensors").write_bytes(b"no model")
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post("/v1/trainings?name=bad", content=photo()), 409)
     assert (
-        said == "bad.safetensors is there, and cannot be used, as the service's log says: choose another name"
+        said == "bad.safetensors exists, and cannot be used, as the service's log says: choose another name"
     )
 
 
 def test_an_exemplar_that_is_too_small_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path, photos=tmp_path / "photos") as service:
         for kind in ("texture", "style"):  # a style's painting is enlarged, which adds nothing

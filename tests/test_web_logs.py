@@ -50,7 +50,7 @@ def test_a_flood_is_a_few_lines(written: io.StringIO, monkeypatch: pytest.Monkey
         logging.getLogger("asyncio").error("socket.accept() out of system resource\nsocket: %d", i)
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     assert [line["level"] for line in lines] == ["warning", "error"]
-    monkeypatch.setattr(logs, "PAUSE", 0.0)
+    monkeypatch.setattr(logs, "REPEAT_SECONDS", 0.0)
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     assert json.loads(written.getvalue().splitlines()[-1])["suppressed"] == 999
     for _ in range(5):
@@ -62,7 +62,7 @@ def test_a_broken_form_has_the_line_of_its_request_alone(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's, without which Python prints warnings
-    with client(tmp_path) as service, contextlib.redirect_stderr(logs.Printed()):
+    with client(tmp_path) as service, contextlib.redirect_stderr(logs.StderrToLog()):
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
         assert service.post("/v1/stylize", content=b"none", headers=headers).status_code == 400
     (line,) = [json.loads(line) for line in written.getvalue().splitlines()]
@@ -71,7 +71,7 @@ def test_a_broken_form_has_the_line_of_its_request_alone(
 
 
 def test_what_libraries_print_is_a_line_too(written: io.StringIO) -> None:
-    with contextlib.redirect_stderr(logs.Printed()):
+    with contextlib.redirect_stderr(logs.StderrToLog()):
         for i in range(100):
             try:
                 raise ValueError(f"number {i}\nof many")
@@ -86,10 +86,10 @@ def test_what_libraries_print_is_a_line_too(written: io.StringIO) -> None:
 
 
 def test_what_follows_a_flood_keeps_its_text(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    with contextlib.redirect_stderr(logs.Printed()):
+    with contextlib.redirect_stderr(logs.StderrToLog()):
         for text in ("one", "two", "three"):
             print(text, file=sys.stderr)
-        monkeypatch.setattr(logs, "PAUSE", 0.0)
+        monkeypatch.setattr(logs, "REPEAT_SECONDS", 0.0)
         print("four", file=sys.stderr)
     last = json.loads(written.getvalue().splitlines()[-1])
     assert (last["text"], last["suppressed"]) == ("four", 2)

@@ -106,7 +106,7 @@ def test_what_is_wrong_is_told(service: TestClient, style: str, files: dict[str,
 def test_two_images_or_two_masks_to_keep_are_refused(service: TestClient) -> None:
     two = [("photo", PHOTO), ("other", PHOTO)]
     assert (
-        "one is taken; files beside it are called mask or keep"
+        "send one; other files are called mask or keep"
         in service.post("/v1/stylize", files=two).json()["detail"]
     )
     keeps = [("photo", PHOTO), ("keep", mask()), ("keep", mask())]
@@ -185,7 +185,7 @@ def test_masks_are_bounded_as_photos_are(folder: Path) -> None:
     with client(folder, limits={"pixels": 6000}) as bounded:
         answer = bounded.post("/v1/stylize?style=plain", files={"photo": PHOTO, "mask": mask((160, 128))})
     assert answer.status_code == 413
-    assert answer.json()["detail"] == "the mask of plain has 160 x 128 pixels: at most 6000 are taken"
+    assert answer.json()["detail"] == "the mask of plain has 160 x 128 pixels: at most 6000 are allowed"
 
 
 def test_an_animation_is_no_mask(service: TestClient) -> None:

@@ -26,7 +26,7 @@ from texturenets.server.masks import NO_MASKS
 from texturenets.server.service import Service
 from texturenets.server.settings import Limits, Settings
 from texturenets.server.ui import camera, mix, store
-from texturenets.server.ui.mix import Chosen, Mix, PaintedMask
+from texturenets.server.ui.mix import Mix, PaintedMask, StyleChoice
 from texturenets.server.ui.texts import sentence
 from texturenets.stylize.options import StylizeOptions
 
@@ -82,13 +82,13 @@ def mask(service: Service, tmp_path: Path) -> PaintedMask:
     return PaintedMask(str(tmp_path / "mask.png"), str(tmp_path / "photo.png"))
 
 
-def painted(folder: Path, chosen: Chosen, path: Path) -> np.ndarray:
+def painted(folder: Path, chosen: StyleChoice, path: Path) -> np.ndarray:
     """The pixels that come of it."""
     service = begun(folder)
 
     async def work() -> bytes:
         async with service.running():
-            with service.queue.place():
+            with service.queue.slot():
                 style, masks = await chosen.request(service, path)
                 made, _, _ = await service.stylize(PHOTO, style, StylizeOptions(), masks=masks)
         return made
@@ -118,7 +118,7 @@ def test_what_can_be_mixed_is_of_one_gallery(service: Service) -> None:
 def test_a_mixture_is_what_the_interface_calls_it(
     style: str | None, second: str, share: float, asked: str | None, caption: str
 ) -> None:
-    chosen = Chosen(style, Mix(second, share), PaintedMask())
+    chosen = StyleChoice(style, Mix(second, share), PaintedMask())
     assert mix.mixed(style, chosen.mix) == asked
     assert chosen.caption() == caption
     assert f"style={asked or ''}" in camera._query(style, chosen.mix, 0, 1, False, 1.0).replace(
@@ -129,7 +129,7 @@ def test_a_mixture_is_what_the_interface_calls_it(
 @pytest.mark.parametrize("share", [0, 0.05, 0.4, 0.95, 1])
 def test_shares_are_those_of_python(folder: Path, tmp_path: Path, share: float) -> None:
     made = painted(
-        folder, Chosen("tiny:wave", Mix("tiny:udnie", share), PaintedMask()), tmp_path / "photo.png"
+        folder, StyleChoice("tiny:wave", Mix("tiny:udnie", share), PaintedMask()), tmp_path / "photo.png"
     )
     style = loading.load(folder / "tiny.safetensors", "cpu", engine="torch")
     expected = style(opened(PHOTO), mix={"wave": 1 - share, "udnie": share})
@@ -144,14 +144,14 @@ def test_a_soft_edge_stays_soft(mask: PaintedMask) -> None:
 @pytest.mark.parametrize("style", ["plain", "tiny:wave"])
 def test_what_is_painted_stays_as_in_the_photo(folder: Path, mask: PaintedMask, style: str) -> None:
     before = np.asarray(opened(PHOTO)).astype(int)
-    whole = painted(folder, Chosen(style, Mix(), PaintedMask()), Path(mask.photo))
-    made = painted(folder, Chosen(style, Mix(), mask), Path(mask.photo))
+    whole = painted(folder, StyleChoice(style, Mix(), PaintedMask()), Path(mask.photo))
+    made = painted(folder, StyleChoice(style, Mix(), mask), Path(mask.photo))
     share = ramp()[..., None] / 255
     assert np.abs(made - (share * before + (1 - share) * whole)).max() <= 1
 
 
 def test_the_second_style_goes_where_it_is_painted(folder: Path, mask: PaintedMask) -> None:
-    chosen = Chosen("tiny:wave", Mix("tiny:udnie", 0.6, keeps=False), mask)
+    chosen = StyleChoice("tiny:wave", Mix("tiny:udnie", 0.6, keeps=False), mask)
     made = painted(folder, chosen, Path(mask.photo))
     style = loading.load(folder / "tiny.safetensors", "cpu", engine="torch")
     second = Image.fromarray((0.6 * ramp()).round().astype(np.uint8))
@@ -160,7 +160,7 @@ def test_the_second_style_goes_where_it_is_painted(folder: Path, mask: PaintedMa
 
 
 def test_a_mixture_stays_one_beside_what_is_kept(folder: Path, mask: PaintedMask) -> None:
-    made = painted(folder, Chosen("tiny:wave", Mix("tiny:udnie", 0.4), mask), Path(mask.photo))
+    made = painted(folder, StyleChoice("tiny:wave", Mix("tiny:udnie", 0.4), mask), Path(mask.photo))
     style = loading.load(folder / "tiny.safetensors", "cpu", engine="torch")
     masks = {"wave": np.full((64, 80, 3), 153, np.uint8), "photo": Image.fromarray(ramp())}
     expected = style(opened(PHOTO), mix={"wave": 0.5, "udnie": 0.5}, masks=masks)
@@ -168,7 +168,7 @@ def test_a_mixture_stays_one_beside_what_is_kept(folder: Path, mask: PaintedMask
 
 
 def test_a_mask_is_for_its_photo(service: Service, mask: PaintedMask, tmp_path: Path) -> None:
-    chosen = Chosen("plain", Mix(), mask)
+    chosen = StyleChoice("plain", Mix(), mask)
     style, masks = asyncio.run(chosen.request(service, tmp_path / "other.png"))
     assert (style, masks) == ("plain", NO_MASKS)
     Path(mask.file).unlink()
@@ -179,7 +179,7 @@ def test_a_mask_is_for_its_photo(service: Service, mask: PaintedMask, tmp_path: 
 def test_a_mask_of_another_shape_is_refused(folder: Path, mask: PaintedMask) -> None:
     Path(mask.file).write_bytes(png(np.zeros((64, 64), np.uint8)))
     with pytest.raises(HTTPProblem, match="of another shape than the photo's 80 x 64") as refused:
-        painted(folder, Chosen("plain", Mix(), mask), Path(mask.photo))
+        painted(folder, StyleChoice("plain", Mix(), mask), Path(mask.photo))
     assert refused.value.status == 422
 
 
@@ -220,7 +220,7 @@ def test_a_mask_comes_as_an_image(service: Service, folder: Path, tmp_path: Path
         < 16
     )
     (tmp_path / "mask.png").write_bytes(made.data)
-    chosen = Chosen("plain", Mix(), PaintedMask(str(tmp_path / "mask.png"), str(tmp_path / "photo.png")))
+    chosen = StyleChoice("plain", Mix(), PaintedMask(str(tmp_path / "mask.png"), str(tmp_path / "photo.png")))
     kept = painted(folder, chosen, tmp_path / "photo.png")
     assert np.array_equal(kept[:, -20:], np.asarray(opened(PHOTO))[:, -20:])
 

@@ -82,7 +82,7 @@ def until(trainings: Trainings, name: str, *states: str) -> None:
     ends = time.monotonic() + 60
     while trainings.files.find(name).state not in states:
         assert time.monotonic() < ends, trainings.files.find(name)
-        trainings.runner.tick()
+        trainings.runner.poll()
         time.sleep(0.01)
 
 
@@ -91,7 +91,7 @@ def begun(trainings: Trainings, name: str, step: int = 1) -> None:
     ends = time.monotonic() + 60
     while trainings.reports.of(trainings.files.find(name))["step"] < step:
         assert time.monotonic() < ends
-        trainings.runner.tick()
+        trainings.runner.poll()
         time.sleep(0.01)
 
 
@@ -99,7 +99,7 @@ def test_they_run_one_after_the_other(make: Callable[[], Trainings]) -> None:
     trainings = make()
     add(trainings, "first")
     add(trainings, "second")
-    trainings.runner.tick()
+    trainings.runner.poll()
     assert [job.state for job in trainings.jobs()] == ["running", "queued"]
     until(trainings, "first", "done")
     assert trainings.files.find("second").state in ("queued", "running")
@@ -122,10 +122,10 @@ def test_stop_and_resume(make: Callable[[], Trainings]) -> None:
     ends = time.monotonic() + 60
     while trainings.files.alive("long"):
         assert time.monotonic() < ends
-        trainings.runner.tick()
+        trainings.runner.poll()
     assert trainings.reports.of(trainings.files.find("long"))["state"] == "stopped"
     step = trainings.reports.of(trainings.files.find("long"))["step"]
-    trainings.runner.tick()
+    trainings.runner.poll()
     assert trainings.files.find("long").state == "stopped"
     trainings.resume("long")
     begun(trainings, "long", step + 1)
@@ -140,7 +140,7 @@ def test_one_that_ends_while_the_service_stops_is_done(
     trainings = make()
     add(trainings, "short", 20)
     begun(trainings, "short")
-    monkeypatch.setattr(trainings.runner, "end", lambda job: None)  # it was at its last step
+    monkeypatch.setattr(trainings.runner, "terminate", lambda job: None)  # it was at its last step
     trainings.runner.close()
     told = [r.fields for r in caplog.records if r.getMessage() == "training"]  # type: ignore[attr-defined]
     assert [line["state"] for line in told][-1] == "done"
@@ -171,7 +171,7 @@ def test_weights_that_are_not_there_are_told_to_whoever_runs_the_service(
     said = trainings.runner.reason(job)
     (url,) = re.findall(r"https://\S+", str(error.value))
     assert said == (
-        f"descriptor weights are missing: whoever runs the service fetches {url} into a folder that its "
+        f"descriptor weights are missing: the service's operator has to put {url} into a folder that its "
         "TEXTURENETS_WEIGHTS names; then resume it"
     )
 
@@ -182,7 +182,7 @@ def test_the_next_service_finds_a_training_that_lives(make: Callable[[], Trainin
     begun(first, "long")
     second = make()  # as after a kill: nobody told the process
     add(second, "next")
-    second.runner.tick()
+    second.runner.poll()
     assert second.files.find("long").pid == first.files.find("long").pid  # not started again
     assert second.files.find("next").state == "queued"
     second.runner.close()
@@ -226,7 +226,7 @@ def test_words_of_an_earlier_start_are_no_reason(make: Callable[[], Trainings], 
     add(trainings, "mine")
     (trainings.files.job_dir("mine") / "output.txt").write_text(f"saved, and {tmp_path} is its folder\n")
     until(trainings, "mine", "failed")
-    assert trainings.files.find("mine").reason == "its process ended without a word: resume it"
+    assert trainings.files.find("mine").reason == "its process ended without an error message: resume it"
 
 
 def test_a_damaged_checkpoint_is_told_without_the_command_line(make: Callable[[], Trainings]) -> None:
@@ -241,7 +241,7 @@ def test_a_damaged_checkpoint_is_told_without_the_command_line(make: Callable[[]
     said = trainings.runner.reason(trainings.files.find("mine"))
     assert (
         said
-        == "what it has saved is damaged: put checkpoint.safetensors back or start anew under another name"
+        == "its checkpoint is damaged: restore checkpoint.safetensors, or start a training with another name"
     )
 
 
@@ -314,8 +314,8 @@ def test_the_log_says_what_trainings_do(
         begun(trainings, "long", 2)
         trainings.stop("long")
         while trainings.files.alive("long"):
-            trainings.runner.tick()
-        trainings.runner.tick()
+            trainings.runner.poll()
+        trainings.runner.poll()
         step = trainings.reports.of(trainings.files.find("long"))["step"]
         trainings.resume("long")
         begun(trainings, "long", step + 1)
@@ -347,7 +347,7 @@ def test_names(make: Callable[[], Trainings]) -> None:
     with pytest.raises(HTTPProblem, match="already"):
         add(trainings, "mine")
     trainings.stop("mine")
-    trainings.runner.tick()
+    trainings.runner.poll()
     assert trainings.files.find("mine").state == "stopped"
 
 
@@ -361,7 +361,7 @@ def waited(trainings: Trainings, name: str, *states: str) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TICK", 0.02)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
 
 
 @pytest.mark.usefixtures("quick")
@@ -392,7 +392,7 @@ def test_a_full_disk_stops_nothing_for_good(
     assert [job.state for job in trainings.jobs()] == ["queued", "queued"]
     assert 1 <= len(caplog.records) < len(tries)  # not a line each time
     assert not trainings.runner.children  # what could not be written down is not started, over and over
-    assert "held up" in trainings.reports.of(trainings.files.find("first"))["reason"]
+    assert "it waits because of an error" in trainings.reports.of(trainings.files.find("first"))["reason"]
     full.clear()
     waited(trainings, "second", "done")
     assert trainings.files.find("first").state == "done"
@@ -406,11 +406,11 @@ def test_without_room_nothing_is_started(
 ) -> None:
     trainings = make()
     add(trainings, "first")
-    free = [module.ROOM - 1]
+    free = [module.MIN_FREE_BYTES - 1]
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
-    trainings.runner.tick()
+    trainings.runner.poll()
     assert trainings.files.find("first").state == "queued"
-    assert "held up" in trainings.reports.of(trainings.files.find("first"))["reason"]
+    assert "it waits because of an error" in trainings.reports.of(trainings.files.find("first"))["reason"]
     free[0] += 1
     until(trainings, "first", "done")
 
@@ -454,7 +454,7 @@ def test_what_ends_while_its_lock_is_waited_for_is_not_started_again(
             yield lock
 
     monkeypatch.setattr(trainings.files, "hold", late)
-    trainings.runner.tick()
+    trainings.runner.poll()
     assert trainings.files.find("mine").state == "done"
     assert not trainings.runner.children
 
@@ -513,7 +513,7 @@ def test_two_services_on_one_folder(make: Callable[[], Trainings]) -> None:
     waited(second, "long", "running")
     with pytest.raises(HTTPProblem, match="already"):
         add(second, "n0")
-    keeper, other = (first, second) if first.runner.keeper else (second, first)
+    keeper, other = (first, second) if first.runner.folder_lock else (second, first)
     other.runner.close()
     assert keeper.files.alive("long")  # it is not that one's
     other = make()
@@ -547,10 +547,10 @@ def test_a_full_disk_leaves_no_name_behind(
 
 def test_the_queue_is_bounded(make: Callable[[], Trainings]) -> None:
     trainings = make()
-    trainings.most = 3
+    trainings.limit = 3
     for i in range(3):
         add(trainings, f"n{i}", 1)
-    with pytest.raises(HTTPProblem, match="3 trainings wait"):
+    with pytest.raises(HTTPProblem, match="3 trainings are queued"):
         add(trainings, "more")
     until(trainings, "n0", "done")
     add(trainings, "more")
@@ -592,7 +592,7 @@ def test_photos_that_changed_are_told_without_options(make: Callable[[], Trainin
         )
     )
     assert trainings.runner.reason(trainings.files.find("mine")) == (
-        "the photos changed since it began; put them back or start anew under another name"
+        "the photos changed since it was started; put them back, or start a training with another name"
     )
 
 
@@ -612,7 +612,7 @@ def test_a_damaged_training_is_told_at_the_start(
 
 def test_a_full_queue_says_how_to_be_rid_of_stopped_ones(make: Callable[[], Trainings]) -> None:
     trainings = make()
-    trainings.most = 1
+    trainings.limit = 1
     add(trainings, "one")
     trainings.stop("one")
     with pytest.raises(HTTPProblem, match="remove a stopped one \\(DELETE /v1/trainings/NAME\\)"):
@@ -631,7 +631,7 @@ def test_what_is_not_at_work_is_removed_and_its_model_stays(make: Callable[[], T
     with pytest.raises(HTTPProblem, match="no training is called 'good'"):
         trainings.remove("good")
     add(trainings, "waiting")
-    with pytest.raises(HTTPProblem, match="waiting is queued or at work: stop it first") as raised:
+    with pytest.raises(HTTPProblem, match="waiting is queued or running: stop it first") as raised:
         trainings.remove("waiting")
     assert raised.value.status == 409
 
@@ -681,9 +681,11 @@ def test_photos_that_went_before_its_turn_are_told_without_options(
     (tmp_path / "photos").rmdir()
     until(trainings, "all", "failed")
     assert trainings.files.find("cats").reason == (
-        "the photos' folder cats is away: when it is back, resume it"
+        "the service's folder of photos cats is missing: resume it when the folder is back"
     )
-    assert trainings.files.find("all").reason == ("the photos' folder is away: when it is back, resume it")
+    assert trainings.files.find("all").reason == (
+        "the service's folder of photos is missing: resume it when the folder is back"
+    )
 
 
 def test_photos_that_were_skipped_are_told(make: Callable[[], Trainings], tmp_path: Path) -> None:

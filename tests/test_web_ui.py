@@ -184,7 +184,7 @@ def test_the_token_holds_on_the_pages_routes(tmp_path: Path) -> None:
         assert 'action="/sign-in"' in asked.text
         wrong = service.post("/sign-in", data={"token": "wrong"}, follow_redirects=False)
         assert wrong.status_code == 401
-        assert "not its token" in wrong.text
+        assert "token is wrong" in wrong.text
         right = service.post("/sign-in", data={"token": "correct-horse"}, follow_redirects=False)
         assert (right.status_code, right.headers["location"]) == (303, "/")
         assert service.get("/page/").status_code == 200
@@ -221,7 +221,7 @@ def test_the_oldest_files_go_when_there_are_too_many() -> None:
         os.utime(path, (now + i - 10, now + i - 10))
     kept.trim(60)
     assert [path.exists() for path in paths] == [False, False, True]
-    os.utime(paths[2], (now - 2 * store.OLDEST, now - 2 * store.OLDEST))
+    os.utime(paths[2], (now - 2 * store.MAX_AGE_SECONDS, now - 2 * store.MAX_AGE_SECONDS))
     kept.trim()
     assert not paths[2].exists()
 
@@ -267,7 +267,7 @@ def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
         data = {"data": ["x" * more], "fn_index": 0, "session_hash": session}
         return service.post(f"{API}/queue/join", json=data)
 
-    monkeypatch.setattr(sessions, "CLOSED", 8)
+    monkeypatch.setattr(sessions, "MAX_CLOSED", 8)
     model(tmp_path)
     with client(tmp_path, page=True) as service:
         for i in range(40):
@@ -291,8 +291,8 @@ def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_open_pages_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "CLOSED", 2)
-    monkeypatch.setattr(sessions, "MOST", 2)
+    monkeypatch.setattr(sessions, "MAX_CLOSED", 2)
+    monkeypatch.setattr(sessions, "MAX_OPEN", 2)
     gone: list[str] = []
     known = sessions.Sessions(gone.append)
     known.seen("a")
@@ -317,7 +317,7 @@ def test_an_upload_of_very_many_files_is_refused(page: TestClient) -> None:
 
 def test_the_store_is_bounded_in_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "folder", lambda: tmp_path)
-    monkeypatch.setattr(store, "MOST_FILES", 5)
+    monkeypatch.setattr(store, "MAX_FILES", 5)
     kept = store.Store(10**6)
     for i in range(12):
         path = kept.put(f"s{i}", "photo", {"a.png": b"x"})[0]
@@ -334,9 +334,9 @@ def test_refusals_are_said_in_the_pages_words() -> None:
         409, "there is a training: resume it (POST /v1/trainings/a/resume), or choose another name"
     )
     assert texts.sentence(resumed, "a.png") == "There is a training: resume it, or choose another name."
-    large = texts.sentence(HTTPProblem(413, "a photo of 9 x 9 pixels: at most 8 a side are taken"), "a.png")
+    large = texts.sentence(HTTPProblem(413, "a photo of 9 x 9 pixels: at most 8 a side are allowed"), "a.png")
     assert large.startswith("a.png: a photo of 9 x 9")
-    assert texts.wrong("<b>") == '<p class="wrong">&lt;b&gt;</p>'
+    assert texts.error_html("<b>") == '<p class="wrong">&lt;b&gt;</p>'
 
 
 def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

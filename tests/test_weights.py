@@ -422,7 +422,7 @@ def test_full_disk_leaves_nothing(
     monkeypatch.setattr(fetch, "_copy", full) if where == "download" else monkeypatch.setattr(
         finding, "save_file", full
     )
-    with pytest.raises(UserError, match=r"no room left in .*cache"):
+    with pytest.raises(UserError, match=r"no space left in .*cache"):
         weights.load("squeezenet1_1")
     assert leftovers(tmp_path) == []
 

@@ -1,4 +1,4 @@
-"""Arguments of the public functions, checked: what is wrong is one line that names the argument and its value."""
+"""Checks of the public functions' arguments: errors of one line that name the argument and its value."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Any
 
 from texturenets.errors import UserError, shortened
 
-WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
-DEEPEST = 16  # objects within one another in a header
-LONGEST = 120  # characters of a value in an error
+MAX_INTEGER = 2**53  # of either sign: what every JSON parser represents exactly
+MAX_DEPTH = 16  # of nested objects in a header
+MAX_SHOWN = 120  # characters of a value in an error message
 
 
 def integer(name: str, value: object) -> int:
-    """`value`, also one of NumPy's whole numbers, as an int. Raises UserError for what is none, or too large to be
-    written down in a header."""
+    """`value`, an int or an integer of NumPy's, as an int. Raises UserError for anything else, and beyond
+    `MAX_INTEGER`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise UserError(f"`{name}` {shown(value)} is not a whole number")
     whole = int(value)
-    if whole > WIDEST:
-        raise UserError(f"`{name}` {whole} is too large: at most {WIDEST}")
-    if whole < -WIDEST:
-        raise UserError(f"`{name}` {whole} is too small: at least {-WIDEST}")
+    if whole > MAX_INTEGER:
+        raise UserError(f"`{name}` {whole} is too large: at most {MAX_INTEGER}")
+    if whole < -MAX_INTEGER:
+        raise UserError(f"`{name}` {whole} is too small: at least {-MAX_INTEGER}")
     return whole
 
 
 def number(name: str, value: object) -> float:
-    """`value`, also one of NumPy's numbers, as an int or a float. Raises UserError for what is none."""
+    """`value`, a number of Python's or NumPy's, as an int or a float. Raises UserError for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise UserError(f"`{name}` {shown(value)} is not a number")
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def flag(name: str, value: object) -> bool:
-    """`value`, True or False. Raises UserError for anything else, as "no", which counts as true elsewhere."""
+    """`value`, True or False. Raises UserError for anything else, for example "no", which is true in an `if`."""
     if not isinstance(value, bool):
         raise UserError(f"`{name}` {shown(value)} is neither True nor False")
     return value
 
 
 def text(name: str, value: object) -> str:
-    """`value`. Raises UserError for what is no text, or holds half a character."""
+    """`value`, a str. Raises UserError for anything else, and for lone surrogates, which UTF-8 cannot encode."""
     if not isinstance(value, str):
         raise UserError(f"`{name}` {shown(value)} is no text: put it in quotation marks")
     try:
@@ -52,19 +52,19 @@ def text(name: str, value: object) -> str:
 
 
 def instance(name: str, value: object, kinds: Any, wanted: str) -> None:
-    """Raise UserError unless `value` is one of `kinds`, which `wanted` says in words."""
+    """Raise UserError unless `value` is an instance of `kinds`; `wanted`: what to give instead, for the message."""
     if not isinstance(value, kinds):
         raise UserError(f"`{name}` is of type {type(value).__name__}: give {wanted}")
 
 
 def shown(value: object) -> str:
-    """`value` as Python writes it, in one line, of which what is long is cut."""
-    return shortened(" ".join(repr(value).split()), LONGEST)
+    """The `repr` of `value` in one line, shortened."""
+    return shortened(" ".join(repr(value).split()), MAX_SHOWN)
 
 
 def check_plain(value: object, depth: int = 0) -> None:
-    """Raise ValueError where JSON holds what not everybody can write down again: in a table, a page, other JSON."""
-    if depth > DEEPEST:
+    """Raise ValueError for JSON values that other programs may not be able to represent: see the messages."""
+    if depth > MAX_DEPTH:
         raise ValueError("it is nested too deeply")
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -74,14 +74,14 @@ def check_plain(value: object, depth: int = 0) -> None:
         for inner in value:
             check_plain(inner, depth + 1)
     elif isinstance(value, str):
-        value.encode()  # half a surrogate pair is no character
-    elif isinstance(value, int) and abs(value) > WIDEST:
+        value.encode()  # fails for lone surrogates
+    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ValueError(f"a number of {value.bit_length()} bits is in it")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is in it, which is no number")
 
 
 def stops(answer: object) -> bool:
-    """Whether what a function `progress` returned ends the work: the text "stop" and nothing else, as progress bars
-    and prints return values of their own."""
+    """Whether the return value of a callback `progress` ends the work: only the text "stop", as progress bars and
+    `print` return other values."""
     return isinstance(answer, str) and answer == "stop"

@@ -1,4 +1,4 @@
-"""Fetch a file over the network: whole, verified, or not at all.
+"""Downloads a file: complete and verified, or not at all.
 
 Kept by hand because pooch begins an interrupted transfer anew, knows one address and one hash a file, and no
 hashes of Git's blobs.
@@ -32,7 +32,7 @@ MAX_SIZE: Final = 1 << 30
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 WORDS: Final = {"1": True, "true": True, "yes": True, "": False, "0": False, "false": False, "no": False}
-"""What TEXTURENETS_OFFLINE may say, in any case, and whether it forbids fetching."""
+"""Values of TEXTURENETS_OFFLINE, in lower case, and whether they forbid downloads."""
 
 ADDRESSES: Final = ("https://", "http://")
 """How URLs begin that are fetched here."""
@@ -41,13 +41,13 @@ pause = time.sleep
 
 
 def offline() -> bool:
-    """Whether TEXTURENETS_OFFLINE says that nothing is to be fetched. Raises UserError for words not in `WORDS`."""
-    said = os.environ.get("TEXTURENETS_OFFLINE", "")
+    """Whether TEXTURENETS_OFFLINE forbids downloads. Raises UserError for a value not in `WORDS`."""
+    value = os.environ.get("TEXTURENETS_OFFLINE", "")
     try:
-        return WORDS[said.strip().lower()]
+        return WORDS[value.strip().lower()]
     except KeyError:
         raise UserError(
-            f"TEXTURENETS_OFFLINE is {said!r}: 1, true or yes forbid all fetching; 0, false, no or nothing allow it"
+            f"TEXTURENETS_OFFLINE is {value!r}: 1, true or yes forbid all fetching; 0, false, no or nothing allow it"
         ) from None
 
 
@@ -85,7 +85,7 @@ def verified(path: Path, digests: Sequence[str]) -> bool:
 
 
 class _PassingError(Exception):
-    """A fault that may be gone at the next try."""
+    """An error that may be gone at the next try."""
 
 
 @contextlib.contextmanager
@@ -101,7 +101,7 @@ def beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in DISK_FULL:
             raise DiskFullError(
-                f"no room left in {folder}; free some, or set TEXTURENETS_CACHE to a folder elsewhere"
+                f"no space left in {folder}; free some, or set TEXTURENETS_CACHE to a folder elsewhere"
             ) from None
         raise UserError(
             f"{folder} cannot be written ({error.strerror or error}); set TEXTURENETS_CACHE to a folder that can"

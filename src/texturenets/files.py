@@ -17,11 +17,11 @@ from texturenets.locks import lock
 
 SUFFIX = ".part"
 
-HELD: Final = sys.platform != "win32"
-"""Whether a temporary file stays open, and locked, until it has its name; Windows renames no open file."""
+KEEPS_OPEN: Final = sys.platform != "win32"
+"""Whether a temporary file stays open and locked until it is renamed; on Windows open files cannot be renamed."""
 
-DAY: Final = 86400.0
-"""Seconds without a change after which a temporary file was left by a killed process, where it holds no lock."""
+STALE_SECONDS: Final = 86400.0
+"""Age at which a temporary file without a lock is taken for one of a killed process, and removed."""
 
 # Read once: it can only be read by setting it, which all threads of the process see.
 _UMASK = os.umask(0o077)
@@ -52,11 +52,11 @@ def temporary_sibling(path: Path) -> Iterator[Path]:
 def _made(path: Path) -> tuple[int | None, Path]:
     """A new temporary file beside `path`; while its descriptor is open, the lock keeps `_remove` from deleting it.
 
-    None in place of a descriptor where files that are open can be neither renamed nor deleted (`HELD`).
+    None in place of a descriptor where files that are open can be neither renamed nor deleted (`KEEPS_OPEN`).
     """
     while True:
         handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=SUFFIX, dir=path.parent)
-        if not HELD:
+        if not KEEPS_OPEN:
             os.close(handle)
             return None, Path(name)
         _lock(handle, wait=True)
@@ -129,9 +129,9 @@ def _remove(left: Iterable[Path]) -> None:
     for path in left:
         if not path.name.endswith(SUFFIX):
             continue
-        if not HELD:
+        if not KEEPS_OPEN:
             with suppress(OSError):  # it is being written
-                if time.time() - path.stat().st_mtime > DAY:
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
             continue
         try:

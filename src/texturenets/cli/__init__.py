@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn(f"interrupted: {error}" if str(error) else "interrupted")
         return 130
     except BrokenPipeError:
-        drop_output()  # whoever read it has read enough
+        drop_output()  # the reader, as `head`, has closed the pipe
         return 141
     except OSError as error:
         if error.filename is not None:
@@ -91,7 +91,7 @@ def _run(words: Sequence[str]) -> int:
         if listed:
             for name in app:
                 app[name]  # imports the command, whose help the list shows
-        status = pipes.run_piped(words, app) if pipes.asked(words) else app(words)
+        status = pipes.run_piped(words, app) if pipes.needs_pipes(words) else app(words)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except ModuleNotFoundError as error:

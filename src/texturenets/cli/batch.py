@@ -179,7 +179,7 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
                 engine_note(painter.engine)
             for job in work.videos:
                 if job.result in there:
-                    report.result(job.result, job.facts(work.style.name), there=True)
+                    report.result(job.result, job.json_fields(work.style.name), skipped=True)
             if painter is not None and todo.videos:
                 video_jobs.carry_out(todo.videos, painter, work.options, report, work.style.name)
             _paint(work, todo.photos, painter, report, notes)
@@ -190,7 +190,7 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
     if run.sheet:
         sheet = contact.write(plan.folder, [(work.style.name, work.photos) for work in plan.works])
         if sheet is not None:
-            report.tell(str(sheet), {"status": "done", "result": str(sheet)})
+            report.print_line(str(sheet), {"status": "done", "result": str(sheet)})
     return status
 
 
@@ -216,12 +216,12 @@ def _paint(
 ) -> None:
     """Stylize the photos in `todo`; the others of `work` exist already. `notes` collects what results do not keep."""
 
-    def facts(job: PathPair) -> dict[str, object]:
+    def fields(job: PathPair) -> dict[str, object]:
         return {"source": str(job[0]), "style": work.style.name, "seed": work.asked[job[1]].seed}
 
     if painter is None:
         for job in work.photos:
-            report.result(job[1], facts(job), there=True)
+            report.result(job[1], fields(job), skipped=True)
         return
     from texturenets.overlap import overlapped
     from texturenets.stylize.pipeline import Pipeline
@@ -243,10 +243,10 @@ def _paint(
                     error = next(outcomes)[1] if job in waiting else None
                     if error is None:
                         written[job] = True
-                        report.result(job[1], facts(job), there=job not in waiting)
+                        report.result(job[1], fields(job), skipped=job not in waiting)
                     else:
                         report.failure(job[0], error, {"style": work.style.name})
         finally:  # after an interruption: the photo in progress was still written
             for job, known in written.items():
                 if not known:
-                    report.result(job[1], facts(job))
+                    report.result(job[1], fields(job))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from texturenets.engines.options import EngineOptions
     from texturenets.stylize.options import StylizeOptions
 
-NAMED = 20  # most failed photos that the summary lists
+MAX_NAMED = 20  # most failed photos that the summary lists
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def run(
     report = ClusterReport(folder, len(jobs), quiet)
     with report.interruptible(), report.bar(len(status.todo), "cluster"):
         for job in status.existing:
-            report.result(report.name(job), there=True)
+            report.result(report.name(job), skipped=True)
         for job, reason in status.final:
             report.failure(job.photo.name, f"{reason} (as before; it has not changed)")
         if status.todo:
@@ -232,7 +232,7 @@ class ClusterReport(Report):
     """Console output: a progress bar, results on standard output, errors and a summary on standard error."""
 
     def __init__(self, folder: storage.Folder, total: int, quiet: bool) -> None:
-        super().__init__(total, quiet, "the same command continues", named=NAMED)
+        super().__init__(total, quiet, "the same command continues", named=MAX_NAMED)
         self.folder = folder
 
     def waiting(self) -> None:

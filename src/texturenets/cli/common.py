@@ -50,7 +50,7 @@ NetworkCode = Annotated[
 ]
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 _PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
-_NAMED = 3  # most files that are named of those that are ignored
+_MAX_NAMED = 3  # most files that are named of those that are ignored
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
@@ -139,15 +139,15 @@ def note_ignored(files: Sequence[Path | str]) -> None:
         return
     from texturenets import image
 
-    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    more = f" and {len(files) - _MAX_NAMED} more" if len(files) > _MAX_NAMED else ""
     warn(
         f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} ignored: no images that can "
-        f"be read here ({image.readable()}): {', '.join(map(str, files[:_NAMED]))}{more}"
+        f"be read here ({image.readable()}): {', '.join(map(str, files[:_MAX_NAMED]))}{more}"
     )
 
 
 class Hidden:
-    """A progress bar that nobody sees; rich, which draws the others, takes as long to import as a small photo."""
+    """A progress bar that is not shown, without importing rich: that takes as long as stylizing a small photo."""
 
     disable = True
 

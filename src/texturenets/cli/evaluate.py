@@ -219,7 +219,7 @@ def _print(found: Mapping[str, Any]) -> None:
     elif found.get("photos"):
         console.print(_photos(found))
         if blank := [name for name in STYLE_COLUMNS if any(name not in row for row in found["photos"])]:
-            least = style_measures.LEAST
+            least = style_measures.MIN_SIDE
             console.print(
                 f"{', '.join(blank)}: only where the shorter side has at least {least} pixels: give a larger --size"
             )

@@ -1,4 +1,4 @@
-"""`texturenets inpaint`: a hole in a picture, filled from the rest of it."""
+"""`texturenets inpaint`: a hole in an image, filled from the rest of it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def inpaint(
     losses: LossFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Fill a hole in a picture with the texture of what is around it.
+    """Fill a hole in an image with the texture of its surroundings.
 
-    Pixels outside the mask stay as they are. Patches of the surroundings fill the hole, and L-BFGS optimizes its
-    pixels until they have the texture of the surroundings. Ctrl-C ends it early and writes the current
+    Pixels outside the mask stay as they are. The hole is filled with patches of the surroundings, and L-BFGS
+    optimizes its pixels until they have the texture of the surroundings. Ctrl-C ends it early and writes the current
     image, once the first iteration is done.
 
     Parameters
     ----------
     photo
-        Picture with something to remove.
+        Image with something to remove.
     mask
-        Image with the photo's aspect ratio, scaled to its size: white where the picture is made anew.
+        Image with the photo's aspect ratio, scaled to its size: white where the hole is.
     output
         Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
         output. An existing image is replaced [default: PHOTO-inpaint.png].

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from texturenets import image
-from texturenets.cli.styles import ChosenStyle, within
+from texturenets.cli.styles import ChosenStyle, within_model
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import styles_of
@@ -44,7 +44,7 @@ def _several(styles: Sequence[ChosenStyle]) -> UserError:
         )
     return UserError(
         f"a mask is for one result, and there are {len(names)} styles, {', '.join(names)}: give one style with "
-        f"--mask, --keep or --strength; styles go into one image only {within()}; then say -s "
+        f"--mask, --keep or --strength; styles go into one image only {within_model()}; then say -s "
         "MODEL:STYLE,STYLE"
     )
 

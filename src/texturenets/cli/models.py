@@ -28,9 +28,9 @@ app = App(
     help="List the models that are shipped or fetched, show the header of one, fetch others by name.",
 )
 
-LISTED = 20  # values of a list that are printed; a longer list (a graph's lines) only with --json
+MAX_LIST_VALUES = 20  # values of a list that are printed; a longer list (a graph's lines) only with --json
 
-PIPED = 10000  # width of a table that goes into a pipe, so that no line is wrapped
+PIPE_WIDTH = 10000  # width of a table that goes into a pipe, so that no line is wrapped
 
 Source = Annotated[str | None, Parameter(name="--from")]
 AsJson = Annotated[Flag, Parameter(name="--json")]
@@ -118,7 +118,7 @@ def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
         The list: a file, a URL such as https://example.org/models.json, or hf://USER/REPO [default: the environment
         variable TEXTURENETS_MODELS]. No list comes with the package.
     quiet
-        No progress bar, and no word about licences.
+        No progress bar, and no notes about licences.
     """
     from texturenets.modelfiles import listed, modelfile
 
@@ -226,7 +226,7 @@ def _lines(value: Any, before: str = "") -> list[str]:
 
 def _inline(value: Any) -> str:
     if isinstance(value, list | tuple):
-        if len(value) > LISTED:
+        if len(value) > MAX_LIST_VALUES:
             return f"({len(value)} lines, which --json lists)"
         return ",".join(map(_inline, value))
     if isinstance(value, bool):
@@ -243,5 +243,5 @@ def _print_table(table: Table) -> None:
         console.print(table)
         return
     text = io.StringIO()
-    Console(file=text, highlight=False, markup=False, emoji=False, width=PIPED).print(table)
+    Console(file=text, highlight=False, markup=False, emoji=False, width=PIPE_WIDTH).print(table)
     print("\n".join(line.rstrip() for line in text.getvalue().splitlines()))

@@ -184,7 +184,7 @@ def optimize(
 
 
 def check_numbers(steps: int, style_size: int | None, pictures_every: int) -> None:
-    """Raises UserError for one that is too small."""
+    """Raises UserError for a value that is too small."""
     if steps < 1:
         raise UserError(f"--steps {steps} is not above 0")
     for name, value in (("--style-size", style_size or 0), ("--pictures-every", pictures_every)):
@@ -195,15 +195,17 @@ def check_numbers(steps: int, style_size: int | None, pictures_every: int) -> No
 def report(
     out: Path, last: IterationRecord, planned_if_stopped: int | None, quiet: bool, *, as_json: bool = False
 ) -> int:
-    """Print the result and how far it came; the exit status. `planned_if_stopped`: how many
-    iterations were planned, if Ctrl-C ended the run, else None."""
+    """Print the result, the loss and the iterations; returns the exit status.
+
+    `planned_if_stopped`: how many iterations were planned, if Ctrl-C ended the run, else None.
+    """
     if planned_if_stopped is not None:
         print(f"stopped after iteration {last.iteration} of {planned_if_stopped}", file=sys.stderr)
     elif not quiet:
         print(f"loss {last.loss:.4g} after {counted(last.iteration, 'iteration')}", file=sys.stderr)
     status = "done" if planned_if_stopped is None else "stopped"
-    facts = {"status": status, "result": str(out), "loss": last.loss, "iterations": last.iteration}
-    print(json_line(facts) if as_json else out)
+    fields = {"status": status, "result": str(out), "loss": last.loss, "iterations": last.iteration}
+    print(json_line(fields) if as_json else out)
     return 0 if planned_if_stopped is None else 130
 
 
@@ -216,7 +218,10 @@ def run_with_progress(
     pictures_every: int,
     write: Callable[[Path, Tensor], None],
 ) -> tuple[IterationRecord, bool]:
-    """Go through `records` with a bar and images; the last one, and False where Ctrl-C ended it."""
+    """Run the optimization, with a progress bar and intermediate images.
+
+    Returns the last record, and False if Ctrl-C ended the run.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -244,10 +249,10 @@ def run_with_progress(
                 if pictures_every and record.iteration % pictures_every == 0:
                     write(out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.image)
     except KeyboardInterrupt:
-        if last is None or last.iteration == 0:  # the start itself is no result
+        if last is None or last.iteration == 0:  # record 0 is the start image, and no result
             raise KeyboardInterrupt("before the first iteration: nothing is written") from None
         return last, False
-    assert last is not None  # the start is a record
+    assert last is not None  # the start image is a record, too
     return last, True
 
 
@@ -275,8 +280,8 @@ def _config(
         )
     if checkerboard_weight is not None:
         changes = {**changes, "checkerboard_weight": checkerboard_weight}
-    usual = recipes.losses_of(descriptor, StyleConfig) if descriptor is not None else {}
-    config = dataclasses.replace(config, **{**usual, **changes})
+    defaults = recipes.losses_of(descriptor, StyleConfig) if descriptor is not None else {}
+    config = dataclasses.replace(config, **{**defaults, **changes})
     layers: dict[str, Any] = {name: _qualified(getattr(config, name), descriptor) for name in _LAYERS}
     if content is None or not config.content_weight:
         layers["content_layers"] = ()
@@ -292,21 +297,24 @@ def _qualified(names: tuple[str, ...], descriptor: str | None) -> tuple[str, ...
 def _networks(
     config: StyleConfig, trainer_config: TrainerConfig, progress: Any, *, chosen: bool
 ) -> tuple[StyleConfig, Any, Any]:
-    """(config, networks, device): `config` as it is used, with the layers of `own` where the default weights are
-    missing. `chosen`: the user named networks, which `own` then never replaces."""
+    """Returns (config, networks, device).
+
+    If the default weights are missing, the networks are `own`, and `config` has its layers. `chosen`: the user named
+    networks, which `own` then never replaces.
+    """
     from texturenets.losses import build, layers_of
     from texturenets.train import allocator
     from texturenets.train.fallback import with_own
     from texturenets.train.setup import Setup, set_up
 
-    def made(config: StyleConfig) -> tuple[StyleConfig, Setup]:
+    def set_up_for(config: StyleConfig) -> tuple[StyleConfig, Setup]:
         # Without a photo there are no content layers, whichever network is used.
         config = config if with_content else dataclasses.replace(config, content_layers=())
         layers = layers_of(build(dataclasses.asdict(config)))
         return config, set_up(config, layers, trainer_config, progress)
 
     with_content = bool(config.content_layers)
-    used, setup = with_own(made, config, chosen=chosen, resumed=None, say=warn)
+    used, setup = with_own(set_up_for, config, chosen=chosen, resumed=None, say=warn)
     if setup.device.type == "cpu":
         allocator.keep_freed_memory()
     return used, setup.networks, setup.device
@@ -322,7 +330,7 @@ def _numbers(text: str | None) -> list[float] | None:
 
 
 def _out(output: str | None, content: Path | None, style: Path) -> Path:
-    """The file of the result: `output`, or of the usual name in the folder `output`, or here."""
+    """The file of the result: `output`, or a file with the default name in the folder `output` or the current one."""
     folder = folder_of([content or style], output)
     if folder is None:
         return Path(str(output)).expanduser()
@@ -330,7 +338,7 @@ def _out(output: str | None, content: Path | None, style: Path) -> Path:
 
 
 def check_output(out: Path, inputs: Sequence[Path]) -> None:
-    """Raises UserError for a format that is not written, and where `out` is one of `inputs`."""
+    """Raises UserError for a format that cannot be written, and if `out` is one of `inputs`."""
     from texturenets import image
 
     image.output_format(out)

@@ -16,7 +16,7 @@ from texturenets.optimization import luminance, match_color, match_luminance, sc
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.style_images import opaque
 
-LARGEST = 512  # longer side where --size is not given: minutes, not hours, on a processor
+DEFAULT_MAX_SIDE = 512  # longer side where --size is not given: minutes, not hours, on a processor
 
 
 @dataclass
@@ -99,7 +99,7 @@ def _grey(picture: Tensor) -> Tensor:
 def _size(text: str | None, own: tuple[int, int], *, keep: bool) -> tuple[int, int]:
     """(H, W) of what `--size` says, in the shape of the image's `own` size where that is to be kept."""
     if text is None:
-        return fit_longer(own, min(max(own), LARGEST))
+        return fit_longer(own, min(max(own), DEFAULT_MAX_SIDE))
     asked = picture_size(text)
     if not keep:
         return asked

@@ -12,7 +12,7 @@ from texturenets.errors import UserError
 if TYPE_CHECKING:
     from texturenets.stylize.pipeline import PathPair
 
-LONGEST = 234
+MAX_NAME_BYTES = 234
 """Bytes of a file's name, of the 255 that file systems take: the rest is for the seed, of 64 bits, of one of several
 results."""
 
@@ -167,7 +167,7 @@ def _same(one: PurePath, other: PurePath, style: str, name: str) -> UserError:
 
 def _fitted(stem: str, end: str) -> str:
     """`stem` and `end`, the stem shortened to the length that file systems allow."""
-    room = LONGEST - len(os.fsencode(end))
+    room = MAX_NAME_BYTES - len(os.fsencode(end))
     while stem and len(os.fsencode(stem)) > room:
         stem = stem[:-1]
     return stem + end

@@ -163,15 +163,15 @@ def _content(folder: Path, photos: Sequence[str], side: int) -> Path:
     """
     from texturenets import image, video
     from texturenets.cli.demo import PHOTOS
-    from texturenets.train.data import WIDEST
+    from texturenets.train.data import MAX_SCALE
 
     local = [name for name in photos if "://" not in name]
     found = [path for path in image.expand(local, recursive=True, empty=True) if not video.is_video(path)]
     chosen = found[:: max(1, len(found) // MOST_PHOTOS)][:MOST_PHOTOS]
     for number, path in enumerate([*chosen, *map(Path, PHOTOS)]):
         info = image.read_header(path)
-        large = info is not None and min(info.upright) > WIDEST * side
-        longer = round(max(info.upright) * WIDEST * side / min(info.upright)) if info and large else None
+        large = info is not None and min(info.upright) > MAX_SCALE * side
+        longer = round(max(info.upright) * MAX_SCALE * side / min(info.upright)) if info and large else None
         with suppress(UserError):  # which is told when its turn comes to be stylized
             image.write(folder / f"{number}.png", image.read(path, longer=longer).rgb)
     return folder

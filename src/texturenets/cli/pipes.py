@@ -17,11 +17,11 @@ from texturenets.cli.common import download_progress, not_named, warn
 from texturenets.cli.outputs import OneFileError
 from texturenets.errors import UserError, cannot_write
 
-COMMANDS = ("stylize", "optimize", "sample", "tile", "inpaint")  # those that read images or write one
+COMMANDS = ("stylize", "optimize", "sample", "tile", "inpaint")  # that read images or write one
 OUTPUT = ("-o", "--output")
-LIMIT = 128 << 20  # bytes of a photo that is fetched: no camera's is larger
-_MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # write more than a result
-_BESIDE = (
+MAX_DOWNLOAD_BYTES = 128 << 20  # of a photo: no camera's is larger
+_WRITE_MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # flags that write more than a result
+_NOT_PHOTOS = (
     "--mask",
     "--keep",
     "-s",
@@ -29,19 +29,19 @@ _BESIDE = (
     "--to-style",
     "--into",
     "--spool",
-)  # whose values are no photo
+)  # flags whose values are no photos
 _SEVERAL = "--output - sends one image, and there are {}: give a folder, as with -o stylized/"
-_ELSEWHERE = ("--cluster", "--webcam")  # take URLs themselves
+_TAKE_URLS = ("--cluster", "--webcam")  # flags with which URLs are passed on
 
 
-def asked(words: Sequence[str]) -> bool:
-    """Whether one of `words`, a command line, is `-`, or the URL of an image."""
+def needs_pipes(words: Sequence[str]) -> bool:
+    """Whether the command line `words` holds `-` or the URL of an image."""
     return "-" in words or "--output=-" in words or bool(_urls(words))
 
 
 def _urls(words: Sequence[str]) -> set[int]:
     """Which of `words` are URLs of images."""
-    if not words or words[0] not in COMMANDS or any(flag in words for flag in _ELSEWHERE):
+    if not words or words[0] not in COMMANDS or any(flag in words for flag in _TAKE_URLS):
         return set()
     return {i for i, word in enumerate(words) if _is_address(word)}
 
@@ -66,7 +66,7 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
     urls = _urls(plain)
     if any(plain[i - 1] in OUTPUT for i in urls):
         raise UserError("--output is a URL: give a file or a folder here")
-    if outputs and (more := set(plain) & set(_MORE)):
+    if outputs and (more := set(plain) & set(_WRITE_MORE)):
         raise UserError(f"--output - sends one image: leave out {', '.join(sorted(more))}")
     if outputs and sys.stdout.isatty():
         raise UserError(
@@ -144,7 +144,7 @@ def _with_fetched(words: Sequence[str], urls: set[int], folder: Path) -> tuple[l
 def _is_photo(words: Sequence[str], i: int) -> bool:
     """Whether a word names a photo, as far as that can be told before the words are parsed."""
     is_file = _is_address(words[i]) or Path(words[i]).exists()
-    return i > 0 and is_file and words[i - 1] not in _BESIDE + OUTPUT
+    return i > 0 and is_file and words[i - 1] not in _NOT_PHOTOS + OUTPUT
 
 
 def _fetched(url: str, folder: Path) -> Path:
@@ -159,7 +159,7 @@ def _fetched(url: str, folder: Path) -> Path:
     path = folder / "part"
     progress = download_progress(name) if sys.stderr.isatty() else None
     try:
-        fetch.get(url, path, limit=LIMIT, progress=progress)
+        fetch.get(url, path, limit=MAX_DOWNLOAD_BYTES, progress=progress)
     except OSError as error:
         raise cannot_write(path, error) from None
     suffix = formats.suffix_by_content(path) or Path(name).suffix
@@ -175,7 +175,7 @@ def _suffix(words: Sequence[str]) -> str:
     from texturenets import image, video
     from texturenets.cli.outputs import suffix_of
 
-    photos = [word for before, word in itertools.pairwise(words) if before not in _BESIDE]
+    photos = [word for before, word in itertools.pairwise(words) if before not in _NOT_PHOTOS]
     named = (Path(word) for word in photos if image.has_image_suffix(word) or video.is_video(Path(word)))
     files = [path for path in named if path.is_file()]
     if not files:  # which the command says

@@ -89,9 +89,9 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
     elif isinstance(error, CoercionError):
         text = _unlike(error)
     elif isinstance(error, UnknownOptionError) and (
-        said := _OTHERS.get(_command_of(error), {}).get(error.token.keyword or error.token.value)
+        hint := _OTHERS.get(_command_of(error), {}).get(error.token.keyword or error.token.value)
     ):
-        text = said
+        text = hint
     elif isinstance(error, UnknownOptionError) and Path(word := error.token.value).is_file():
         text = f"{word} begins with a dash, as options do: for the file of that name say ./{word}"
     else:

@@ -16,34 +16,39 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-HALF_A_MINUTE = 30.0
-NO_FACTS: Mapping[str, object] = MappingProxyType({})
+NOTE_INTERVAL = 30.0
+"""Seconds between two notes of `ThrottledNote`."""
+
+NO_FIELDS: Mapping[str, object] = MappingProxyType({})
 
 
 class Report:
-    """Prints the outcome of `total` results. `goes_on`: how to continue an interrupted run, for the message; the
-    summary names at most `named` failed files. `as_json`: results and failures are JSON objects, one a line."""
+    """Prints the outcome of `total` results.
+
+    `how_to_resume`: what the message of an interrupted run says. `named`: most failed files that the summary names.
+    `as_json`: print results and failures as JSON objects, one a line.
+    """
 
     def __init__(
         self,
         total: int,
         quiet: bool,
-        goes_on: str = "the same command with --skip-existing continues",
+        how_to_resume: str = "the same command with --skip-existing continues",
         named: int = 5,
         *,
         as_json: bool = False,
     ) -> None:
-        self.total, self.quiet, self.goes_on, self.named = total, quiet, goes_on, named
+        self.total, self.quiet, self.how_to_resume, self.named = total, quiet, how_to_resume, named
         self.as_json = as_json
-        self.done = self.there = 0
+        self.done = self.skipped = 0
         self.failed: list[str] = []
         self._bar: Progress | None = None
         self._later: list[str] = []
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     @contextmanager
     def bar(self, number: int, name: str) -> Iterator[None]:
-        """A bar for the next `number` results, where standard error is a terminal."""
+        """A progress bar for the next `number` results, if standard error is a terminal."""
         bar = photo_progress(number, self.quiet)
         bar.add_task(name, total=number)
         try:
@@ -63,34 +68,36 @@ class Report:
             yield
         except KeyboardInterrupt as error:
             if self.total > 1:
-                error.args = (f"{self.done + self.there} of {self.total} done; {self.goes_on}",)
+                error.args = (f"{self.done + self.skipped} of {self.total} done; {self.how_to_resume}",)
             raise
 
-    def result(self, result: object, facts: Mapping[str, object] = NO_FACTS, *, there: bool = False) -> None:
-        """One that has been made, or was `there` already. `facts`: what JSON says of it besides."""
-        self.there += there
-        self.done += not there
-        status = "skipped" if there else "done"
-        self.tell(str(result), {"status": status, "result": str(result), **facts})
-        if not there:
+    def result(
+        self, result: object, fields: Mapping[str, object] = NO_FIELDS, *, skipped: bool = False
+    ) -> None:
+        """Print a result that has been written, or was `skipped`. `fields`: further fields of its JSON object."""
+        self.skipped += skipped
+        self.done += not skipped
+        status = "skipped" if skipped else "done"
+        self.print_line(str(result), {"status": status, "result": str(result), **fields})
+        if not skipped:
             self._advance()
 
-    def tell(self, line: str, facts: Mapping[str, object]) -> None:
-        """Print `line`, or as JSON `facts`; on a terminal with a bar, which it would tear, when the bar is gone."""
-        told = json_line(dict(facts)) if self.as_json else line
+    def print_line(self, line: str, fields: Mapping[str, object]) -> None:
+        """Print `line`, or `fields` as JSON; on a terminal with a progress bar only when that has ended."""
+        text = json_line(dict(fields)) if self.as_json else line
         if self._bar is None or not sys.stdout.isatty():
-            print(told, flush=True)
+            print(text, flush=True)
         else:
-            self._later.append(told)
+            self._later.append(text)
 
-    def failure(self, source: object, reason: object, facts: Mapping[str, object] = NO_FACTS) -> None:
-        """A result that there is not, for a `reason` in which `source` is named; each is told once."""
-        if str(reason) not in self._told:  # a bad photo fails alike in each style
+    def failure(self, source: object, reason: object, fields: Mapping[str, object] = NO_FIELDS) -> None:
+        """Print an error, `reason`, which names `source`; the same text only once."""
+        if str(reason) not in self._reported:  # a bad photo fails alike in each style
             warn(reason)
-            self._told.add(str(reason))
+            self._reported.add(str(reason))
         self.failed.append(str(source))
         if self.as_json:
-            self.tell("", {"status": "failed", "source": str(source), "error": str(reason), **facts})
+            self.print_line("", {"status": "failed", "source": str(source), "error": str(reason), **fields})
         self._advance()
 
     def _advance(self) -> None:
@@ -98,10 +105,10 @@ class Report:
             self._bar.advance(self._bar.task_ids[0])
 
     def end(self, see: str = "") -> int:
-        """The last line, where there are several results, or one that was skipped; the exit status."""
+        """Print the summary, if there are several results, or a skipped one; returns the exit status."""
         parts = [f"{self.done} done"]
-        if self.there:
-            parts.append(f"{self.there} skipped, made before")
+        if self.skipped:
+            parts.append(f"{self.skipped} skipped, made before")
         if self.failed:
             files = list(dict.fromkeys(self.failed))  # once, in however many styles they failed
             more = len(files) - self.named
@@ -109,7 +116,7 @@ class Report:
             parts.append(f"{len(files)} failed: {names}")
         if self.total > 1 and self.failed:
             warn(", ".join(parts))
-        elif (self.total > 1 or self.there) and not self.quiet:
+        elif (self.total > 1 or self.skipped) and not self.quiet:
             print(", ".join(parts), file=sys.stderr)
         return 2 if self.failed else 0
 
@@ -124,14 +131,14 @@ def whole_file(path: Path) -> Iterator[None]:
         raise
 
 
-class Sparingly:
-    """Says how far a long work is, once in half a minute: where no bar shows it."""
+class ThrottledNote:
+    """Prints notes on the progress of long work, at most one in NOTE_INTERVAL: in place of a progress bar."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
 
     def __call__(self, text: str) -> None:
-        """Say `text`, if it is time again."""
-        if time.monotonic() - self._last >= HALF_A_MINUTE:
+        """Print `text`, if the last note was long enough ago."""
+        if time.monotonic() - self._last >= NOTE_INTERVAL:
             warn(text)
             self._last = time.monotonic()

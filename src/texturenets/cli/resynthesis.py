@@ -51,7 +51,7 @@ TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", ("weights", "of
 @Parameter(name="*")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Of the optimization and of what is printed."""
+    """Flags of the optimization and of the output."""
 
     steps: Annotated[int, Parameter(help="Iterations of L-BFGS at each scale.")] = STEPS
     scales: Annotated[
@@ -101,9 +101,9 @@ def resynthesize(
     losses: Any,
     trainer: Any,
 ) -> int:
-    """Make a part of `photo` anew, the one that `prepare` names, and write the result; the exit status.
+    """Replace a part of `photo`, the one that `prepare` chooses, and write the result; returns the exit status.
 
-    `kind`: the end of the result's name. `inputs`: other files, which it may not overwrite.
+    `kind`: the end of the result's name. `inputs`: other input files, which the result may not overwrite.
     """
     asked = options or Options()
     check_numbers(asked.steps, None, asked.pictures_every)
@@ -130,7 +130,7 @@ def resynthesize(
     def write(path: Path, part: Tensor) -> None:
         image.write(path, job.finished(part))
 
-    with memory_errors("out of memory: use a smaller picture, or fewer layers"):
+    with memory_errors("out of memory: use a smaller image, or fewer layers"):
         records = fill(
             setup.networks,
             dataclasses.asdict(used),
@@ -166,11 +166,11 @@ def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:
 
 
 def _note(photo: Path, out: Path, source: Picture) -> None:
-    """Say on standard error what of the photo the result does not keep."""
+    """Print notes on what of the photo the result does not keep."""
     from texturenets import image
 
-    said = image.not_kept(source, image.kept_bits(out, source.bits))
-    for what in (*said, *image.lost(out, source)):
+    not_kept = image.not_kept(source, image.kept_bits(out, source.bits))
+    for what in (*not_kept, *image.lost(out, source)):
         warn(f"note: {photo} holds {what}")
     if out.suffix.lower() in image.lossy_suffixes():
         warn(f"note: {out.suffix} is lossy: pixels that stay are changed a little; .png keeps them")

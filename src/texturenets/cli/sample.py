@@ -159,8 +159,8 @@ def sample(
         return 0
     report = Report(number, quiet, "the same command draws them all, the same again", as_json=as_json)
     what = "seed" if to_seed is None else "frame"
-    facts = {file: {"texture": model.path.stem, what: i} for file, i in zip(files, numbers, strict=True)}
-    _write_images(facts, pictures, model.path.stem, quality, report)
+    fields = {file: {"texture": model.path.stem, what: i} for file, i in zip(files, numbers, strict=True)}
+    _write_images(fields, pictures, model.path.stem, quality, report)
     if number > 1 and not quiet:
         _note_older(_files(output, model.path.stem, range(numbers.start, numbers.stop + 1))[-1])
     return 0
@@ -179,14 +179,14 @@ def _write_images(
     quality: int | None,
     report: Report,
 ) -> None:
-    """Write the samples to `files`, each with what JSON says of it."""
+    """Write the samples to `files`, each with the fields of its JSON object."""
     from texturenets import image
 
     remove_all_stale(files)
     with report.interruptible(), report.bar(len(files), name):
-        for (path, facts), picture in zip(files.items(), pictures, strict=True):
+        for (path, fields), picture in zip(files.items(), pictures, strict=True):
             image.write(path, picture, quality=quality)
-            report.result(path, facts)
+            report.result(path, fields)
 
 
 def _check_to(to: int | None, seed: int, *, others: bool) -> None:

@@ -11,8 +11,6 @@ from texturenets.cli.common import warn
 from texturenets.errors import UserError
 from texturenets.hub.names import is_name
 
-"""Where alone styles are combined."""
-
 
 @dataclass(frozen=True)
 class ChosenStyle:
@@ -39,8 +37,8 @@ class ChosenStyle:
         return dict(self.styles) or None
 
 
-def within() -> str:
-    """What messages say of styles that are to be in one image."""
+def within_model() -> str:
+    """Completes messages on combinations of styles, which exist only there."""
     from texturenets import loading
 
     several = next(iter(loading.shipped_galleries()), None)
@@ -117,9 +115,9 @@ def _found(file: str | Path, mix: Mapping[str, float] | None) -> Path:
         there = [path for path in (here, Path(f"{here}.safetensors"), Path(f"{here}.run")) if path.exists()]
         if mix is None or is_name(str(file)) or here.suffix or there:  # of which the error speaks
             raise
-        said = str(error)
+        text = str(error)
         raise UserError(
-            f"{said}{'' if said.endswith('?') else ';'} MODEL:STYLE is for a style {within()}"
+            f"{text}{'' if text.endswith('?') else ';'} MODEL:STYLE is for a style {within_model()}"
         ) from None
 
 
@@ -141,12 +139,12 @@ def _check_one(name: str) -> None:
         style = others[0] if len(others) == 1 else "STYLE"
         raise UserError(
             f"-s {name}: {PHOTO} is the photo as it is, and no style: one style with --mask, --keep or --strength "
-            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {within()}, as "
+            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {within_model()}, as "
             f"-s MODEL:STYLE,{PHOTO}"
         )
     if len(styles) > 1 and not Path(name).is_file():
         raise UserError(
-            f"-s {name}: styles go into one image only {within()}; then say -s MODEL:{name}. For an "
+            f"-s {name}: styles go into one image only {within_model()}; then say -s MODEL:{name}. For an "
             f"image in each give each its own, as {' '.join(f'-s {one}' for one in styles)}"
         )
     note_shipped(name, "-s ")

@@ -21,7 +21,7 @@ from texturenets.cli.common import (
     warn,
 )
 from texturenets.cli.paintings import learned
-from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles, within
+from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles, within_model
 from texturenets.cli.watch import watching
 from texturenets.errors import UserError
 
@@ -99,8 +99,8 @@ def stylize(
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and videos [default: 65].
     strength
-        Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo. A model of several
-        styles first draws a weaker style itself, down to the lowest strength that it was trained at.
+        Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo. A model
+        that was trained at several strengths (train gallery) interpolates between them, and blends only below.
     mask
         Image that says where the style goes: white where it is, black where the photo stays. With several styles of
         one model, -s MODEL:STYLE,STYLE, a single mask puts the first where it is white and the second where it is
@@ -132,9 +132,9 @@ def stylize(
         Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the image, so that a preview of
         512 pixels looks like the large result.
     tileable
-        For pictures that repeat in both directions: results do too, without a seam. Short for --wrap xy.
+        For images that tile seamlessly in both directions: results do too. Short for --wrap xy.
     wrap
-        Axes along which the pictures wrap around: x for 360 degree panorama photos, whose left and right edge meet;
+        Axes along which the images wrap around: x for 360 degree panorama photos, whose left and right edge meet;
         xy for tiles.
     seed
         For styles that also take noise: random seed of the first result.
@@ -164,7 +164,7 @@ def stylize(
         With --cluster: number of processes, each with its own engine [default: one for each core or GPU].
     watch
         Do not end, but stylize every photo and video that comes into the folders, or changes there, until Ctrl-C.
-        What has a result already that is newer is left as it is; what fails is tried again when it changes.
+        Files with a newer result are skipped; one that fails is tried again when it changes.
     as_json
         Print a JSON object a line in place of each name: status (done, skipped or failed), result, source, style and
         seed, or source and error.
@@ -191,7 +191,7 @@ def stylize(
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
     load = functools.partial(_loaded, photos=() if webcam else photos, how=how, quiet=quiet)
     batch = BatchRun(count, rate, skip_existing, sheet, engine == "auto", quiet, as_json, watch)
-    told = {
+    flags = {
         "--output": output,
         "--quality": quality,
         "--keep-gps": keep_gps,
@@ -201,7 +201,7 @@ def stylize(
         "--workers": workers,
     }
     if webcam:
-        _refuse("--webcam shows the live image and writes no file", told)
+        _refuse("--webcam shows the live image and writes no file", flags)
         from texturenets.cli.webcam import show
 
         chosen = _only(styles, "--webcam")
@@ -215,7 +215,7 @@ def stylize(
 
         _refuse(
             "--cluster stylizes only photos",
-            {flag: told[flag] for flag in ("--rate", "--sheet", "--to-style")},
+            {flag: flags[flag] for flag in ("--rate", "--sheet", "--to-style")},
         )
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
         _refuse("--cluster lists its results in manifest.jsonl", {"--json": as_json, "--watch": watch})
@@ -228,7 +228,7 @@ def stylize(
     plan = functools.partial(planned, photos, output, styles, options, masks=read)
     if watch:
         without = ("--rate", "--sheet", "--count", "--skip-existing")
-        _refuse("--watch goes on without end", {flag: told[flag] for flag in without})
+        _refuse("--watch goes on without end", {flag: flags[flag] for flag in without})
         return watching(photos, output, plan, batch, load)
     return carry_out(plan(batch), load, batch)
 
@@ -293,12 +293,12 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     if style.painting is not None:
         raise UserError(
             f"--to-style {words}: {style.painting} is learned alone, and a video goes from style to style "
-            f"{within()}; then say -s MODEL:STYLE --to-style STYLE"
+            f"{within_model()}; then say -s MODEL:STYLE --to-style STYLE"
         )
     if style.mix is None:
         raise UserError(
             f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style "
-            f"{within()}; then say -s MODEL:STYLE --to-style STYLE"
+            f"{within_model()}; then say -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)
     return mix

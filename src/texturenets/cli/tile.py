@@ -1,4 +1,4 @@
-"""`texturenets tile`: a picture made to repeat."""
+"""`texturenets tile`: an image made to tile seamlessly."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def tile(
     losses: LossFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Make a picture repeat: its edges are made anew so that left meets right and top meets bottom.
+    """Make an image tile seamlessly: its edges are replaced so that left meets right and top meets bottom.
 
-    The central rectangle, half as wide and half as high as the picture, stays as it is. Patches of the picture close
-    the gap, and L-BFGS optimizes the pixels until they have the picture's texture. Ctrl-C ends it early and writes
+    The central rectangle, half as wide and half as high as the image, stays as it is. The rest is filled with patches
+    of the image, and L-BFGS optimizes its pixels until they have the image's texture. Ctrl-C ends it early and writes
     the current image, once the first iteration is done.
 
     Parameters
     ----------
     photo
-        Picture to make repeat.
+        Image to make tileable.
     output
         Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
         output. An existing image is replaced [default: PHOTO-tile.png].

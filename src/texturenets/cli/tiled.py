@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from texturenets.cli.common import warn
-from texturenets.cli.report import Sparingly
+from texturenets.cli.report import ThrottledNote
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,10 +29,8 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
     # A run that fails never calls with share 1, and a bar that is not stopped leaves the cursor hidden.
     atexit.register(stop)
 
-    sparingly, name = (
-        Sparingly(),
-        style.name,
-    )  # not the style itself: a reference cycle would keep it in memory
+    note = ThrottledNote()
+    name = style.name  # `progress` must not refer to the style: a reference cycle would keep it in memory
 
     @functools.cache
     def terminal() -> Console:
@@ -43,7 +41,7 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
     def progress(share: float) -> None:
         console = terminal()
         if not bar or not console.is_terminal:
-            sparingly(f"{name}: {share:.0%} of the image")
+            note(f"{name}: {share:.0%} of the image")
             return
         if not bars:
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

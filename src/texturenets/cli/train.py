@@ -88,12 +88,12 @@ Resume = Annotated[
 ]
 Quiet = Annotated[Flag, Parameter(help="No progress bar.")]
 StyleFlags: Any = optional_flags(StyleConfig, "Training options")
-# What `GalleryConfig` refuses, and what only the refused would use.
+# Without the options that `GalleryConfig` refuses, and those that only they would use.
 GalleryFlags: Any = optional_flags(
     GalleryConfig, "Training options", without=("diversity_weight", "diversity_layer", "texture_photos")
 )
 TextureFlags: Any = optional_flags(TextureConfig, "Training options")
-# The teacher's padding and pooling are what `own` learns; its losses compare the pictures of a whole batch.
+# The teacher's padding and pooling are what `own` learns; its losses compare the images of a whole batch.
 PerceptualFlags: Any = optional_flags(
     PerceptualConfig, "Training options", without=("accumulate", "descriptor_padding", "pool")
 )
@@ -240,8 +240,8 @@ def perceptual(
     Parameters
     ----------
     folders
-        Folders of pictures, with all their subfolders: photos, paintings, textures. They take turns: a folder of ten
-        pictures counts as much as one of ten thousand.
+        Folders of images, with all their subfolders: photos, paintings, textures. They take turns: a folder of ten
+        images counts as much as one of ten thousand.
     """
     config = PerceptualConfig(**_flags(options, PerceptualConfig, None))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
@@ -257,9 +257,9 @@ def perceptual(
 def _content(content: Path | None) -> Path:
     """The photos. Raises UserError where none were named."""
     if content is None:
-        from texturenets.train.data import WHENCE
+        from texturenets.train.data import PHOTO_SOURCES
 
-        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
+        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {PHOTO_SOURCES}")
     return content
 
 

@@ -37,7 +37,7 @@ class TrainingProgress:
             completed=int(self.seconds) if self.budget else self.step,
             rate="",
         )
-        self.forecast_made = self.waits_told = False
+        self.forecast_made = self.waits_noted = False
 
     def __call__(self, record: Record) -> None:
         """Show one record."""
@@ -49,15 +49,15 @@ class TrainingProgress:
             self.console.print(f"skipped: {problem}", highlight=False, markup=False, soft_wrap=True)
         if not self.first:
             return
-        if not self.waits_told and done > FORECAST_AFTER and record.waited > 0.5:
-            self.waits_told = True
+        if not self.waits_noted and done > FORECAST_AFTER and record.waited > 0.5:
+            self.waits_noted = True
             self._say(f"a step waited {record.waited:.1f} s for photos to be read; raise --workers")
         if self.quiet:
             return
         if not self.forecast_made and done >= min(FORECAST_AFTER, self.options.steps):
             self.forecast_made = True
-            told = forecast(self.trainer, record.step, done, record.seconds - self.seconds)
-            self._say(f"{told} on {self.trainer.device}")
+            message = forecast(self.trainer, record.step, done, record.seconds - self.seconds)
+            self._say(f"{message} on {self.trainer.device}")
         if record.validation:
             training, validation = sum(mean_losses([record]).values()), sum(record.validation.values())
             best = " (best)" if record.best else ""

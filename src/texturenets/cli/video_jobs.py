@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from texturenets import video
 from texturenets.cli.common import photo_progress, warn
-from texturenets.cli.report import Report, Sparingly
+from texturenets.cli.report import Report, ThrottledNote
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError, counted, naming
 from texturenets.files import atomic_write, remove_all_stale, remove_stale
@@ -38,8 +38,8 @@ class VideoJob:
         """Its name in the progress bar."""
         return Path(self.result).name if self.rate else self.sources[0].name
 
-    def facts(self, style: str) -> dict[str, object]:
-        """What JSON says of it, made in `style`."""
+    def json_fields(self, style: str) -> dict[str, object]:
+        """The fields of its JSON object, for a result in `style`."""
         many = len(self.sources) > 1
         return {
             **({"sources": len(self.sources)} if many else {"source": str(self.sources[0])}),
@@ -148,7 +148,7 @@ def carry_out(
         except UserError as error:
             report.failure(job.sources[0], error, {"style": style})
         else:
-            report.result(job.result, job.facts(style))
+            report.result(job.result, job.json_fields(style))
             if job.rate and len(job.sources) == 1 and not report.quiet:
                 warn(f"note: {job.result} is a video of one image; for all beside it name their folder")
 
@@ -162,14 +162,14 @@ def _stylize(painter: Style, job: VideoJob, options: StylizeOptions, quiet: bool
             raise UserError(
                 f"{job.name}: it does not say how many frames it has, which `--to-style` needs: leave it out"
             )
-        bar, sparingly = photo_progress(source.info.count, quiet, "frames"), Sparingly()
+        bar, note = photo_progress(source.info.count, quiet, "frames"), ThrottledNote()
         with bar:
             task = bar.add_task(job.name, total=source.info.count)
 
             def progress(number: int) -> None:
                 bar.update(task, completed=number)
                 if bar.disable and not quiet:
-                    sparingly(f"{job.name}: {number} of {source.info.count} frames")
+                    note(f"{job.name}: {number} of {source.info.count} frames")
 
             paint = frame_stylizer(painter, options, source.info.count)
 
@@ -241,12 +241,12 @@ def written(source: FrameSource, result: Path | str, quality: int | None, quiet:
         else:
             sink = MovingWriter(part, result, source.info, quality=quality)
             notes = []
-        told = 0 if quiet else len(notes)
-        for note in notes[:told]:
+        shown = 0 if quiet else len(notes)
+        for note in notes[:shown]:
             warn(note)
         if read and read.silent and not quiet:
             warn(f"{result} holds no sound: that of {read.path} is left out")
         with closing(sink):
             yield sink
-        for note in notes[told:] if not quiet else ():  # what the frames brought
+        for note in notes[shown:] if not quiet else ():  # what the frames brought
             warn(note)

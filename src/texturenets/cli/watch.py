@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from texturenets.cli.styles import ChosenStyle
     from texturenets.stylize.style import Style
 
-SECONDS = 1.0
+POLL_SECONDS = 1.0
 """Between two looks at the folders. A file is taken when it has not changed from one to the next."""
 
 State = tuple[int, int]
@@ -50,8 +50,8 @@ def watching(
                     run = replace(run, say_engine=False)
                 watch.done(ready)
             except UserError as error:
-                watch.tell(error)
-            time.sleep(SECONDS)
+                watch.report(error)
+            time.sleep(POLL_SECONDS)
     except Terminated:
         raise
     except KeyboardInterrupt:
@@ -133,8 +133,8 @@ class WatchedFolders:
             self._tried.update({(source, result): self._seen[source] for source, result in pairs})
         self._told = ""
 
-    def tell(self, error: UserError) -> None:
-        """Say what keeps the work from being done, once while it lasts."""
+    def report(self, error: UserError) -> None:
+        """Print an error that prevents the work, once as long as it lasts."""
         if str(error) != self._told:
             warn(error)
         self._told = str(error)

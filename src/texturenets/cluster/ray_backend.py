@@ -24,23 +24,23 @@ from texturenets.errors import UserError, counted, ignore_pillows_warnings, inst
 LOCAL: Final = "local"
 """The address that means: start Ray on this machine, for this run."""
 
-PATIENCE: Final = 10.0
-"""Seconds in which a cluster has to take a connection."""
+CONNECT_SECONDS: Final = 10.0
+"""Seconds in which a cluster has to accept a connection."""
 
-STORE: Final = 128 * 2**20
+OBJECT_STORE_BYTES: Final = 128 * 2**20
 """Bytes of Ray's object store on this machine. Ray takes no less than 75 MB."""
 
-NAMES: Final = 512
-"""Bytes more for each photo: names go through it, and no images."""
+NAME_BYTES: Final = 512
+"""Bytes of the object store for each photo: file names go through it, images do not."""
 
-MINUTE: Final = 60.0
-"""Seconds after which the user is told that nothing has come yet."""
+FIRST_RESULT_SECONDS: Final = 60.0
+"""Seconds without a result after which a note says so."""
 
-MANY: Final = 32
-"""Photos in a batch, at most: at 256 x 256 some seconds of work, beside which handing it out is nothing."""
+MAX_BATCH_PHOTOS: Final = 32
+"""Most photos in a batch: at 256 x 256 some seconds of work, so that the cost of scheduling does not matter."""
 
-HEAVY: Final = 8 * 2**20
-"""Bytes of photos in a batch, at most: two of 12 megapixels."""
+MAX_BATCH_BYTES: Final = 8 * 2**20
+"""Most bytes of photos in a batch: two photos of 12 megapixels."""
 
 RequestBatch = Sequence[PhotoRequest]
 
@@ -106,7 +106,7 @@ class Cluster:
             LOCAL,
             num_cpus=cores(),
             include_dashboard=False,
-            object_store_memory=STORE + NAMES * self.photos,
+            object_store_memory=OBJECT_STORE_BYTES + NAME_BYTES * self.photos,
             _temp_dir=str(self._folder),
             **quiet,
         )
@@ -153,7 +153,7 @@ class Cluster:
             row = None
             while True:
                 next_row = driver.next_row.remote()
-                if row is None and not ray.wait([next_row], timeout=MINUTE)[0]:
+                if row is None and not ray.wait([next_row], timeout=FIRST_RESULT_SECONDS)[0]:
                     waiting()
                 row, problem = ray.get(next_row)
                 if problem:
@@ -251,7 +251,7 @@ def _reach(address: str) -> None:
     if not host or not port.isdecimal():
         raise UserError(f"--cluster {address} is no address: give auto, ray://HOST:PORT or HOST:PORT")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise UserError(f"--cluster {address}: nothing answers there ({error}); is Ray running?") from None
 
@@ -282,15 +282,15 @@ def divide(
 
 
 def batches(requests: Sequence[PhotoRequest], sizes: Sequence[int], workers: int) -> list[RequestBatch]:
-    """Divide `requests` into about a dozen batches a worker, of at most `MANY` photos and `HEAVY` bytes of files.
+    """Divide `requests` into about a dozen batches a worker, of at most `MAX_BATCH_PHOTOS` and `MAX_BATCH_BYTES`.
 
     `sizes`: bytes of the photos' files. Progress is reported, and work repeated after a worker's death, by batch.
     """
-    count = max(1, min(MANY, len(requests) // (12 * workers)))
+    count = max(1, min(MAX_BATCH_PHOTOS, len(requests) // (12 * workers)))
     groups: list[list[PhotoRequest]] = []
     heavy = 0
     for request, size in zip(requests, sizes, strict=True):
-        if not groups or len(groups[-1]) == count or heavy + size > HEAVY:
+        if not groups or len(groups[-1]) == count or heavy + size > MAX_BATCH_BYTES:
             groups.append([])
             heavy = 0
         groups[-1].append(request)

@@ -1,4 +1,4 @@
-"""Where photos are and results go: paths, and URLs that fsspec knows (s3://, gs://, ...)."""
+"""Locations of photos and results: paths, and URLs that fsspec knows (s3://, gs://, ...)."""
 
 from __future__ import annotations
 

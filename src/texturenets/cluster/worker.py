@@ -24,8 +24,8 @@ from texturenets.overlap import overlapped
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.pipeline import Pipeline
 
-DEATHS: Final = 3
-"""Worker deaths after which a photo is given up. One death may be a machine that was taken away, not the photo."""
+MAX_DEATHS: Final = 3
+"""Worker deaths after which a photo is given up. One alone may have other reasons: a machine that was removed."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Journal:
     """The progress of a batch, kept in a file on the worker's machine, so that it survives the worker.
 
     Ray restarts a killed worker with the same batch. The new worker skips what the journal lists as done, and takes
-    the remaining photos one by one, so that a photo that kills workers is identified after `DEATHS` of them.
+    the remaining photos one by one, so that a photo that kills workers is identified after `MAX_DEATHS` of them.
     """
 
     def __init__(self, run: str, batch: Sequence[PhotoRequest]) -> None:
@@ -157,12 +157,13 @@ class Journal:
         self._file = self.path.open("a", encoding="utf-8")
 
     def left(self) -> list[PhotoRequest]:
-        """The requests that remain. Gives up photos over which `DEATHS` workers died."""
+        """The requests that remain. Gives up photos over which `MAX_DEATHS` workers died."""
         remaining = []
         for request in self.batch:
-            if self._begun.get(request.number, 0) >= DEATHS and request.number not in self.outcomes:
+            if self._begun.get(request.number, 0) >= MAX_DEATHS and request.number not in self.outcomes:
                 self.outcomes[request.number] = Outcome(
-                    0, f"{request.photo}: {DEATHS} workers died over it, of too little memory or of a crash"
+                    0,
+                    f"{request.photo}: {MAX_DEATHS} workers died over it, of too little memory or of a crash",
                 )
             if request.number not in self.outcomes:
                 remaining.append(request)

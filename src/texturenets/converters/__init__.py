@@ -156,10 +156,10 @@ def convert(
             raise UserError(
                 f"`colors_in` and `colors_out` are for ONNX files: {path} is a model of texturenets, which needs none"
             )
-        network, said, half = format1.read(path, generator)
+        network, header, half = format1.read(path, generator)
         changed: dict[str, Any] = {"name": name, "source": source, "licence": licence}
-        said = dataclasses.replace(said, **{key: value for key, value in changed.items() if value})
-        return Converted(said, network, "texturenets", True, precision="float16" if half else "float32")
+        header = dataclasses.replace(header, **{key: value for key, value in changed.items() if value})
+        return Converted(header, network, "texturenets", True, precision="float16" if half else "float32")
     published = _read(path, colors_in, colors_out, generator)
     try:
         generator_spec, state = _ours(published)

@@ -171,7 +171,7 @@ class Chain:
         """Rows and columns that the attribute output_shape asks for beyond what a deconvolution gives."""
         sizes, shape = self.model.sizes.get(self.model.inputs[0], ()), operation.attributes["output_shape"]
         if len(sizes) != 4 or min(sizes[2:]) < 1 or len(shape) < 2:
-            raise refuse(operation, "has an output_shape, and the photo's size is not said")
+            raise refuse(operation, "has an output_shape, and the photo's size is not known")
         node = self.builder.nodes[source]
         rows = node.scale * sizes[2] + node.extra
         columns = node.scale * sizes[3] + node.extra_columns
@@ -421,13 +421,16 @@ def read(
     Raises UserError, FormatError and OSError.
     """
     model = onnx.read(path)
-    said = _colors(model)
-    colors_in = colors_in or said or RGB255
+    declared = _colors(model)
+    colors_in = colors_in or declared or RGB255
     published = Published(
-        ONNX, Chain(model, colors_in).build(), colors_in=colors_in, colors_out=colors_out or said or RGB255
+        ONNX,
+        Chain(model, colors_in).build(),
+        colors_in=colors_in,
+        colors_out=colors_out or declared or RGB255,
     )
     published.licence, published.author = model.metadata.get("license", ""), model.metadata.get("author", "")
-    if said is None and colors_out is None:
+    if declared is None and colors_out is None:
         published.notes.append(
             "the file does not say what its colours are: taken as RGB, 0 to 255, in and out; "
             "`colors_in` and `colors_out` say otherwise"

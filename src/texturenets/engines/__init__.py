@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage
 
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
-STRIDE: Final = 2**13
-"""Pixels a side of the smallest image that a network may ask for."""
+MAX_STRIDE: Final = 2**13
+"""The largest stride that a network may have: its smallest image has such sides."""
 
 __all__ = ["BACKENDS", "PRECISIONS", "Engine", "EngineOptions", "IOSpec", "convert", "load"]
 
@@ -143,10 +143,10 @@ def _torch(
 
 
 def _check_stride(path: Path, stride: int) -> None:
-    """Raise UserError for a network whose smallest image could be computed nowhere."""
-    if stride > STRIDE:
+    """Raise UserError for a network whose smallest image is too large."""
+    if stride > MAX_STRIDE:
         raise UserError(
-            f"{path}: its network takes images of only multiples of {stride} pixels; {STRIDE} is the most here"
+            f"{path}: its network takes images of only multiples of {stride} pixels; {MAX_STRIDE} is the most here"
         )
 
 

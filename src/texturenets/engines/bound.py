@@ -1,4 +1,4 @@
-"""An engine some of whose inputs are given once: a network of several styles with the mixture that it draws."""
+"""An engine with some inputs bound to constants: a network of several styles with a mixture of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What engines make of graphs, on disk: so that a model is converted and compiled once."""
+"""The cache of converted and compiled models on disk."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from texturenets.files import atomic_write, cache_folder
 FORMAT = 8
 """Version of the files that `texturenets.graph.onnx` writes; increase it to invalidate all cached ones."""
 
-LENGTH = 32
+DIGEST_LENGTH = 32
 """Characters of a digest in the name of an entry."""
 
-KEPT = 64
-"""Most models kept (LRU)."""
+MAX_MODELS = 64
+"""Most models in the cache; the least recently used are deleted."""
 
 
 class CacheEntry:
-    """What is kept of one model file: ONNX files and compiled forms."""
+    """The cached files of one model: ONNX files and compiled models."""
 
     def __init__(self, model: Path, variant: str = "") -> None:
         """`model`: the model file. It counts by its bytes: moved or renamed it is the same. `variant`: the
         form of its graph, "" for the file's own."""
         self.folder = cache_folder() / "engines"
         digest = hashlib.sha256(f"{FORMAT} {__version__} {variant} ".encode() + model.read_bytes())
-        self.name = digest.hexdigest()[:LENGTH]
+        self.name = digest.hexdigest()[:DIGEST_LENGTH]
 
     def path(self, suffix: str) -> Path:
         """The file of that suffix; it may not be there."""
@@ -51,10 +51,10 @@ class CacheEntry:
                 temporary.write_bytes(data)
         except UserError:
             return
-        _evict(self.folder, KEPT)
+        _evict(self.folder, MAX_MODELS)
 
     def drop(self, suffix: str) -> None:
-        """Remove a file that turned out to be of no use."""
+        """Remove a file that cannot be used."""
         self.path(suffix).unlink(missing_ok=True)
 
 
@@ -67,7 +67,7 @@ def _evict(folder: Path, count: int) -> None:
     """Delete all files but those of the `count` most recently used models."""
     used: dict[str, float] = {}
     for path in folder.iterdir():
-        name = path.name[:LENGTH]
+        name = path.name[:DIGEST_LENGTH]
         used[name] = max(used.get(name, 0.0), _last_used(path))
     for name in sorted(used, key=lambda name: used[name], reverse=True)[count:]:
         for path in folder.glob(f"{name}*"):

@@ -1,4 +1,4 @@
-"""Where networks run, and what it looks like when the memory there does not suffice."""
+"""Devices that networks run on, and how their out-of-memory errors are recognized."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def require_torch(feature: str, extra: str = "train") -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise UserError for what is no device's name, whichever are here. No torch."""
+    """Raise UserError for an unknown device name; whether the device exists is not checked. No torch."""
     kind, _, number = name.partition(":")
     if kind not in DEVICES or (number and not number.isdigit()):
         raise unknown("device", name, DEVICES)

@@ -139,15 +139,14 @@ def _upsample_rows(x: Tensor, matrix: Tensor, factor: int) -> Tensor:
 
 
 def unshuffle(x: Tensor, factor: int, order: str) -> Tensor:
-    """Space to depth. `order` of the channels, in model files' words: "channels", (channel, row, column), is ONNX's
-    CRD; "places", (row, column, channel), is its DCR."""
+    """Space to depth. `order` of the channels: "CRD", (channel, row, column), or "DCR", (row, column, channel)."""
     x = F.pixel_unshuffle(x, factor)
-    return x if order == "channels" else x.unflatten(1, (-1, factor**2)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
+    return x if order == "CRD" else x.unflatten(1, (-1, factor**2)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
 
 
 def shuffle(x: Tensor, factor: int, order: str) -> Tensor:
     """Depth to space, the inverse of `unshuffle`."""
-    if order == "channels":
+    if order == "CRD":
         return F.pixel_shuffle(x, factor)
     # One copy, which stays channels_last
     n, _, height, width = x.shape

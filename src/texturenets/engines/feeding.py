@@ -1,4 +1,4 @@
-"""What an engine is called with, put together and checked: every input of a network by its name."""
+"""The inputs of a call of an engine by name, checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network in PyTorch says of itself: the contract between networks, engines and training."""
+"""The interface of networks in PyTorch: the attributes that engines and training read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Network(Protocol):
         """(N, 3, H, W) to the same."""
 
 
-def said(network: nn.Module, name: str, default: int) -> int:
+def declared(network: nn.Module, name: str, default: int) -> int:
     """What `network` says of itself in an attribute: a whole number, where it is not PyTorch's of that name."""
     value = getattr(network, name, default)
     return value if isinstance(value, int) else default
@@ -48,5 +48,5 @@ def io_spec_of(network: nn.Module) -> IOSpec:
         return known
     noise = tuple(getattr(network, "noise", ()))
     channels = 3 if getattr(network, "photo", True) else 0
-    stride, margin = said(network, "stride", 1), said(network, "margin", 0)
+    stride, margin = declared(network, "stride", 1), declared(network, "margin", 0)
     return IOSpec(stride, 1, channels, noise, is_fixed(network), margin)

@@ -23,10 +23,10 @@ from texturenets.graph import Graph
 from texturenets.graph.passes import CUDA_PASSES, optimize
 from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
 
-MEASURED = 256
-"""Pixels a side of the image that tells how much memory a pixel takes."""
+MEASURED_SIDE = 256
+"""Side in pixels of the image by which the memory for a pixel is measured."""
 
-GRAPHS = 4
+MAX_CUDA_GRAPHS = 4
 """Input sizes whose CUDA graphs are kept; each holds the feature maps of one forward pass."""
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -63,7 +63,7 @@ class TorchEngine:
 
     Statistics of instance normalization are float32 in any precision. On CUDA the forward pass of
     an input size is captured as a CUDA graph when the size comes a second time: one launch instead of some hundred.
-    The graphs of the last `GRAPHS` sizes are kept.
+    The graphs of the last `MAX_CUDA_GRAPHS` sizes are kept.
     """
 
     name = "torch"
@@ -138,7 +138,7 @@ class TorchEngine:
         """See `texturenets.engines.Engine`. Measured on a small image, the first time."""
         with self.lock:
             if self._rate is None:
-                side = self.io_spec.stride * -(-max(MEASURED, self.io_spec.least) // self.io_spec.stride)
+                side = self.io_spec.stride * -(-max(MEASURED_SIDE, self.io_spec.least) // self.io_spec.stride)
                 self._rate = measure_peak(functools.partial(self._small, side), self.device) / side**2
         return int(self._rate * size[0] * size[1])
 
@@ -169,7 +169,7 @@ class TorchEngine:
         first = key not in self._seen
         captured = self._seen.pop(key, None)
         if first:
-            while len(self._seen) >= GRAPHS:
+            while len(self._seen) >= MAX_CUDA_GRAPHS:
                 self._seen.popitem(last=False)
         self._seen[key] = captured
         if first:

@@ -184,7 +184,7 @@ def evaluate_texture(
     results |= _patch_distances(samples, target, options.seed)
     if options.samples > 1:
         results["distance between samples"] = measures.pairwise_distance(networks, samples, diversity)
-    if min(*target.shape[2:], side) >= measures.PATCH:
+    if min(*target.shape[2:], side) >= measures.PATCH_SIDE:
         results["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
     if model.fixed is None:
         tile = -(-max(side, 3 * model.stride) // model.stride) * model.stride

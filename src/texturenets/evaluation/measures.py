@@ -21,8 +21,8 @@ DIVERSITY_LAYERS: dict[str | None, tuple[str, ...]] = {
     "own": ("own:map2_2", "own:map3_3"),
 }
 """Where samples are compared, by the descriptor network that was asked for; None: no one."""
-PATCH = 32  # pixels of a side of the patches that may be copied
-TOGETHER = 2  # pixels by which two neighbours' offsets may differ and still be one piece of the exemplar
+PATCH_SIDE = 32  # pixels
+MAX_OFFSET_DIFFERENCE = 2  # pixels: neighbours whose offsets differ by no more are one piece of the exemplar
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def seam(samples: Sequence[Tensor], period: int, axis: int = 3) -> float:
 
 
 @torch.no_grad()
-def offsets(sample: Tensor, exemplar: Tensor, patch: int = PATCH) -> Tensor:
+def offsets(sample: Tensor, exemplar: Tensor, patch: int = PATCH_SIDE) -> Tensor:
     """Where in the exemplar each patch of the sample fits best, less where it is: (rows, columns, 2) in pixels.
 
     Both images are (1, 3, H, W); the fit is the sum of squared differences of RGB, at every pixel's place.
@@ -121,7 +121,7 @@ def offsets(sample: Tensor, exemplar: Tensor, patch: int = PATCH) -> Tensor:
     return place - torch.stack([down, across], 2).to(place) * patch
 
 
-def copied(sample: Tensor, exemplar: Tensor, patch: int = PATCH) -> float:
+def copied(sample: Tensor, exemplar: Tensor, patch: int = PATCH_SIDE) -> float:
     """Share of the sample's patches that fit the exemplar best beside one of their neighbours.
 
     Two neighbours that fit best at neighbouring places are one piece of the exemplar: copied together. By chance it
@@ -134,7 +134,7 @@ def copied(sample: Tensor, exemplar: Tensor, patch: int = PATCH) -> float:
     for axis in (0, 1):
         count = where.shape[axis] - 1
         a, b = where.narrow(axis, 0, count), where.narrow(axis, 1, count)
-        near = (a - b).abs().amax(2).le(TOGETHER).cpu()
+        near = (a - b).abs().amax(2).le(MAX_OFFSET_DIFFERENCE).cpu()
         together.narrow(axis, 0, count).logical_or_(near)
         together.narrow(axis, 1, count).logical_or_(near)
     return float(together.float().mean())

@@ -18,7 +18,7 @@ from torch import Tensor
 SIDE: Final = 7  # pixels of a patch's side; section 5
 LEVELS: Final = 4  # of the pyramid: the whole size, a half, a quarter, an eighth
 NAMES: Final = tuple("1" if level == 0 else f"1/{2**level}" for level in range(LEVELS))
-LEAST: Final = (SIDE - 1) * 2 ** (LEVELS - 1) + 1
+MIN_SIDE: Final = (SIDE - 1) * 2 ** (LEVELS - 1) + 1
 """Pixels of the shorter side at least: a patch still fits into the coarsest level."""
 
 PATCHES: Final = 16384
@@ -33,14 +33,14 @@ SCALE: Final = 1e3  # the paper's tables show distances times 1000
 def patch_distance(samples: Sequence[Tensor], exemplar: Tensor, seed: int = 0) -> dict[str, float]:
     """How far the samples' patches, taken together, are from the exemplar's, times 1000: by level, and their "mean".
 
-    `samples` and `exemplar` are (1, 3, H, W), RGB, of any sizes from `LEAST` on; values do not change with brightness
-    and contrast of a color channel, as each side's channels are normalized to mean 0 and deviation 1. The levels are
-    called "1", "1/2", "1/4" and "1/8" after their sizes. Lower is nearer; as each side's patches are drawn by
-    themselves, an image against itself has not quite 0. Places of patches and directions are
-    drawn from `seed`. Raises ValueError where an image is too small.
+    `samples` and `exemplar` are (1, 3, H, W), RGB, of any sizes from `MIN_SIDE` on; values do not change with
+    brightness and contrast of a color channel, as each side's channels are normalized to mean 0 and deviation 1. The
+    levels are called "1", "1/2", "1/4" and "1/8" after their sizes. Lower is nearer; as each side's patches are drawn
+    by themselves, an image against itself has not quite 0. Places of patches and directions are drawn from `seed`.
+    Raises ValueError where an image is too small.
     """
     if not fits(exemplar, *samples):
-        raise ValueError(f"images below {LEAST} pixels have no patches at all {LEVELS} levels")
+        raise ValueError(f"images below {MIN_SIDE} pixels have no patches at all {LEVELS} levels")
     random = torch.Generator().manual_seed(seed % 2**63)
     theirs, own = [laplacian_pyramid(sample) for sample in samples], laplacian_pyramid(exemplar)
     values = {}
@@ -53,7 +53,7 @@ def patch_distance(samples: Sequence[Tensor], exemplar: Tensor, seed: int = 0) -
 
 def fits(*images: Tensor) -> bool:
     """Whether all images (1, 3, H, W) are large enough."""
-    return min(min(image.shape[2:]) for image in images) >= LEAST
+    return min(min(image.shape[2:]) for image in images) >= MIN_SIDE
 
 
 def laplacian_pyramid(image: Tensor, levels: int = LEVELS) -> list[Tensor]:

@@ -51,13 +51,13 @@ SIZES: Final = (0.5, 0.75, 1.0, 1.5)
 FINE, COARSE = 1.5, 8.0
 """Standard deviations in pixels of the difference of Gaussians that extracts strokes: periods of 8 to 40 pixels."""
 
-BORDER, BESIDE = 8, 32
+BORDER, INNER_BORDER = 8, 32
 """Widths in pixels of the border, and of the strip inside it that it is compared with."""
 
-LEAST: Final = 96
+MIN_SIDE: Final = 96
 """Smallest shorter side in pixels for the measures that do not use VGG-16."""
 
-LEAST_PAINTING: Final = 16
+MIN_PAINTING_SIDE: Final = 16
 """Smallest longer side in pixels to which the painting is scaled."""
 
 MARGIN: Final = 16
@@ -99,7 +99,7 @@ class StyleMeasures:
             values[name] = sum(best[layer] for layer in layers)
             values |= {layer: best[layer] for layer in layers}
         values["structure"] = _relative(mine[structure].float(), theirs[structure].float())
-        if min(result.shape[2:]) >= LEAST:
+        if min(result.shape[2:]) >= MIN_SIDE:
             values["calm"] = calm_paint(photo, result, self._painting(max(result.shape[2:])))
             values["checkerboard"], values["border"] = checkerboard(result), border(result)
         return values
@@ -117,7 +117,7 @@ class StyleMeasures:
                     {
                         layer: gram(features.float())
                         for layer, features in self.networks(
-                            self._painting(max(LEAST_PAINTING, round(share * longer))),
+                            self._painting(max(MIN_PAINTING_SIDE, round(share * longer))),
                             (*self.layers.shallow, *self.layers.deep),
                         ).items()
                     }
@@ -197,7 +197,9 @@ def border(x: Tensor) -> float:
     outer = torch.ones_like(detail, dtype=torch.bool)
     outer[BORDER:-BORDER, BORDER:-BORDER] = False
     inner = ~outer
-    inner[BORDER + BESIDE : -BORDER - BESIDE, BORDER + BESIDE : -BORDER - BESIDE] = False
+    inner[BORDER + INNER_BORDER : -BORDER - INNER_BORDER, BORDER + INNER_BORDER : -BORDER - INNER_BORDER] = (
+        False
+    )
     return float((20 * torch.log10((detail[outer].mean() + 1e-6) / (detail[inner].mean() + 1e-6))).abs())
 
 

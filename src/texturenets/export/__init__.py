@@ -59,7 +59,7 @@ def _taken(io_spec: IOSpec) -> str:
 def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
     """What an exported file says of itself."""
     pictures = "RGB, float32, 0 to 1, (batch, 3, height, width)"
-    said = {
+    entries = {
         "name": header.name,
         "kind": header.kind,
         "licence": header.licence or "unknown",
@@ -71,21 +71,21 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
         "sizes": _taken(io_spec),
     }
     if io_spec.margin:
-        said["margin"] = (
+        entries["margin"] = (
             f"for a border like the rest, reflection-pad photos by {io_spec.margin} pixels on each side and crop the "
             "image by as many"
         )
     for i, spec in enumerate(io_spec.noise):
         place = f"height / {spec.stride}, width / {spec.stride}"
-        said[f"noise{i}"] = f"{spec.distribution} numbers, (batch, {spec.channels}, {place})"
+        entries[f"noise{i}"] = f"{spec.distribution} numbers, (batch, {spec.channels}, {place})"
     for other in io_spec.inputs:
         if other.name == STYLES:
             names = styles_of(header.rows)
-            said |= {STYLES: ", ".join(names), f"input {STYLES}": style_input.described(names)}
+            entries |= {STYLES: ", ".join(names), f"input {STYLES}": style_input.described(names)}
             continue
         place = f"height / {other.stride}, width / {other.stride}" if other.stride else "1, 1"
-        said[f"input {other.name}"] = f"(batch, {other.channels}, {place})"
-    return {key: value for key, value in said.items() if value}
+        entries[f"input {other.name}"] = f"(batch, {other.channels}, {place})"
+    return {key: value for key, value in entries.items() if value}
 
 
 def onnx_model(graph: bytes, said: Mapping[str, str]) -> onnx.ModelProto:
@@ -110,17 +110,17 @@ def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) 
     return [out], _runner(out)
 
 
-def _write_openvino(graph: bytes, said: dict[str, str], _: IOSpec, out: Path) -> tuple[list[Path], Runner]:
+def _write_openvino(graph: bytes, entries: dict[str, str], _: IOSpec, out: Path) -> tuple[list[Path], Runner]:
     from texturenets.engines import openvino_engine
 
     core = openvino_engine.core()
-    return _save_openvino(core.read_model(io.BytesIO(graph)), said, out), _openvino_runner(core, out)
+    return _save_openvino(core.read_model(io.BytesIO(graph)), entries, out), _openvino_runner(core, out)
 
 
-def _save_openvino(model: Any, said: dict[str, str], out: Path) -> list[Path]:
+def _save_openvino(model: Any, entries: dict[str, str], out: Path) -> list[Path]:
     import openvino
 
-    for key, value in said.items():
+    for key, value in entries.items():
         model.set_rt_info(value, ["texturenets", key])
     weights = out.with_suffix(".bin")
     with tempfile.TemporaryDirectory() as folder:  # OpenVINO writes files of these suffixes only

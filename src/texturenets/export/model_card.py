@@ -99,10 +99,10 @@ def _use(header: Header, file: str, repo: str, revision: str | None) -> Iterator
 
 def _rest(header: Header) -> Iterator[str]:
     """The recipe and the terms."""
-    facts = {key: said for key, said in _recipe(header).items() if said}
-    if facts:
+    rows = {key: value for key, value in _recipe(header).items() if value}
+    if rows:
         yield from ("", "## How it was made", "", "| | |", "|---|---|")
-        yield from (f"| {key} | {said} |" for key, said in facts.items())
+        yield from (f"| {key} | {value} |" for key, value in rows.items())
     yield from ("", "## Terms", "", f"Licence of the model: {_plain(header.licence) or 'not stated'}.")
     if header.terms:
         yield from ("", _plain(header.terms))

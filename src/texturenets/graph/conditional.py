@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from texturenets.errors import UserError
 from texturenets.graph import Graph
 from texturenets.graph.grammar import Node
-from texturenets.graph.passes.rewriting import Rewriting
+from texturenets.graph.passes.rewriting import GraphRewriter
 
 STYLES = "styles"
 """The name of the style map among the inputs."""
@@ -53,7 +53,7 @@ def _mixed(name: str, table: NDArray[np.float32], components: Components) -> NDA
     return result
 
 
-class _StyleMap(Rewriting):
+class _StyleMap(GraphRewriter):
     """The rewriting; `mixed` has the weights of the normalizations, (components, C), `at` the style map by stride."""
 
     def __init__(self, graph: Graph, mixed: dict[str, NDArray[np.float32]], count: int, stride: int) -> None:

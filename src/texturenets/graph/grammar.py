@@ -175,11 +175,11 @@ OPERATIONS: Final[dict[str, Operation]] = {
     # `F.max_unpool2d` of 2 x 2, with a max_pool of 2 x 2 as second source in place of the indices: elements go to
     # where its maxima were, zeros elsewhere
     "unpool": Operation(sources=(2, 2)),
-    # Depth to space (`F.pixel_shuffle`, not `F.channel_shuffle`) and back. The channels of a position are (channel,
-    # row, column), as in PyTorch and ONNX's CRD, or (row, column, channel), ONNX's DCR, for "places"
-    # (`passes.space_to_depth`)
-    "shuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
-    "unshuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
+    # Depth to space (`F.pixel_shuffle`, not `F.channel_shuffle`) and back. `order` of the channels at a position, in
+    # ONNX's words: CRD, (channel, row, column), as in PyTorch; or DCR, (row, column, channel), as in
+    # `passes.space_to_depth`
+    "shuffle": Operation({**_FACTOR, "order": Choice(("CRD", "DCR"))}),
+    "unshuffle": Operation({**_FACTOR, "order": Choice(("CRD", "DCR"))}),
     # For the strips of tiled inference, whose feature maps have a fixed size (`graph.stage`): `stack` is
     # `torch.cat(maps, 2)`, without the new dimension of `torch.stack`; `upsample_rows` is `upsample
     # mode=bilinear_corners` with the weights for rows as its second source, a matrix (rows of the result x rows of

@@ -44,7 +44,7 @@ class _Translation:
         """For a max pooling whose indices an unpooling needs: its four masks (`ONNXWriter.pool_with_places`)."""
         self.unpooled = {node.sources[1] for node in graph.nodes if node.operation == "unpool"}
         # Without a bound on the input's size OpenVINO (2026.4) infers 2^63 - 2 as the side of a feature map after
-        # space-to-depth, and circular padding then overflows; so it does after the slices of a pooling with places.
+        # space-to-depth, and circular padding then overflows; so it does after the slices of a pooling with masks.
         kinds = {node.operation for node in graph.nodes}
         wraps = any(node.settings.get("mode") == "circular" for node in graph.nodes)
         self.bounded = wraps and not kinds.isdisjoint(("unshuffle", "unpool")) and stage is None
@@ -58,7 +58,7 @@ class _Translation:
             elif node.operation == "unpool":
                 output = self.writer.unpool(sources[0], self.where[node.sources[1]])
             elif number in self.unpooled:
-                output, self.where[number] = self.writer.pool_with_places(sources[0])
+                output, self.where[number] = self.writer.pool_with_masks(sources[0])
             else:
                 output = _TABLE[node.operation](self, number, node, *sources)
                 output = replace(output, channels_last=any(x.channels_last for x in sources))
@@ -250,7 +250,7 @@ def _upsample_rows(t: _Translation, number: int, node: Node, x: ONNXMap, matrix:
 
 
 def _shuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
-    mode = "CRD" if node.settings["order"] == "channels" else "DCR"
+    mode = node.settings["order"]
     return ONNXMap(
         t.writer.node("DepthToSpace", t.writer.plain(x), blocksize=node.settings["factor"], mode=mode)
     )

@@ -250,13 +250,13 @@ class ONNXWriter:
         if x.order is not None:
             x = ONNXMap(self.plain(x))
         spread = x.each(lambda name: self.node("SpaceToDepth", name, blocksize=factor))
-        if order == "places":  # DCR: (row, column, channel)
+        if order == "DCR":  # (row, column, channel)
             return spread
         inner = channels // factor**2
-        lies = tuple(k * inner + c for c in range(inner) for k in range(factor * factor))
-        return ONNXMap(spread.name, lies, spread.rest)
+        positions = tuple(k * inner + c for c in range(inner) for k in range(factor * factor))
+        return ONNXMap(spread.name, positions, spread.rest)
 
-    def pool_with_places(self, x: ONNXMap) -> tuple[ONNXMap, list[str]]:
+    def pool_with_masks(self, x: ONNXMap) -> tuple[ONNXMap, list[str]]:
         """2 x 2 max pooling, and for its indices four masks (1 where that pixel of the window is the maximum)."""
         name = self.plain(x)
         a, b, c, d = (self.slice(name, [2, 3], [i, j], [END, END], 2) for i in (0, 1) for j in (0, 1))

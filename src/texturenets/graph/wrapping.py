@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 
 from texturenets.errors import UserError
 from texturenets.graph import Graph, Node
-from texturenets.graph.passes.rewriting import Rewriting
+from texturenets.graph.passes.rewriting import GraphRewriter
 
 Wrap = Literal["", "x", "y", "xy"]
 """The axes along which a picture wraps around: x, left and right edge meet; y, top and bottom."""
@@ -51,7 +51,7 @@ def wrapped(graph: Graph, wrap: Wrap) -> Graph:
     return work.finish(work.begun_at(last, (0, 0)))
 
 
-class _Wrapping(Rewriting):
+class _Wrapping(GraphRewriter):
     """The rewriting; `origin` has the origins of the new feature maps by the old numbers."""
 
     def __init__(self, graph: Graph, wrap: Wrap) -> None:

@@ -1,1 +1,1 @@
-"""Models on the Hugging Face Hub: fetched from there, and sent there."""
+"""Models on the Hugging Face Hub: downloads and uploads."""

@@ -1,4 +1,4 @@
-"""The library huggingface_hub, imported late, and what it raises in words for users."""
+"""The library huggingface_hub, imported on first use, and its errors as UserError."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
-MOST = 200  # of a user's models, among which the nearest name is looked for
+MAX_LISTED = 200  # of a user's models, among which the nearest name is looked for
 
 
 def options() -> dict[str, Any]:
-    """What every call of the library gets: the URL from HF_ENDPOINT, and who asks. Raises UserError."""
+    """Arguments of every call of the library: the URL from HF_ENDPOINT, and the user agent. Raises UserError."""
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:
@@ -49,12 +49,12 @@ def api() -> HfApi:
 
 @contextmanager
 def user_errors(name: HubName) -> Iterator[None]:
-    """What huggingface_hub raises in the block, as a UserError of one line about `name`."""
+    """Turns what huggingface_hub raises in the block into a UserError of one line about `name`."""
     options()
     from huggingface_hub import errors, utils
 
     web: Any = errors.HTTPError  # type: ignore[attr-defined]  # of httpx, in later versions of httpx2
-    said = utils.logging.get_verbosity()
+    verbosity = utils.logging.get_verbosity()
     utils.logging.set_verbosity(logging.ERROR)  # its notes come as errors, where they matter
     try:
         with _bars_on_terminals():
@@ -62,9 +62,9 @@ def user_errors(name: HubName) -> Iterator[None]:
     except errors.LocalEntryNotFoundError as error:
         cause = error.__cause__
         known = isinstance(cause, errors.HfHubHTTPError)
-        raise _said(name, cause) if known else _unreachable(name, cause or error) from None
+        raise _explained(name, cause) if known else _unreachable(name, cause or error) from None
     except errors.HfHubHTTPError as error:
-        raise _said(name, error) from None
+        raise _explained(name, error) from None
     except (web, errors.OfflineModeIsEnabled, errors.FileMetadataError) as error:
         raise _unreachable(name, error) from None
     except ValueError as error:  # a name or a card that the library does not take, an answer that is no JSON
@@ -80,16 +80,16 @@ def user_errors(name: HubName) -> Iterator[None]:
             f"{name}: what is fetched cannot be kept ({reason(error)}); HF_HOME names another folder"
         ) from None
     finally:
-        utils.logging.set_verbosity(said)
+        utils.logging.set_verbosity(verbosity)
 
 
 @contextmanager
 def _bars_on_terminals() -> Iterator[None]:
-    """Within, the library draws its progress bars on a terminal alone."""
+    """In the block the library shows progress bars only on a terminal."""
     from huggingface_hub import constants, utils
 
     bars: Any = utils
-    free = constants.HF_HUB_DISABLE_PROGRESS_BARS is None  # the user has not said
+    free = constants.HF_HUB_DISABLE_PROGRESS_BARS is None  # the user has not set it
     silent = free and not sys.stderr.isatty() and not bars.are_progress_bars_disabled()
     if silent:
         bars.disable_progress_bars()
@@ -114,8 +114,8 @@ def _unreachable(name: HubName, error: BaseException) -> UserError:
     )
 
 
-def _said(name: HubName, error: Any) -> UserError:
-    """What the Hub's answer means."""
+def _explained(name: HubName, error: Any) -> UserError:
+    """The UserError for a response of the Hub."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -125,12 +125,12 @@ def _said(name: HubName, error: Any) -> UserError:
     if isinstance(error, errors.RevisionNotFoundError):
         return _no_revision(name)
     status = error.response.status_code
-    said = reason(UserError(error.server_message or error.response.reason_phrase))
+    text = reason(UserError(error.server_message or error.response.reason_phrase))
     meaning = {
-        401: f"the Hub does not know this token ({said}): {LOGIN} anew",
-        403: f"this token may not do that ({said}): {LOGIN}, with one that may",
+        401: f"the Hub does not know this token ({text}): {LOGIN} anew",
+        403: f"this token may not do that ({text}): {LOGIN}, with one that may",
     }
-    return UserError(f"{name}: {meaning.get(status, f'the Hub answers {status}, {said}: try again later')}")
+    return UserError(f"{name}: {meaning.get(status, f'the Hub answers {status}, {text}: try again later')}")
 
 
 def _no_repository(name: HubName) -> UserError:
@@ -142,7 +142,9 @@ def _no_repository(name: HubName) -> UserError:
     hidden = "it is private, and this token may not read it" if get_token() else f"it is private: {LOGIN}"
     text = f"{name}: there is no repository {name.repo}, or {hidden}"
     try:
-        others = [model.id for model in api().list_models(author=name.repo.partition("/")[0], limit=MOST)]
+        others = [
+            model.id for model in api().list_models(author=name.repo.partition("/")[0], limit=MAX_LISTED)
+        ]
     except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # the nearest name is of use, not needed
         return UserError(text)
     near = difflib.get_close_matches(name.repo, others, n=1)

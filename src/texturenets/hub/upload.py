@@ -1,4 +1,4 @@
-"""Send files to a repository on the Hub, in one commit."""
+"""Uploads files to a repository on the Hub, in one commit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from texturenets.hub.names import HubName
 
 @dataclass(frozen=True)
 class Committed:
-    """What came of it: the address of the repository, and whether there was anything new for it."""
+    """The result of a commit: the URL of the repository, and whether anything changed."""
 
     address: str
     changed: bool
@@ -51,7 +51,7 @@ def send(
 
 
 def _prepare(name: HubName, private: bool) -> None:
-    """Make the repository and its branch, where they are missing."""
+    """Create the repository and its branch, if they do not exist."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     api = library.api()

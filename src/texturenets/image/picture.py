@@ -114,11 +114,11 @@ class PictureInfo(Protocol):
 def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
     """What the image of `bits` a channel made of `source` does not keep of it: the ends of sentences that begin
     "FILE holds"."""
-    said = []
+    dropped = []
     if source.bits > bits:
-        said.append(f"{source.bits} bits a colour, of which results have {bits}")
+        dropped.append(f"{source.bits} bits a colour, of which results have {bits}")
     if source.clipped:
-        said.append("light below 0 or above 1, which is clipped")
+        dropped.append("light below 0 or above 1, which is clipped")
     if source.several:
-        said.append("several images, of which the first is taken")
-    return said
+        dropped.append("several images, of which the first is taken")
+    return dropped

@@ -155,7 +155,7 @@ def decode(
             values = deep.load(image, raw)
     box = _load(image, longer) if raw != deep.FLOATS else None
     turn, exif = orientation(image), carried(image, keep_gps)
-    dpi, said = resolution(image, turn), texts(image)
+    dpi, keywords = resolution(image, turn), texts(image)
     if values is not None:
         planes, alpha = normalise_colours(image, values)
     elif image.mode == "F" or image.mode.startswith("I"):
@@ -176,7 +176,7 @@ def decode(
     if rgb.shape[1] == 1:
         rgb = rgb.repeat(3, 1)
     alpha_array = None if alpha is None else to_array([alpha])
-    return Picture(rgb, alpha_array, exif, bits, several=several, dpi=dpi, texts=said)
+    return Picture(rgb, alpha_array, exif, bits, several=several, dpi=dpi, texts=keywords)
 
 
 def read(
@@ -247,8 +247,8 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
                 exif, bits = carried(image, keep_gps), _bits(image.mode, raw_mode(image))
                 size, several = (image.height, image.width), _several(image)
                 turn, form = orientation(image), image.format or ""
-                dpi, said = resolution(image, turn), texts(image)
-                return ImageInfo(size, turn, form, exif, bits, several, dpi, said)
+                dpi, keywords = resolution(image, turn), texts(image)
+                return ImageInfo(size, turn, form, exif, bits, several, dpi, keywords)
     except Exception:  # noqa: BLE001  `read` says what is wrong with it
         return None
 

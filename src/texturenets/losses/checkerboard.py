@@ -53,7 +53,7 @@ WINDOW = 16  # pixels: bands a sixteenth wide, so that little beside a grid's fr
 GRIDS = ((0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, 3), (1, 2), (2, 1), (2, 2))
 AREA = 4  # windows: a grid is often found in parts of an image, out of phase with that in others
 # Sum of |c|^2 over an area whose grid has an amplitude of an eighth of a step of 8 bits, which no file shows
-UNSEEN = AREA**2 * (WINDOW**2 / 4 / 8 / 255) ** 2
+INVISIBLE = AREA**2 * (WINDOW**2 / 4 / 8 / 255) ** 2
 
 
 def checkerboard(x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def checkerboard(x: Tensor) -> Tensor:
 
     single = summed(amplitudes.square()).view(n, c, len(GRIDS), 2, -1).sum(3)
     together = summed(amplitudes).square().view(n, c, len(GRIDS), 2, -1).sum(3)
-    return ((together - single) / (single.detach() + UNSEEN)).mean((1, 3))
+    return ((together - single) / (single.detach() + INVISIBLE)).mean((1, 3))
 
 
 def _waves(device: torch.device) -> Tensor:

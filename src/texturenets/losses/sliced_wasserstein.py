@@ -17,8 +17,8 @@ from texturenets import noise
 from texturenets.losses.base import Features, LossSettings, Scaling, Targets, register
 from texturenets.losses.layer_loss import LayerLoss
 
-FIXED = 0xFFFFFFFF
-"""The step whose directions are taken where there are no steps: those of no training that ends."""
+VALIDATION_STEP = 0xFFFFFFFF
+"""Stands for the step in validation, where the directions must always be the same; no training has so many."""
 
 
 @register
@@ -89,9 +89,10 @@ def directions(seed: int, step: Tensor | None, stream: int, count: int, dimensio
     """Random unit vectors (count, dimensions), float32, on the device of `step`.
 
     They depend on the arguments alone, so that a training goes on after an interruption as if there had been none.
-    `step` is a tensor, (), int64, as a CUDA graph replays kernels and no numbers of Python; None for `FIXED`.
+    `step` is a tensor, (), int64, as a CUDA graph replays kernels and no numbers of Python; None for
+    `VALIDATION_STEP`.
     """
-    step = torch.tensor(FIXED) if step is None else step
+    step = torch.tensor(VALIDATION_STEP) if step is None else step
     step = step if step.device.type == "cuda" else step.cpu()  # Apple's GPUs have no float64
     drawn = noise.normal_vectors(seed, step, stream, count, dimensions)
     return F.normalize(drawn, dim=1)

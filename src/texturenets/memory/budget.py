@@ -22,7 +22,7 @@ SPARE: Final = 32 * 2**20
 by some 28 MB from run to run."""
 
 RESERVE: Final = 160 * 2**20
-"""Bytes for what is no map: libraries' own buffers, decoders and encoders, pieces of memory between others."""
+"""Bytes for everything but feature maps: buffers of libraries, decoders and encoders, fragmentation."""
 
 KEPT: Final = 80 * 2**20
 """Bytes of RESERVE that a process keeps once a network has run in it: libraries' buffers, which are in what is taken
@@ -113,11 +113,11 @@ class Budget:
         return cls(memory if memory is not None else _taken(device) + int(SHARE * free(device)), device)
 
     def needed(self, size: int) -> str:
-        """The `memory` to ask for so that `size` bytes are left, in words."""
+        """The value of `memory` that leaves `size` bytes for feature maps, as text."""
         return f"`memory` {amount(SPARE + _taken(self.device) + _reserve(self.device) + size)}"
 
     def left(self) -> int:
-        """Bytes for feature maps, beside what is taken and what is set aside; not less than 0."""
+        """Bytes for feature maps, after what is in use and what is reserved; not less than 0."""
         return max(0, self.total - _taken(self.device) - _reserve(self.device))
 
 
@@ -125,7 +125,7 @@ _has_run = False
 
 
 def note_run() -> None:
-    """A network has run in this process: what libraries keep of it need not be set aside again."""
+    """Note that a network has run in this process: buffers that libraries keep need not be reserved again."""
     global _has_run  # noqa: PLW0603  of the process, as the memory is
     _has_run = True
 

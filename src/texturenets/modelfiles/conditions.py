@@ -152,7 +152,7 @@ def parse_mix(words: str) -> dict[str, float]:
 
 
 def between(first: Mapping[str, float], last: Mapping[str, float], share: float) -> dict[str, float]:
-    """The mixture that is by `share` (0 to 1) on the way from the `first` to the `last`."""
+    """The mixture that interpolates between `first` and `last`, by `share` (0 to 1)."""
     names = dict.fromkeys((*first, *last))
     mix = {name: (1 - share) * first.get(name, 0.0) + share * last.get(name, 0.0) for name in names}
     return {name: weight for name, weight in mix.items() if weight}

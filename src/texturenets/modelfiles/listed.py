@@ -27,7 +27,7 @@ from texturenets.modelfiles import modelfile
 
 VARIABLE: Final = "TEXTURENETS_MODELS"
 FILE: Final = "models.json"  # of a list in a repository on the Hub
-LARGEST: Final = 1 << 20  # bytes of a list
+MAX_LIST_BYTES: Final = 1 << 20  # bytes of a list
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of a file, on every system, and of nothing else
 
@@ -92,7 +92,7 @@ def _of_address(source: str) -> bytes:
     fetch.check_allowed(source)
     with tempfile.TemporaryDirectory(prefix="texturenets-") as folder:
         part = Path(folder) / FILE
-        fetch.get(source, part, limit=LARGEST)
+        fetch.get(source, part, limit=MAX_LIST_BYTES)
         return part.read_bytes()
 
 

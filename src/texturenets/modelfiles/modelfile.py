@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
     text = _metadata(path)
     if text is None and _is_checkpoint(path):
         raise UserError(
-            f"{path} is the checkpoint that a training goes on from: its model is best.safetensors or "
+            f"{path} is the checkpoint of a training, and no model: the model is best.safetensors or "
             "last.safetensors beside it"
         )
     if text is None:
@@ -159,8 +159,8 @@ def read_graph(path: str | Path, *, weights: bool = True, mixture: Mixture | Non
     header = _read(base or Path(path))
     data, reason = header.get("graph"), header.get("no_graph")
     if data is None:
-        said = " ".join(str(reason or "its network's code").split())[:300]
-        reason = "".join(letter for letter in said if letter.isprintable())
+        text = " ".join(str(reason or "its network's code").split())[:300]
+        reason = "".join(letter for letter in text if letter.isprintable())
         raise ConversionError(f"{path} cannot be taken into a graph", reason)
     try:
         if not isinstance(data, dict):
@@ -295,7 +295,7 @@ def _metadata(path: Path) -> str | None:
 
 
 def harm_of(path: Path) -> str:
-    """What has happened to a safetensors file that cannot be read; nothing for what is none."""
+    """How a safetensors file that cannot be read is damaged; empty for another kind of file."""
     with path.open("rb") as file:
         start = file.read(9)
         length = int.from_bytes(start[:8], "little")  # of the header, which is JSON
@@ -382,7 +382,7 @@ def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
 
 
 def _no_file(path: Path) -> str:
-    """What is said where a model file is expected at `path` and none is there."""
+    """The error message if there is no model file at `path`."""
     import difflib  # seldom wanted
 
     if path.is_dir():
@@ -399,11 +399,11 @@ def _no_file(path: Path) -> str:
 
 
 def _so_far(path: Path) -> str:
-    """What is said of a training that was to write the model file `path` and has not come to its end."""
+    """The hint for a missing model file `path` whose training has not ended."""
     last = path.with_suffix(".run") / "last.safetensors"
     if not last.is_file():
         return ""
-    return f"of its training, {last} is the model so far, and the same training with `resume` goes on"
+    return f"of its training, {last} is the model so far; the same command with `resume` continues it"
 
 
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:

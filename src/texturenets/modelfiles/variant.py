@@ -1,4 +1,4 @@
-"""What is run of a model file: its graph as it is, for a mixture of its styles, for pictures that wrap around."""
+"""The variant of a model's graph that is run: as it is, for a mixture of its styles, for images that wrap around."""
 
 from __future__ import annotations
 

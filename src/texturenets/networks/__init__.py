@@ -1,4 +1,4 @@
-"""Networks that draw: a file each, with its spec and its class, registered where it stands."""
+"""Generators: one file each, with its spec and its class, which registers itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any feed-forward network, as a list of operations: what carries networks that other programs published."""
+"""Any feed-forward network as a list of operations: for networks that other programs published."""
 
 from __future__ import annotations
 

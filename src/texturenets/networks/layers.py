@@ -1,4 +1,4 @@
-"""What generators are made of: padded convolution, normalization, upsampling."""
+"""Layers of generators: padded convolution, normalization, upsampling."""
 
 from __future__ import annotations
 

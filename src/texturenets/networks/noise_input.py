@@ -1,4 +1,4 @@
-"""What generators that take noise have in common."""
+"""Base class of generators with noise inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a network has to compute."""
+"""Counts the multiply-adds of a network."""
 
 from __future__ import annotations
 

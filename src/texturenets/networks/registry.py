@@ -1,4 +1,4 @@
-"""Networks by name: each file of this package enters its own, the spec and the class, where it stands."""
+"""The registry of generators: each file of this package registers its spec and its class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ B = TypeVar("B", bound=Callable[..., Any])
 
 
 def register(*specs: type[GeneratorSpec]) -> Callable[[B], B]:
-    """Enter what it decorates, a class that is built of one of these `specs`."""
+    """Decorator: registers a class for these `specs`, from one of which it is built."""
 
     def enter(builder: B) -> B:
         for spec in specs:

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 
 from texturenets.engines import primitives
 from texturenets.engines.executor import GraphNetwork
-from texturenets.engines.network import is_fixed, said
+from texturenets.engines.network import declared, is_fixed
 from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph, parse_node
 from texturenets.graph.grammar import MAX_MARGIN, text_of
@@ -148,7 +148,7 @@ class _GraphRecorder:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        stride, margin = said(network, "stride", 1), said(network, "margin", 0)
+        stride, margin = declared(network, "stride", 1), declared(network, "margin", 0)
         if not 0 <= margin <= MAX_MARGIN:
             raise refusal(network, f"its margin of {margin} pixels is not between 0 and {MAX_MARGIN}")
         self.graph = Graph(margin=margin, multiple=stride, fixed=is_fixed(network))

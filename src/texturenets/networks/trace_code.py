@@ -9,7 +9,7 @@ from torch import nn
 
 from texturenets import noise
 from texturenets.engines.executor import GraphNetwork
-from texturenets.engines.network import is_fixed, said
+from texturenets.engines.network import declared, is_fixed
 from texturenets.graph import Graph
 from texturenets.networks.trace import evaluating, refusal, trace
 
@@ -26,7 +26,7 @@ def trace_code(network: nn.Module) -> Graph:
     """
     if isinstance(network, GraphNetwork):  # nobody's code
         return trace(network)
-    stride = said(network, "stride", 1)
+    stride = declared(network, "stride", 1)
     side = -(-64 // stride) * stride
     size = (stride, stride) if is_fixed(network) else (side, side + stride)
     weight = next(network.parameters(), torch.zeros(0))

@@ -125,7 +125,7 @@ def _optimized(
         say=lambda text: warnings.warn(text, stacklevel=5),
     )
     last: IterationRecord | None = None
-    with memory_errors("out of memory: use a smaller picture, a smaller `context` or fewer layers"):
+    with memory_errors("out of memory: use a smaller image, a smaller `context` or fewer layers"):
         settings, hole = dataclasses.asdict(used), job.hole.to(setup.device)
         for last in fill(setup.networks, settings, hole, steps=steps, **how):
             if progress is not None and arguments.stops(progress(last)):

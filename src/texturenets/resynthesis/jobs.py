@@ -79,9 +79,9 @@ def hole(picture: Picture, mask: Any, context: int | None) -> Job:
 def _checked(picture: Picture) -> Tensor:
     rgb = to_tensor(picture.pixels).float().cpu()
     if rgb.shape[0] != 1:
-        raise UserError(f"the tensor holds {rgb.shape[0]} pictures: give one at a time")
-    if said := too_small(*picture.size):
-        raise UserError(said)
+        raise UserError(f"the tensor holds {rgb.shape[0]} images: give one at a time")
+    if message := too_small(*picture.size):
+        raise UserError(message)
     return rgb
 
 

@@ -22,13 +22,13 @@ from texturenets.perceptual import Descriptors
 from texturenets.resynthesis.holes import MARGIN, Hole, continued
 from texturenets.resynthesis.rectangle import largest_rectangle
 
-SHOWS = 0.1
+MIN_CHANGE = 0.1
 """A position of a map shows the hole where its features change by more than this share of the features' root mean
 square when the hole's content does. Receptive fields are larger, but hardly matter towards their ends."""
-LEAST = 16  # positions of a map below which it is no statistics
+MIN_POSITIONS = 16  # of a feature map: statistics over fewer mean little
 
 SHIFTS = tuple((i / 8 % 1, 3 * i / 8 % 1) for i in range(1, 8))
-"""How far a hole is moved to find real parts, in shares of the maps' sides: a lattice of seven places."""
+"""How far a hole is moved to find real parts, in shares of the maps' sides: a grid of seven shifts."""
 
 Places = Sequence[Mapping[str, Tensor]]
 """Positions of the maps by layer, as indices into H W, for each scale of the loss pyramid."""
@@ -68,7 +68,7 @@ class HoleObjective(Objective):
         few = [
             k
             for k in layers
-            if min(len(maps[k]) for maps in known) < LEAST or not all(len(m[k]) for m in shown)
+            if min(len(maps[k]) for maps in known) < MIN_POSITIONS or not all(len(m[k]) for m in shown)
         ]
         losses = build(_without(settings, few))
         if few and not any(loss.compares_style for loss in losses):
@@ -216,5 +216,5 @@ def _split(before: Tensor, after: Tensor, inside: Tensor) -> tuple[Tensor, Tenso
     change = (after.float() - before.float()).square().mean(1)[0]
     within = F.interpolate(inside, before.shape[2:], mode="area")[0, 0] > 0.5
     level = before.float().square().mean(1)[0][within].mean()
-    shows = change > SHOWS**2 * level
+    shows = change > MIN_CHANGE**2 * level
     return (shows & within).flatten().nonzero()[:, 0], (~shows & within).flatten().nonzero()[:, 0]

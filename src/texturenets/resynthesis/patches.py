@@ -19,9 +19,11 @@ from texturenets.image.sizes import periodic, take
 from texturenets.resynthesis.holes import Hole
 from texturenets.resynthesis.seams import closed
 
-LARGEST = 256  # pixels of the longer side of the exemplar that is searched: larger ones are reduced for it
+MAX_SEARCH_SIDE = 256  # longer side of the exemplar in pixels: a larger one is reduced for the search
 LEAST_PATCH = 4  # side of a window in these pixels
-NEARLY = 1.1  # the cost of places that count as fitting as well as the best: Efros and Leung's 1 + 0.1
+COST_TOLERANCE = (
+    1.1  # times the least cost: patches up to it count as good as the best; Efros and Leung's 1 + 0.1
+)
 
 
 def start(hole: Hole, seed: int) -> Tensor:
@@ -30,7 +32,7 @@ def start(hole: Hole, seed: int) -> Tensor:
 
     Raises UserError where nothing is known that is as large as the smallest patch.
     """
-    factor = math.ceil(max(hole.exemplar.shape[2:]) / LARGEST)
+    factor = math.ceil(max(hole.exemplar.shape[2:]) / MAX_SEARCH_SIDE)
     height, width = hole.picture.shape[2:]
     small = hole.resized((math.ceil(height / factor), math.ceil(width / factor)))
     search = _Search(small, seed)
@@ -89,7 +91,7 @@ class _Search:
             side //= 2
         raise UserError(
             f"the known part is too small to learn from: it holds no square of {LEAST_PATCH} x {LEAST_PATCH} pixels; "
-            "use a smaller hole or a larger picture"
+            "use a smaller hole or a larger image"
         )
 
     def run(self) -> None:
@@ -156,6 +158,6 @@ class _Search:
                 math.inf
             )
             cost = near if bool(near.isfinite().any()) else cost
-        good = (cost <= NEARLY * cost.min() + 1e-6).flatten().nonzero()[:, 0].cpu()
+        good = (cost <= COST_TOLERANCE * cost.min() + 1e-6).flatten().nonzero()[:, 0].cpu()
         one = int(good[torch.randint(len(good), (1,), generator=self.random)])
         return one // cost.shape[1], one % cost.shape[1]

@@ -13,7 +13,7 @@ from torch import Tensor
 from texturenets.resynthesis.holes import Hole
 
 ITERATIONS = 300  # of conjugate gradients, at most
-ENOUGH = 1e-6  # of the squared residual at the start
+TOLERANCE = 1e-6  # of the squared residual at the start
 
 Places = tuple[Tensor, Tensor]
 """Rows and columns of the exemplar that pixels are copied from, (H, W) each."""
@@ -34,7 +34,7 @@ def closed(hole: Hole, picture: Tensor, places: Places, unknown: Tensor) -> Tens
     change, direction = torch.zeros_like(picture), residual
     power = first = residual.square().sum()
     for _ in range(ITERATIONS):
-        if not bool(power > ENOUGH * first):
+        if not bool(power > TOLERANCE * first):
             break
         along = applied(direction)
         length = power / (direction * along).sum()

@@ -1,4 +1,4 @@
-"""The HTTP API: routes, their parameters and their document."""
+"""The HTTP API: routes, their parameters, and the page that documents them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from texturenets.errors import UserError, unknown
 from texturenets.server import bodies, http_errors, training_routes
 from texturenets.server.cors import CORS
 from texturenets.server.csp import ContentSecurityPolicy
-from texturenets.server.guard import ANY, Guard
+from texturenets.server.guard import COMMON_ERRORS, Guard
 from texturenets.server.head import HeadMiddleware
-from texturenets.server.http_errors import HTTPProblem, away, documented
+from texturenets.server.http_errors import HTTPProblem, documented, folder_missing
 from texturenets.server.masks import Masks
 from texturenets.server.metrics import MetricsMiddleware
 from texturenets.server.numbers import DECIMAL, WHOLE
@@ -53,7 +53,7 @@ PATTERN_HINTS = {
     STROKE: "give a number between 0.1 and 1000, as 2 or 0.5, or auto",
     SIZE: "give pixels, as 512 or 640x480",
 }
-"""What is said to a value that does not match, by pattern."""
+"""The message for a value that does not match, by pattern."""
 
 Seed = Annotated[
     int, WHOLE, Query(ge=0, lt=2**63, description="Random seed; the same seed gives the same image.")
@@ -61,8 +61,8 @@ Seed = Annotated[
 
 
 def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tuple[FastAPI, Service]:
-    """The application, to be served, and what it works with. `load`: as for `Service`."""
-    trainings = _trainings(settings)  # before the models are looked at, of which the log may say something
+    """The ASGI application and its service. `load`: as for `Service`."""
+    trainings = _trainings(settings)  # first: errors in the settings come before warnings about model files
     service = Service(settings, load)
 
     @asynccontextmanager
@@ -86,7 +86,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         redoc_url=None,
         lifespan=lifespan,
         dependencies=[Depends(_only_known)],
-        responses=documented(*ANY),
+        responses=documented(*COMMON_ERRORS),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     http_errors.install(app, PATTERN_HINTS)
@@ -127,7 +127,7 @@ def _trainings(settings: Settings) -> Trainings | None:
         )
     from texturenets.server.trainings import Trainings
 
-    return Trainings(settings.models, settings.photos, most=settings.limits.trainings)
+    return Trainings(settings.models, settings.photos, limit=settings.limits.trainings)
 
 
 def _stylized(app: FastAPI, service: Service) -> None:
@@ -176,7 +176,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
         Files `mask` of the form say where the style goes (white: there, black: the photo stays, or the second style),
         a file `keep` where the photo stays; the texts left-to-right and top-to-bottom are masks, too.
         """
-        with service.queue.place():
+        with service.queue.slot():
             data, beside = await bodies.read_image_body(request, ("mask", "keep"), GRADIENTS)
             options = StylizeOptions(
                 size=size,
@@ -193,7 +193,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
 
 
 def _samples(app: FastAPI, service: Service) -> None:
-    """The route that draws samples of textures."""
+    """The route that generates samples of textures."""
 
     @app.post(
         "/v1/sample",
@@ -211,10 +211,10 @@ def _samples(app: FastAPI, service: Service) -> None:
         tileable: Annotated[bool, Query(description="Make the image tile seamlessly.")] = False,
         format: Annotated[ImageFormat, Query()] = "png",  # noqa: A002
     ) -> Response:
-        """Draw a sample of a texture."""
+        """Generate a sample of a texture."""
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
-        with service.queue.place():
+        with service.queue.slot():
             await bodies.no_body(request)
             work = service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
@@ -224,13 +224,16 @@ def _samples(app: FastAPI, service: Service) -> None:
 
 
 def _catalogue(app: FastAPI, service: Service) -> None:
-    """The routes that say what there is to ask for."""
+    """The routes that list the models and document the API."""
 
     @app.get("/v1/models", responses=documented(401, 429))
     async def models() -> dict[str, list[dict[str, Any]] | str]:
-        """What there is to ask for; `detail` says so where the folder of models is away."""
+        """All models. If the folder of models is missing, only the shipped ones; `detail` then says so."""
         known = [one.description for one in service.catalogue.models().values()]
-        return {"models": known, **({"detail": away("models").detail} if service.catalogue.away else {})}
+        return {
+            "models": known,
+            **({"detail": folder_missing("models").detail} if service.catalogue.folder_missing else {}),
+        }
 
     @app.get(
         "/v1/models/{name}/thumbnail",
@@ -238,7 +241,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
         responses=documented(401, 404, 429, content={"image/jpeg": PICTURES["image/jpeg"]}),
     )
     async def thumbnail(name: str) -> Response:
-        """A small image of what a model does."""
+        """A small example of a model's result."""
         models = service.catalogue.models()
         if name not in models:
             error = service.catalogue.missing("model", name[:80], models)
@@ -261,7 +264,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
 
 
 def _state(app: FastAPI, service: Service) -> None:
-    """The routes that say how the service is."""
+    """The routes for monitoring."""
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
@@ -270,9 +273,9 @@ def _state(app: FastAPI, service: Service) -> None:
 
     @app.get("/readyz", responses=documented(503))
     async def ready() -> dict[str, str]:
-        """Whether requests should be sent here: the models of --preload are loaded. Asks for no token."""
-        if service.waits_for:
-            raise HTTPProblem(503, service.waits_for, {"Retry-After": "5"})
+        """Readiness probe: the models of --preload are loaded. No authentication."""
+        if service.not_ready:
+            raise HTTPProblem(503, service.not_ready, {"Retry-After": "5"})
         return {"status": "ok"}
 
     @app.get(
@@ -281,7 +284,7 @@ def _state(app: FastAPI, service: Service) -> None:
         responses=documented(401, 429, content={"text/plain": {"schema": {"type": "string"}}}),
     )
     async def metrics() -> Response:
-        """Numbers for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -309,8 +312,8 @@ def _document(schema: dict[str, Any]) -> str:
     for path, operations in schema["paths"].items():
         for verb, operation in operations.items():
             names = ", ".join(p["name"] for p in operation.get("parameters", []))
-            said = [f"<code>{verb.upper()} {html.escape(path)}</code>", html.escape(names)]
-            rows.append([*said, html.escape(operation.get("description", ""))])
+            columns = [f"<code>{verb.upper()} {html.escape(path)}</code>", html.escape(names)]
+            rows.append([*columns, html.escape(operation.get("description", ""))])
     cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>texturenets: HTTP API</title>"

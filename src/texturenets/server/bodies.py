@@ -1,4 +1,4 @@
-"""The bodies of requests: an image's file, the file of a form, or none; and whether the client still waits."""
+"""Request bodies: an image file, a form with image files, or none; and work that ends when the client disconnects."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from texturenets.server.http_errors import AS_QUERY, GoneError, HTTPProblem
+from texturenets.server.http_errors import AS_QUERY, DisconnectedError, HTTPProblem
 
 T = TypeVar("T")
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives, while the client waits for it. After the body has been read. Raises GoneError."""
+    """The result of `work`, which is cancelled when the client disconnects: raises DisconnectedError.
+
+    To be called when the body has been read.
+    """
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_wait_for_disconnect(request))
+    disconnect = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise GoneError("the client has gone")
+            raise DisconnectedError("the client disconnected")
         return task.result()
     finally:
-        for one in (task, gone):
+        for one in (task, disconnect):
             one.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        await asyncio.gather(task, disconnect, return_exceptions=True)
 
 
 async def _wait_for_disconnect(request: Request) -> None:
@@ -37,40 +40,41 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
-STRIPPED = (
+BODY_IS_TEXT = (
     "the body is text, or a file without its zeros and line ends, as curl -d sends it: send the file by "
     "curl --data-binary @photo.jpg, or in a form by curl -F image=@photo.jpg"
 )
 
-MASKS = 8
-"""Files of a form beside the image, at most."""
+MAX_MASKS = 8
+"""Most files of a form besides the image."""
 
 ANIMATED = ("GIF", "WEBP", "PNG")
-"""Pillow's formats in which several images are frames, which are refused; in TIFF they are pages, in HEIC further
-shots."""
+"""Pillow's formats whose several images are frames: such files are refused. In TIFF they are pages, in HEIC shots, of
+which the first one is used."""
 
 NO_EFFECT = f"a body has no effect: {AS_QUERY}"
 
 
 async def read_image_body(
-    request: Request, beside: Sequence[str] = (), words: Collection[str] = ()
+    request: Request, extra_fields: Sequence[str] = (), extra_words: Collection[str] = ()
 ) -> tuple[bytes, dict[str, list[bytes | str]]]:
-    """The body, or the file of the form in it, and the form's fields `beside` by their names: files, or `words`.
+    """The image file that is the body, or in the form in the body, and the form's `extra_fields` by name.
 
-    Raises HTTPProblem, also for words in the form, and GoneError.
+    Extra fields are files, or one of `extra_words` as text. Raises HTTPProblem, also for any other text in the form,
+    and DisconnectedError.
     """
     kind = request.headers.get("content-type", "").lower()
     _check_plain(request)
     try:
         if kind.startswith("multipart/form-data"):
-            return await _files(request, beside, words)
+            return await _files(request, extra_fields, extra_words)
         data = await request.body()
     except ClientDisconnect:
-        raise GoneError("the body ended early") from None
+        raise DisconnectedError("the body ended early") from None
     except MultiPartException as error:
-        said = error.message.rstrip(".")
+        why = error.message.rstrip(".")
         raise HTTPProblem(
-            400, f"the form cannot be read: {said}; curl -F image=@photo.jpg sends one that can"
+            400, f"the form cannot be read: {why}; curl -F image=@photo.jpg sends one that can"
         ) from None
     if not data:
         raise HTTPProblem(
@@ -78,54 +82,56 @@ async def read_image_body(
         )
     # curl names this type for --data-binary too. Every image file contains a NUL, CR or LF byte.
     if kind.startswith("application/x-www-form-urlencoded") and not any(one in data for one in b"\0\r\n"):
-        raise HTTPProblem(415, STRIPPED)
+        raise HTTPProblem(415, BODY_IS_TEXT)
     return data, {}
 
 
 async def _files(
-    request: Request, beside: Sequence[str], words: Collection[str]
+    request: Request, extra_fields: Sequence[str], extra_words: Collection[str]
 ) -> tuple[bytes, dict[str, list[bytes | str]]]:
-    """The file of a form, and the fields `beside`. Raises HTTPProblem where there is none, or another one."""
-    parser = _FormParser(request.headers, request.stream(), max_files=1 + MASKS, max_fields=8)
+    """The image file of a form, and its `extra_fields`. Raises HTTPProblem for no or several image files."""
+    parser = _FormParser(request.headers, request.stream(), max_files=1 + MAX_MASKS, max_fields=8)
     form = await parser.parse()
     try:
-        if not parser.whole:
+        if not parser.complete:
             raise HTTPProblem(400, "the form ends before its last boundary: it is cut short")
         fields = form.multi_items()
         main = [
-            (name, value) for name, value in fields if isinstance(value, UploadFile) and name not in beside
+            (name, value)
+            for name, value in fields
+            if isinstance(value, UploadFile) and name not in extra_fields
         ]
-        _check_main([name for name, _ in main], beside)
+        _check_main([name for name, _ in main], extra_fields)
         if not main:
             raise HTTPProblem(422, _no_photo(fields))
-        _refuse_texts(fields, beside, words)
+        _refuse_texts(fields, extra_fields, extra_words)
         if not (data := await main[0][1].read()):
             raise HTTPProblem(415, "the file in the form is empty")
         others: dict[str, list[bytes | str]] = {}
         for name, value in fields:
-            if name in beside:
+            if name in extra_fields:
                 others.setdefault(name, []).append(value if isinstance(value, str) else await value.read())
         return data, others
     finally:
-        await form.close()  # its files are gone then
+        await form.close()  # deletes its temporary files
 
 
-def _check_main(names: list[str], beside: Sequence[str]) -> None:
-    """Raises HTTPProblem for several images, `names` being their fields."""
+def _check_main(names: list[str], extra_fields: Sequence[str]) -> None:
+    """Raises HTTPProblem for several image files; `names`: of their fields."""
     if len(names) < 2:
         return
     for name in names:
-        if near := difflib.get_close_matches(name.lower(), beside, n=1):
+        if near := difflib.get_close_matches(name.lower(), extra_fields, n=1):
             raise HTTPProblem(
                 422, f"the form's file {name[:64]!r} has an unknown name; did you mean {near[0]!r}?"
             )
     named = " and ".join(repr(name[:64]) for name in names[:2])
-    others = f"; files beside it are called {' or '.join(beside)}" if beside else ""
-    raise HTTPProblem(400, f"the form holds several photos, {named}, and one is taken{others}")
+    others = f"; other files are called {' or '.join(extra_fields)}" if extra_fields else ""
+    raise HTTPProblem(400, f"the form holds several photos, {named}: send one{others}")
 
 
 def _no_photo(fields: Sequence[tuple[str, UploadFile | str]]) -> str:
-    """What is said of a form without an image."""
+    """The error message for a form without an image file."""
     files = [name for name, value in fields if isinstance(value, UploadFile)]
     texts = [name for name, value in fields if isinstance(value, str)]
     if files:
@@ -138,40 +144,40 @@ def _no_photo(fields: Sequence[tuple[str, UploadFile | str]]) -> str:
 
 
 class _FormParser(MultiPartParser):
-    """Knows whether the last boundary has come."""
+    """Records in `complete` whether the form's last boundary has arrived."""
 
-    whole = False
+    complete = False
 
     def on_end(self) -> None:
-        self.whole = True
+        self.complete = True
 
 
 async def no_body(request: Request) -> None:
-    """Raises HTTPProblem for a body, which would have no effect, and GoneError."""
+    """Read a body that should be empty. Raises HTTPProblem if it is not, and DisconnectedError."""
     _check_plain(request)
     try:
         async for chunk in request.stream():
             if chunk:
                 raise HTTPProblem(422, NO_EFFECT)
     except ClientDisconnect:
-        raise GoneError("the body ended early") from None
+        raise DisconnectedError("the body ended early") from None
 
 
 def _refuse_texts(
-    fields: Sequence[tuple[str, UploadFile | str]], beside: Sequence[str], words: Collection[str]
+    fields: Sequence[tuple[str, UploadFile | str]], extra_fields: Sequence[str], extra_words: Collection[str]
 ) -> None:
-    """Raises HTTPProblem for a text in a form, but for one of `words` in one of the fields `beside`."""
+    """Raises HTTPProblem for text in a form, except one of `extra_words` in one of the `extra_fields`."""
     for name, value in fields:
-        if isinstance(value, str) and name not in beside:
+        if isinstance(value, str) and name not in extra_fields:
             raise HTTPProblem(422, f"{name[:64]!r} in the form: {AS_QUERY}")
-        if isinstance(value, str) and value not in words:
-            taken = f"send a file, as -F {name}=@{name}.png does, or {' or '.join(words)}"
-            raise HTTPProblem(422, f"{name} in the form is the text {value[:64]!r}: {taken}")
+        if isinstance(value, str) and value not in extra_words:
+            way = f"send a file, as -F {name}=@{name}.png does, or {' or '.join(extra_words)}"
+            raise HTTPProblem(422, f"{name} in the form is the text {value[:64]!r}: {way}")
 
 
 def _check_plain(request: Request) -> None:
-    """Raises HTTPProblem for a body that is compressed."""
+    """Raises HTTPProblem for a compressed body."""
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
-        said = f"the body is compressed (Content-Encoding: {encoding[:32]}): send the file as it is"
-        raise HTTPProblem(415, said, {"Accept-Encoding": "identity"})
+        detail = f"the body is compressed (Content-Encoding: {encoding[:32]}): send the file as it is"
+        raise HTTPProblem(415, detail, {"Accept-Encoding": "identity"})

@@ -1,4 +1,4 @@
-"""Connections of a web server: so many at most, and none that keeps its headers to itself."""
+"""Limits on connections to the web server: their number, and the time in which a client has to send its headers."""
 
 from __future__ import annotations
 
@@ -12,61 +12,69 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from texturenets.server.http_errors import MEDIA, HTTPProblem
 
-HEADERS = 10.0
-"""Seconds for the headers of a request, from its first byte, or from the connection's begin."""
+HEADER_TIMEOUT = 10.0
+"""Seconds in which the headers of a request have to arrive: from its first byte, or for the first request from the
+connection's start."""
 
-MOST = 1000
-"""Connections at once, where the system allows so many."""
+
+MAX_CONNECTIONS = 1000
+"""Open connections, if the system allows so many file descriptors."""
 
 RESERVED = 128
-"""Descriptors for all else: model files, images, trainings, and connections that are about to be refused."""
+"""File descriptors kept for everything else: model files, images, trainings, and connections that get status 503."""
 
 BACKLOG = 1024
-"""Connections that wait to be accepted, in the system: they take none of our descriptors."""
+"""Connections that the system queues until they are accepted: these take no file descriptors of the process."""
 
-AT_ONCE = 16
-"""Connections that asyncio accepts in one go; as many again may come before the first of them are counted."""
+ACCEPTED_AT_ONCE = 16
+"""Connections that asyncio accepts in one go. Twice as many may be open beyond the limit before they are counted."""
 
 
-def bound() -> int:
-    """How many connections there may be; raises the limit of descriptors as far as the system lets this process."""
-    if sys.platform == "win32":  # its sockets are no descriptors
-        return MOST
+def connection_limit() -> int:
+    """The most connections to allow; raises the process's limit of file descriptors as far as the system permits."""
+    if sys.platform == "win32":  # sockets there are not file descriptors
+        return MAX_CONNECTIONS
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST + RESERVED
-    wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
+    needed = MAX_CONNECTIONS + RESERVED
+    wanted = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     if soft == resource.RLIM_INFINITY:
-        return MOST
-    return max(8, min(MOST, soft - RESERVED))
+        return MAX_CONNECTIONS
+    return max(8, min(MAX_CONNECTIONS, soft - RESERVED))
 
 
-class Bounded(H11Protocol):
-    """Closes what does not complete its headers; for a new connection too many, the one that waits longest."""
+class LimitedProtocol(H11Protocol):
+    """A connection that is closed if its headers do not arrive within HEADER_TIMEOUT.
 
-    most: ClassVar[int]
-    waiting: ClassVar[dict[Bounded, asyncio.TimerHandle]]  # of all connections, the oldest first
+    At `max_connections` a new connection closes the one that has waited longest for headers; if none waits, the new
+    one gets status 503.
+    """
+
+    max_connections: ClassVar[int]
+    header_timers: ClassVar[
+        dict[LimitedProtocol, asyncio.TimerHandle]
+    ]  # connections without headers, oldest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.most:
-            oldest = next(iter(self.waiting), None)
+        if len(self.connections) > self.max_connections:
+            oldest = next(iter(self.header_timers), None)
             if oldest is None:
                 self._refuse(transport)
                 return
-            oldest.give_up()
-        self._await_headers()
+            oldest.time_out()
+        self._start_timer()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing of a request that would upgrade: it is answered as it is."""
+        """No warning for a request to upgrade (to WebSockets): it is handled as a plain request."""
 
     def _refuse(self, transport: asyncio.Transport) -> None:
-        body = HTTPProblem(503, f"{self.most} connections are open; try again later").body()
+        body = HTTPProblem(503, f"{self.max_connections} connections are open; try again later").body()
         head = (
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -74,44 +82,45 @@ class Bounded(H11Protocol):
         transport.write(head.encode() + body)
         transport.close()
 
-    def _await_headers(self) -> None:
-        if self not in self.waiting:
-            self.waiting[self] = self.loop.call_later(HEADERS, self.give_up)
+    def _start_timer(self) -> None:
+        if self not in self.header_timers:
+            self.header_timers[self] = self.loop.call_later(HEADER_TIMEOUT, self.time_out)
 
-    def give_up(self) -> None:
-        """Close a connection without complete headers."""
-        self._told()
+    def _stop_timer(self) -> None:
+        if timer := self.header_timers.pop(self, None):
+            timer.cancel()
+
+    def time_out(self) -> None:
+        """Close a connection whose headers are not complete."""
+        self._stop_timer()
         self.connections.discard(self)
         self.transport.abort()
 
-    def _told(self) -> None:
-        if timer := self.waiting.pop(self, None):
-            timer.cancel()
-
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():  # it was refused
+        if self.transport.is_closing():  # it got status 503
             return
         if self.cycle is None or self.cycle.response_complete:
-            self._await_headers()
+            self._start_timer()
         super().data_received(data)
 
     def handle_events(self) -> None:
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
-            self._told()
+            self._stop_timer()
 
     def on_response_complete(self) -> None:
-        self._told()  # answered within `handle_events`; between requests uvicorn waits for a few seconds
+        # For responses completed within `handle_events`. Until the next request uvicorn has a timeout of its own.
+        self._stop_timer()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._told()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        self._told()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer has begun
-            body = HTTPProblem(400, "this is no request of HTTP/1.1").body()
+        self._stop_timer()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else a response has been started
+            body = HTTPProblem(400, "this is not a valid HTTP/1.1 request").body()
             headers = {"Content-Type": MEDIA, "Content-Length": str(len(body)), "Connection": "close"}
             for event in (
                 h11.Response(status_code=400, headers=list(headers.items()), reason="Bad Request"),
@@ -122,6 +131,8 @@ class Bounded(H11Protocol):
         self.transport.close()
 
 
-def protocol(most: int) -> type[H11Protocol]:
-    """A protocol for uvicorn with `most` connections at once."""
-    return type("Bounded", (Bounded,), {"most": most, "waiting": {}})
+def protocol(max_connections: int) -> type[H11Protocol]:
+    """A protocol class for uvicorn that allows `max_connections` open connections."""
+    return type(
+        "LimitedProtocol", (LimitedProtocol,), {"max_connections": max_connections, "header_timers": {}}
+    )

@@ -1,4 +1,4 @@
-"""Pages of other origins (CORS): what Starlette answers, with refusals as problems."""
+"""CORS (requests from web pages of other origins): Starlette's middleware, whose errors become problem details."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from texturenets.server.http_errors import HTTPProblem
 
 
 class CORS(CORSMiddleware):
-    """Starlette's middleware, whose refusal of a preflight is a plain text."""
+    """Starlette's middleware, with problem details (RFC 9457) for rejected preflight requests, not plain text."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """The answer to a preflight."""
-        answer = super().preflight_response(request_headers)
-        if answer.status_code < 400:
-            return answer
-        what = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
-        headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
-        said = f"not allowed for pages of other origins: {what}"
-        return HTTPProblem(answer.status_code, said, headers).response()
+        """The response to a preflight request."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        rejected = bytes(response.body).decode().removeprefix("Disallowed CORS ")  # "origin", "method", ...
+        headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        detail = f"not allowed for pages of other origins: {rejected}"
+        return HTTPProblem(response.status_code, detail, headers).response()

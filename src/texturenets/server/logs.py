@@ -1,4 +1,4 @@
-"""Standard error as lines of JSON, of which no flood makes very many."""
+"""The log on standard error: one JSON object a line, repeated errors limited in rate."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import sys
 import time
 import traceback
 
-PAUSE = 10.0
-"""Seconds in which a message that strangers cause at will is written once."""
+REPEAT_SECONDS = 10.0
+"""A message that clients can cause at will is written at most once in so many seconds."""
 
 
 class JsonLines(logging.Formatter):
-    """A line of JSON a record: `time` (UTC), `level`, `event`, and what else the record has in `fields`."""
+    """Formats a record as a JSON object: `time` (UTC), `level`, `event`, and the record's `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The line without its end."""
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         data = {
             "time": f"{when}.{int(record.msecs):03d}Z",
@@ -31,26 +31,26 @@ class JsonLines(logging.Formatter):
         return json.dumps(data, ensure_ascii=False, default=str)
 
 
-class Lines(logging.StreamHandler):  # type: ignore[type-arg]
-    """Standard error; on a full disk there is nowhere to say so."""
+class QuietStreamHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """A stream handler that ignores write errors, as on a full disk: they could not be logged either."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Go on."""
+        """Ignore the error."""
 
 
-class Sparing(logging.Filter):
-    """Lets one message of a kind through in PAUSE seconds, with the number of those suppressed before."""
+class RateLimit(logging.Filter):
+    """Passes a message once in REPEAT_SECONDS, with the number of repetitions suppressed before."""
 
     def __init__(self) -> None:
         super().__init__()
         self.last: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write it."""
+        """Whether to write the record."""
         key = (record.name, str(record.msg)[:100])
         now = time.monotonic()
         when, suppressed = self.last.get(key, (-math.inf, 0))
-        if now - when < PAUSE:
+        if now - when < REPEAT_SECONDS:
             self.last[key] = (when, suppressed + 1)
             return False
         if len(self.last) > 100:
@@ -61,40 +61,40 @@ class Sparing(logging.Filter):
         return True
 
 
-class Printed(io.TextIOBase):
-    """In place of standard error: what libraries print there, as Gradio does with its errors, as records."""
+class StderrToLog(io.TextIOBase):
+    """Replaces sys.stderr: logs what libraries print there, as Gradio prints tracebacks."""
 
-    LONGEST = 8000
+    MAX_CHARACTERS = 8000
 
     def __init__(self) -> None:
         self.log = logging.getLogger("texturenets.server.printed")
-        self.waiting = ""
+        self.buffer = ""
 
     def writable(self) -> bool:
-        """It is."""
+        """True, as for sys.stderr."""
         return True
 
     def write(self, text: str) -> int:
-        """Keep until the line, or the trace, is whole."""
-        self.waiting = (self.waiting + text)[-self.LONGEST :]
-        last = self.waiting.rstrip("\n").rpartition("\n")[2]
+        """Buffer `text` until the line, or the traceback, is complete; then log it."""
+        self.buffer = (self.buffer + text)[-self.MAX_CHARACTERS :]
+        last = self.buffer.rstrip("\n").rpartition("\n")[2]
         if text.endswith("\n") and last and not last.startswith((" ", "Traceback ")):
-            # One kind for the filter, whatever the text.
-            self.log.error("printed", extra={"fields": {"text": self.waiting.strip()}})
-            self.waiting = ""
+            # The text goes into a field, so that RateLimit counts all of them as one message.
+            self.log.error("printed", extra={"fields": {"text": self.buffer.strip()}})
+            self.buffer = ""
         return len(text)
 
 
 def log_to_stderr(level: str) -> None:
-    """Lines of JSON on standard error, those of the web server, of asyncio and of what libraries print too."""
-    handler = Lines(sys.stderr)
+    """Log to standard error as JSON: this service, uvicorn, asyncio, and what libraries print (`StderrToLog`)."""
+    handler = QuietStreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("texturenets.server", "uvicorn", "uvicorn.error", "asyncio", "texturenets.server.printed"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level.upper())
         if name not in ("texturenets.server", "uvicorn"):
-            logger.filters = [Sparing()]
-    # What is wrong with a form is told in the line of its request.
+            logger.filters = [RateLimit()]
+    # Errors in a form are logged with its request.
     logging.getLogger("python_multipart").handlers = [logging.NullHandler()]
     logging.getLogger("python_multipart").propagate = False

@@ -50,7 +50,7 @@ def _read(data: bytes, what: str, size: tuple[int, int], most: int) -> image.Pic
     """The mask `data`; `what`: how it is called in errors."""
     _, stored = uploads.measure(data, what)
     if stored[0] * stored[1] > most:
-        raise HTTPProblem(413, f"{what} has {stored[1]} x {stored[0]} pixels: at most {most} are taken")
+        raise HTTPProblem(413, f"{what} has {stored[1]} x {stored[0]} pixels: at most {most} are allowed")
     check_shape(what, stored, size)
     longer = max(size) if max(stored) > max(size) else None
     picture = image.from_bytes(data, what, longer=longer, max_pixels=most)

@@ -40,7 +40,7 @@ class ServedModel:
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The names of its styles: of a model of one the header's."""
+        """The names of its styles; of a model of one style the name in the header."""
         return styles_of(self.header.rows) or (self.header.name,)
 
 
@@ -81,9 +81,9 @@ class Catalogue:
         if folder is not None:
             check_folder("--models", folder)
         self.folder = folder
-        self.away = False
+        self.folder_missing = False
         self.known: dict[Path, ServedModel] = {}
-        self.bad: dict[Path, int] = {}  # unusable files, with their modification times
+        self.unusable: dict[Path, int] = {}  # files, with their modification times
         self.lock = threading.Lock()
 
     def models(self) -> dict[str, ServedModel]:
@@ -94,23 +94,23 @@ class Catalogue:
         files = [*modelfile.shipped().values(), *self._own()]
         with self.lock:
             self.known = {path: known for path in files if (known := self._known(path))}
-            self.bad = {path: modified for path, modified in self.bad.items() if path in files}
+            self.unusable = {path: modified for path, modified in self.unusable.items() if path in files}
             return {known.description["name"]: known for known in self.known.values()}
 
     def _own(self) -> list[Path]:
-        """The model files of the folder; none while it is away, which the log says once."""
+        """The model files of the folder; none while it is missing, which is logged once."""
         if self.folder is None:
             return []
         try:
             there = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
             found = sorted(path for path in there if path.suffix.lower() == ".safetensors")
         except OSError as error:
-            if not self.away:
+            if not self.folder_missing:
                 fields = {"folder": str(self.folder), "reason": reason(error)}
-                log.error("the models' folder is away", extra={"fields": fields})
-            self.away = True
+                log.error("the service's folder of models is missing", extra={"fields": fields})
+            self.folder_missing = True
             return []
-        self.away = False
+        self.folder_missing = False
         return found
 
     def _known(self, path: Path) -> ServedModel | None:
@@ -123,7 +123,7 @@ class Catalogue:
         before = self.known.get(path)
         if before is not None and before.modified == modified:
             return before
-        if self.bad.get(path) == modified:
+        if self.unusable.get(path) == modified:
             return None
         try:
             if modified < 0:
@@ -143,22 +143,22 @@ class Catalogue:
             )
             return None
 
-    def pass_over(self, known: ServedModel, why: str) -> None:
-        """Leave out a model whose file turned out to be of no use, until it changes."""
+    def leave_out(self, known: ServedModel, why: str) -> None:
+        """Stop offering a model whose file cannot be loaded, until the file changes."""
         with self.lock:
             self.known.pop(known.path, None)
             self._leave_out(known.path, known.modified, why)
 
     def _leave_out(self, path: Path, modified: int, why: str) -> None:
-        """Note an unusable file, and log why. To be called with the lock."""
-        self.bad[path] = modified
+        """Remember an unusable file, and log why. The caller holds the lock."""
+        self.unusable[path] = modified
         fields = {"file": ascii(path.name)[1:-1], "reason": ascii(why[:300])[1:-1]}
-        log.warning("model passed over", extra={"fields": fields})
+        log.warning("model left out", extra={"fields": fields})
 
     def is_unusable(self, name: str) -> bool:
-        """Whether a file of that name was there at the last look, and is no model that can be used."""
+        """Whether the folder held, when it was last read, a file of that name that cannot be used as a model."""
         with self.lock:
-            return any(path.stem == name for path in self.bad)
+            return any(path.stem == name for path in self.unusable)
 
     def missing(self, kind: str, name: str, known: Iterable[str]) -> UserError:
         """The error for a `name` not among `known`: an unusable file, or an unknown name."""
@@ -188,10 +188,10 @@ class Catalogue:
 
 
 class LoadedModels:
-    """A least-recently-used cache of at most `most` loaded models. Not thread-safe: each queue lane has its own."""
+    """A least-recently-used cache of at most `size` loaded models. Not thread-safe: each queue lane has its own."""
 
-    def __init__(self, load: Callable[[Path], Any], most: int) -> None:
-        self.load, self.most = load, most
+    def __init__(self, load: Callable[[Path], Any], size: int) -> None:
+        self.load, self.size = load, size
         self.models: OrderedDict[tuple[Path, int], Any] = OrderedDict()
 
     def __len__(self) -> int:
@@ -201,7 +201,7 @@ class LoadedModels:
         """The loaded model. An exception of `load` is passed on, and the next call tries again."""
         key = (known.path, known.modified)
         if key not in self.models:
-            while len(self.models) >= self.most:
+            while len(self.models) >= self.size:
                 self.models.popitem(last=False)
             self.models[key] = self.load(known.path)
         self.models.move_to_end(key)

@@ -1,4 +1,4 @@
-"""Requests queued for the engine: two lanes by size, few at once, those of one model together."""
+"""The queue of requests for the engine: bounded, with a lane for small images and one for large ones."""
 
 from __future__ import annotations
 
@@ -14,148 +14,145 @@ from typing import Any, Literal
 
 from texturenets.errors import counted
 from texturenets.server.http_errors import HTTPProblem
-from texturenets.server.time_estimate import Pace
+from texturenets.server.time_estimate import TimeEstimate
 
-SMALL = 2 * 2**20
-"""Painted pixels up to which an image goes into the lane of small ones."""
+SMALL_PIXELS = 2 * 2**20
+"""Up to so many computed pixels an image goes into the lane for small ones."""
 
-ROOM = {"small": 4, "large": 2}
-"""Images in memory as floats at once in each lane: one in the engine, the next ready, others read and written."""
+DECODED_AT_ONCE = {"small": 4, "large": 2}
+"""Decoded images in memory by lane: one in the engine, the next one ready, others being decoded and encoded."""
 
-TOGETHER = 8
-"""Requests of one model in a row before another model's turn comes."""
+MAX_SAME_MODEL = 8
+"""Requests of one model that may run in a row while other models' wait."""
 
 
 class GivenUpError(Exception):
-    """Nobody waits for the image any more."""
+    """The request was cancelled: its client no longer waits for the image."""
 
 
 @dataclass(eq=False)
 class QueuedRequest:
-    """An image for the engine. `key`: its model; `seconds`: what it takes by the clock, 0 where nobody knows."""
+    """An image for the engine. `key`: its model; `seconds`: its estimated time, 0 if unknown."""
 
     key: str
     seconds: float
     call: Callable[[QueuedRequest], Any] | None = None
-    begun: float = 0.0  # when it came into the engine
-    answer: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    started: float = 0.0  # when the engine started on it, 0 before
+    result: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def left(self) -> float:
-        """Seconds that are left of it."""
-        return max(0.0, self.seconds - (time.monotonic() - self.begun if self.begun else 0.0))
+    def seconds_left(self) -> float:
+        """Estimated seconds until it is done, once it is in the engine."""
+        return max(0.0, self.seconds - (time.monotonic() - self.started if self.started else 0.0))
 
     def check(self) -> None:
-        """Raises GivenUpError where nobody waits any more. From any thread, between parts of the work."""
-        if self.answer.done():
+        """Raises GivenUpError if the request was cancelled. Thread-safe; called between parts of the work."""
+        if self.result.done():
             raise GivenUpError
 
 
 class Lane:
-    """Images of one class of size; one at a time is in the engine.
+    """The queue for images of one size class; the engine computes one of them at a time.
 
-    Requests of one model are taken together, each image for itself: the network normalizes every image alone, and
-    a batch in one pass would round differently from the same image alone.
+    Requests of one model run in a row, but not as one batch: that would round differently from the same image alone.
     """
 
-    def __init__(self, queue: RequestQueue, name: Literal["small", "large"], most: int) -> None:
-        """`most`: requests at once."""
-        self.queue, self.name, self.most = queue, name, most
-        self.turns: list[QueuedRequest] = []  # whose work in the engine is not over
-        self.ready: deque[QueuedRequest] = deque()
-        self.room = asyncio.Semaphore(ROOM[name])
-        self.news = asyncio.Event()
+    def __init__(self, queue: RequestQueue, name: Literal["small", "large"], max_requests: int) -> None:
+        self.queue, self.name, self.max_requests = queue, name, max_requests
+        self.requests: list[QueuedRequest] = []  # all that the engine has not finished
+        self.ready: deque[QueuedRequest] = deque()  # of these, those whose image is decoded
+        self.memory = asyncio.Semaphore(DECODED_AT_ONCE[name])
+        self.added = asyncio.Event()
         self.engine = ThreadPoolExecutor(1, f"engine-{name}")
-        self.pool = ThreadPoolExecutor(2 if name == "small" else 1, f"pictures-{name}")
+        self.pool = ThreadPoolExecutor(2 if name == "small" else 1, f"images-{name}")
 
     @asynccontextmanager
-    async def turn(self, key: str, pixels: int) -> AsyncIterator[QueuedRequest]:
-        """A place in this lane, then room in memory, for an image of `pixels` by the model `key`.
+    async def enter(self, key: str, pixels: int) -> AsyncIterator[QueuedRequest]:
+        """Queue an image of `pixels` for the model `key`; enters the block when there is memory to decode it.
 
-        Raises HTTPProblem (503) at once where the lane is full, and where by the clock it cannot be done in time.
+        Raises HTTPProblem (503) at once if the lane is full, or the image is estimated to take too long.
         """
-        turn = QueuedRequest(key, self.queue.pace.least(key, pixels))
-        self._check(turn, pixels)
-        self.turns.append(turn)
+        request = QueuedRequest(key, self.queue.estimate.lower_bound(key, pixels))
+        self._check(request, pixels)
+        self.requests.append(request)
         try:
-            async with self.room:
-                yield turn
+            async with self.memory:
+                yield request
         finally:
-            turn.answer.cancel()
-            if not turn.begun:
-                self._over(turn)
+            request.result.cancel()
+            if not request.started:
+                self._remove(request)
 
-    def _check(self, turn: QueuedRequest, pixels: int) -> None:
-        """Raises HTTPProblem where the lane is full, and where by the clock `turn` cannot be done in time."""
-        most = self.queue.seconds
-        ahead = sum(one.left() for one in self.turns)
-        if len(self.turns) >= self.most:
-            raise self.queue.later(_full(len(self.turns), f"{self.name} image"))
-        if turn.seconds > most:
-            raise self.queue.later(
-                f"{pixels / 10**6:.1f} megapixels take about {turn.seconds:.0f} s here, and a request has "
-                f"{most:g} s: ask for a smaller image"
+    def _check(self, request: QueuedRequest, pixels: int) -> None:
+        """Raises HTTPProblem if the lane is full, or `request` is estimated to take too long."""
+        limit = self.queue.seconds
+        ahead = sum(one.seconds_left() for one in self.requests)
+        if len(self.requests) >= self.max_requests:
+            raise self.queue.busy(_full(len(self.requests), f"{self.name} image"))
+        if request.seconds > limit:
+            raise self.queue.busy(
+                f"{pixels / 10**6:.1f} megapixels take about {request.seconds:.0f} s here, and a request has "
+                f"{limit:g} s: ask for a smaller image"
             )
-        if ahead + turn.seconds > most:
-            raise self.queue.later(
-                f"it takes about {turn.seconds:.0f} s after {ahead:.0f} s of work before it, and a request has "
-                f"{most:g} s: try again later, or ask for a smaller image",
-                ahead + turn.seconds - most,
+        if ahead + request.seconds > limit:
+            raise self.queue.busy(
+                f"it takes about {request.seconds:.0f} s after {ahead:.0f} s of work before it, and a request has "
+                f"{limit:g} s: try again later, or ask for a smaller image",
+                ahead + request.seconds - limit,
             )
 
-    def _over(self, turn: QueuedRequest) -> None:
-        """It is nobody's any more, or done."""
-        if turn in self.turns:
-            self.turns.remove(turn)
-        if turn in self.ready:
-            self.ready.remove(turn)
+    def _remove(self, request: QueuedRequest) -> None:
+        if request in self.requests:
+            self.requests.remove(request)
+        if request in self.ready:
+            self.ready.remove(request)
 
     async def in_thread(self, call: Callable[[], Any]) -> Any:
-        """`call` in a thread for images that are read or written."""
+        """The result of `call`, in a thread that decodes and encodes images."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, call)
 
-    async def run(self, turn: QueuedRequest, call: Callable[[QueuedRequest], Any]) -> Any:
-        """`call` in the engine's thread, when its turn comes."""
-        turn.call = call
-        self.ready.append(turn)
-        self.news.set()
-        return await turn.answer  # cancelled with the request
+    async def run(self, request: QueuedRequest, call: Callable[[QueuedRequest], Any]) -> Any:
+        """The result of `call(request)`, in the engine's thread, after the requests before it."""
+        request.call = call
+        self.ready.append(request)
+        self.added.set()
+        return await request.result  # cancelled with the HTTP request
 
     async def serve(self) -> None:
-        """Let one after the other into the engine, without an end."""
+        """Run the requests in the engine's thread, one after the other, until cancelled."""
         loop = asyncio.get_running_loop()
         last: Any = None
-        row = 0
+        in_a_row = 0
         while True:
             while not self.ready:
-                self.news.clear()
-                await self.news.wait()
-            turn = self._next(last if row < TOGETHER else None)
-            row = row + 1 if turn.key == last else 1
-            last = turn.key
-            assert turn.call is not None
-            turn.begun = time.monotonic()
+                self.added.clear()
+                await self.added.wait()
+            request = self._next(last if in_a_row < MAX_SAME_MODEL else None)
+            in_a_row = in_a_row + 1 if request.key == last else 1
+            last = request.key
+            assert request.call is not None
+            request.started = time.monotonic()
             try:
-                result = await loop.run_in_executor(self.engine, turn.call, turn)
-            except Exception as error:  # noqa: BLE001  it is the request's, and is raised there
-                if not turn.answer.done():
-                    turn.answer.set_exception(error)
+                result = await loop.run_in_executor(self.engine, request.call, request)
+            except Exception as error:  # noqa: BLE001  raised in `run`, where the request waits
+                if not request.result.done():
+                    request.result.set_exception(error)
             else:
-                if not turn.answer.done():
-                    turn.answer.set_result(result)
-            turn.call = None  # and the image in it
-            self._over(turn)
-            self.queue.mean += 0.1 * (time.monotonic() - turn.begun - self.queue.mean)
+                if not request.result.done():
+                    request.result.set_result(result)
+            request.call = None  # frees the image that it holds
+            self._remove(request)
+            self.queue.mean_seconds += 0.1 * (time.monotonic() - request.started - self.queue.mean_seconds)
 
     def close(self) -> None:
-        """Let go of what waits."""
+        """Stop the threads; requests that have not started are dropped."""
         for pool in (self.engine, self.pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _next(self, key: Any) -> QueuedRequest:
-        """The first of that key, else the first of all."""
-        turn = next((one for one in self.ready if one.key == key), self.ready[0])
-        self.ready.remove(turn)
-        return turn
+        """The first request of the model `key`, or without one the first of all."""
+        request = next((one for one in self.ready if one.key == key), self.ready[0])
+        self.ready.remove(request)
+        return request
 
 
 def _full(number: int, thing: str) -> str:
@@ -168,26 +165,26 @@ class RequestQueue:
     The engines share the cores, so that a small image takes longer beside a large one, but does not wait for it.
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
-        """`most`: requests at once; `seconds`: for each."""
-        self.most, self.seconds = most, seconds
-        self.inside = 0
-        self.mean = 1.0  # seconds of a request in the engine, of late
-        self.pace = Pace()
-        self.small = Lane(self, "small", most)
-        self.large = Lane(self, "large", max(1, most // 2))  # the other half is for small ones
+    def __init__(self, max_requests: int, seconds: float) -> None:
+        """`seconds`: the time limit of a request."""
+        self.max_requests, self.seconds = max_requests, seconds
+        self.count = 0  # of requests that hold a slot
+        self.mean_seconds = 1.0  # that a request takes in the engine, a moving average
+        self.estimate = TimeEstimate()
+        self.small = Lane(self, "small", max_requests)
+        self.large = Lane(self, "large", max(1, max_requests // 2))  # the other half is for small ones
         self.tasks: list[asyncio.Task[None]] = []
 
     def lane(self, pixels: int) -> Lane:
-        """The one for images of so many painted pixels."""
-        return self.small if pixels <= SMALL else self.large
+        """The lane for an image of so many computed pixels."""
+        return self.small if pixels <= SMALL_PIXELS else self.large
 
     def open(self) -> None:
-        """Begin to take requests, within a running event loop."""
+        """Start to run requests; needs a running event loop."""
         self.tasks = [asyncio.create_task(lane.serve()) for lane in (self.small, self.large)]
 
     async def close(self) -> None:
-        """Take no more, and let go of what waits."""
+        """Stop running requests; those that have not started are dropped."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -195,34 +192,34 @@ class RequestQueue:
             lane.close()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place in the queue. Raises HTTPProblem (503, with Retry-After) where it is full."""
-        if self.inside >= self.most:
-            raise self.later(_full(self.inside, "request"))
-        self.inside += 1
+    def slot(self) -> Iterator[None]:
+        """Hold one of `max_requests` slots in the block. Raises HTTPProblem (503, Retry-After) if none is free."""
+        if self.count >= self.max_requests:
+            raise self.busy(_full(self.count, "request"))
+        self.count += 1
         try:
             yield
         finally:
-            self.inside -= 1
+            self.count -= 1
 
     @asynccontextmanager
     async def time(self) -> AsyncIterator[None]:
-        """The time that one request has once its body is there. Raises HTTPProblem (503) where it is not enough."""
+        """The time limit of a request whose body has been read. Raises HTTPProblem (503) when it is over."""
         try:
             async with asyncio.timeout(self.seconds):
                 yield
         except TimeoutError:
-            said = f"not done within {self.seconds:g} s: ask for a smaller image, or later"
-            raise self.later(said) from None
+            detail = f"not done within {self.seconds:g} s: ask for a smaller image, or later"
+            raise self.busy(detail) from None
 
-    def later(self, detail: str, seconds: float | None = None) -> HTTPProblem:
-        """A refusal that says when to come again: in `seconds`, or when the queue will have moved on."""
+    def busy(self, detail: str, seconds: float | None = None) -> HTTPProblem:
+        """A response 503 whose Retry-After is `seconds`, or estimated from the requests in the queue."""
         now = time.monotonic()
-        turns = [*self.small.turns, *self.large.turns]
-        at_work = max((now - turn.begun for turn in turns if turn.begun), default=0.0)
-        wait = max(self.mean, at_work) * self.inside if seconds is None else seconds
+        requests = [*self.small.requests, *self.large.requests]
+        running = max((now - request.started for request in requests if request.started), default=0.0)
+        wait = max(self.mean_seconds, running) * self.count if seconds is None else seconds
         return HTTPProblem(503, detail, {"Retry-After": str(min(60, max(1, math.ceil(wait))))})
 
     async def in_thread(self, call: Callable[[], Any]) -> Any:
-        """`call` in a thread for small images that are read or written."""
+        """The result of `call`, in a thread that decodes and encodes small images."""
         return await self.small.in_thread(call)

@@ -1,4 +1,4 @@
-"""What the HTTP API and the page have in common: photos stylized and samples drawn, within limits."""
+"""What the HTTP API and the page have in common: stylizing photos and generating samples, within limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import PHOTO, parse_mix, unknown_style
 from texturenets.server import uploads
-from texturenets.server.http_errors import HTTPProblem, away, note, refused
+from texturenets.server.http_errors import HTTPProblem, folder_missing, note, refused
 from texturenets.server.masks import NO_MASKS, Masks
 from texturenets.server.masks import check as check_masks
 from texturenets.server.metrics import Metrics
@@ -37,15 +37,15 @@ FORMATS: Final = {
     "png": (".png", "image/png"),
     "webp": (".webp", "image/webp"),
 }
-"""By the interface's name: suffix and media type. All browsers show these."""
+"""Suffix and media type by the API's name of a format. All browsers show these."""
 
-SAME: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
-"""What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG, or as PNG where
-they are transparent."""
+SAME_FORMAT: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
+"""The format of a result by that of the photo (Pillow's name), if the request asks for none. For other photos it is
+JPEG, or PNG if they are transparent."""
 
 
 def load_model(settings: Settings) -> Callable[[Path], Any]:
-    """Loads a model file on the engine and device that the settings name."""
+    """A function that loads a model file, with the engine and device of the settings."""
 
     def load(path: Path) -> Any:
         from texturenets import loading
@@ -65,10 +65,10 @@ def load_model(settings: Settings) -> Callable[[Path], Any]:
 
 
 class Service:
-    """Models, the queue of the engine, and numbers; `queue` is open between `begin` and `end`."""
+    """The models, the request queue and the metrics. Requests run within `running`."""
 
     def __init__(self, settings: Settings, load: Callable[[Path], Any] | None = None) -> None:
-        """`load`: what loads a model file, in place of `texturenets.load`. Raises UserError for a wrong folder."""
+        """`load`: loads a model file, in place of `texturenets.load`. Raises UserError for a wrong folder."""
         self.settings, self.limits = settings, settings.limits
         self.catalogue = Catalogue(settings.models)
         load = load or load_model(settings)
@@ -78,13 +78,13 @@ class Service:
             lane: LoadedModels(load, self.limits.models) for lane in (self.queue.small, self.queue.large)
         }
         self._check_preload()
-        self.waits_for = "models are being loaded" if settings.preload else ""  # until the service is ready
+        self.not_ready = "models are being loaded" if settings.preload else ""  # why, for /readyz
         self.trim = Trim()
-        self.metrics = Metrics(lambda: self.queue.inside, lambda: sum(map(len, self.loaded.values())))
+        self.metrics = Metrics(lambda: self.queue.count, lambda: sum(map(len, self.loaded.values())))
 
     @asynccontextmanager
     async def running(self) -> Any:
-        """The queue is open within, and models are loaded that are to be there before."""
+        """Run requests in the block, and load the models of --preload."""
         self.queue.open()
         loading = asyncio.create_task(self._preload())
         try:
@@ -94,33 +94,33 @@ class Service:
             await self.queue.close()
 
     def _check_preload(self) -> None:
-        """Raises UserError for models to be loaded before that are not there, or too many."""
+        """Raises UserError for models of --preload that do not exist, or are too many."""
         known = self.catalogue.models()
         for name in self.settings.preload:
             if name not in known:
                 raise UserError(f"--preload: {self.catalogue.missing('model', name, known)}")
         if len(set(self.settings.preload)) > self.limits.models:
             raise UserError(
-                f"--preload of {len(set(self.settings.preload))} models, of which --max-models "
-                f"{self.limits.models} stay loaded: give it a larger number"
+                f"--preload names {len(set(self.settings.preload))} models, more than --max-models "
+                f"{self.limits.models}, which stay in memory: raise --max-models"
             )
 
     async def _preload(self) -> None:
         loop = asyncio.get_running_loop()
         for name in self.settings.preload:
-            self.waits_for = f"{name} is being loaded"
+            self.not_ready = f"{name} is being loaded"
             try:
                 known = self.catalogue.models()[name]
                 for lane, loaded in self.loaded.items():
                     await loop.run_in_executor(lane.engine, loaded.get, known)
             except Exception as error:
-                self.waits_for = f"{name} could not be loaded: the log says why"
+                self.not_ready = f"{name} could not be loaded: the log says why"
                 log.error("preload", exc_info=error, extra={"fields": {"model": name}})
                 return
-        self.waits_for = ""
+        self.not_ready = ""
 
     def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
-        """The model of that name. Raises HTTPProblem (404, or 503 while the folder of models is away)."""
+        """The model of that name. Raises HTTPProblem (404, or 503 while the folder of models is missing)."""
         note(**{kind: (name or "")[:80]})
         try:
             found = self.catalogue.find(name, kind)
@@ -138,8 +138,8 @@ class Service:
         if not colon or name in models:
             found, known = self.find(name, "style")
             if len(known.styles) > 1:
-                said = ", ".join(f"{found}:{one}" for one in known.styles)
-                raise HTTPProblem(422, f"{found} holds several styles: ask for one, of {said}")
+                listed = ", ".join(f"{found}:{one}" for one in known.styles)
+                raise HTTPProblem(422, f"{found} holds several styles: ask for one, of {listed}")
             return found, known, None
         found, known = self.find(model, "style")
         try:
@@ -153,11 +153,11 @@ class Service:
         return found, known, mix
 
     def not_found(self, error: UserError, name: str | None) -> HTTPProblem:
-        """What a client is told of a model `name` that the catalogue does not have, and says so by `error`."""
-        if self.catalogue.away and name not in modelfile.shipped():
-            return away("models")
-        said = str(error)
-        return HTTPProblem(404, f"{said}{'' if said.endswith('?') else ';'} GET /v1/models lists them")
+        """The response for a model `name` that the catalogue does not have; `error`: the catalogue's error."""
+        if self.catalogue.folder_missing and name not in modelfile.shipped():
+            return folder_missing("models")
+        text = str(error)
+        return HTTPProblem(404, f"{text}{'' if text.endswith('?') else ';'} GET /v1/models lists them")
 
     def check_size(self, height: int, width: int, what: str) -> None:
         """Raises HTTPProblem (413) for more pixels than the limits allow."""
@@ -165,7 +165,7 @@ class Service:
             raise HTTPProblem(
                 413,
                 f"{what} of {width} x {height} pixels: at most {self.limits.side} a side and "
-                f"{self.limits.pixels} in all are taken",
+                f"{self.limits.pixels} in all are allowed",
             )
 
     async def check_photo(self, data: bytes) -> tuple[str, tuple[int, int]]:
@@ -198,10 +198,11 @@ class Service:
         form: str = "auto",
         masks: Masks = NO_MASKS,
     ) -> tuple[bytes, str, str]:
-        """The bytes of a photo's file to those of an image, its media type and a name for it.
+        """Stylize a photo; returns the result's file as bytes, its media type and a name for it.
 
-        `style`: a model's name, and of one of several styles "MODEL:STYLE" or a mixture. To be called with a place in
-        the queue. Raises HTTPProblem.
+        `data`: the photo's file. `style`: a model's name; of a model of several styles "MODEL:STYLE" or a mixture.
+        The caller holds a slot of the queue. Raises HTTPProblem.
+
         """
         name, known, mix = self.find_style(style)
         styles = tuple(mix or known.styles)
@@ -221,27 +222,29 @@ class Service:
             rungs = ladder(shape, options.stroke)
         except UserError as error:
             raise refused(error) from None
-        for rung in rungs:  # fine strokes are painted larger than the result
-            self.check_size(*rung, f"strokes of {options.stroke} times theirs: a painting")
+        for rung in rungs:  # fine strokes are computed at a larger size than the result's
+            self.check_size(*rung, f"strokes of {options.stroke} times theirs: an intermediate image")
         pixels = sum(height * width for height, width in rungs) + len(masks) * shape[0] * shape[1]
         lane = self.queue.lane(pixels)
-        async with self.queue.time(), lane.turn(name, pixels) as turn:
-            picture = await _whole(
+        async with self.queue.time(), lane.enter(name, pixels) as request:
+            picture = await _in_thread(
                 lane, lambda: pipeline.from_bytes(data, "the body", options, self.limits.pixels)
             )
             chosen = replace(options, mix=mix)
             if masks:
-                # Of the photo as it is upright: `shape` is as stored.
-                read = await _whole(lane, lambda: masks.read(styles, picture.size, self.limits.pixels))
+                # `picture.size` and not `shape`: masks fit the upright photo, which the file may hold rotated.
+                read = await _in_thread(lane, lambda: masks.read(styles, picture.size, self.limits.pixels))
                 chosen = replace(chosen, masks=read)
-            picture = await self._draw(
-                lane, turn, known, pixels, lambda model: pipeline.paint(model, picture, chosen)
+            picture = await self._run_model(
+                lane, request, known, pixels, lambda model: pipeline.paint(model, picture, chosen)
             )
             if form == "auto":
-                form = SAME.get(kind, "jpeg" if picture.transparency is None else "png")
+                form = SAME_FORMAT.get(kind, "jpeg" if picture.transparency is None else "png")
             suffix, media = FORMATS[form]
-            made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality))
-        return made, media, ("+".join(mix) if mix else name) + suffix
+            result = await _in_thread(
+                lane, lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality)
+            )
+        return result, media, ("+".join(mix) if mix else name) + suffix
 
     async def sample(
         self,
@@ -255,10 +258,10 @@ class Service:
         share: float = 0.0,
         form: str = "png",
     ) -> tuple[bytes, str, str]:
-        """A sample of a texture: bytes of an image's file, its media type and a name for it.
+        """A sample of a texture: its file as bytes, its media type and a name for it.
 
-        `towards`: another seed, the sample being by `share` (0 to 1) on the way to that one's. To be called with a
-        place in the queue. Raises HTTPProblem.
+        `towards`: a second seed; the sample interpolates from the first to the second by `share` (0 to 1). The caller
+        holds a slot of the queue. Raises HTTPProblem.
         """
         name, known = self.find(texture, "texture")
         note(size=f"{width}x{height}")
@@ -271,52 +274,57 @@ class Service:
             return image.Picture(model.mix(height, width, seed, towards, share, tileable=tileable))
 
         lane = self.queue.lane(height * width)
-        async with self.queue.time(), lane.turn(name, height * width) as turn:
-            drawn = await self._draw(lane, turn, known, height * width, draw)
-            made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), drawn))
+        async with self.queue.time(), lane.enter(name, height * width) as request:
+            picture = await self._run_model(lane, request, known, height * width, draw)
+            result = await _in_thread(lane, lambda: image.to_bytes(suffix_path(suffix), picture))
         way = "" if towards is None else f"-{towards}-{share:g}"
-        return made, media, f"{name}-{seed}{way}{suffix}"
+        return result, media, f"{name}-{seed}{way}{suffix}"
 
-    async def _draw(
-        self, lane: Lane, turn: QueuedRequest, known: ServedModel, pixels: int, call: Callable[[Any], Any]
+    async def _run_model(
+        self, lane: Lane, request: QueuedRequest, known: ServedModel, pixels: int, call: Callable[[Any], Any]
     ) -> Any:
-        def timed(turn: QueuedRequest) -> Any:
+        """The result of `call(model)`, in the lane's engine thread; the model is loaded if it is not in memory."""
+
+        def timed(request: QueuedRequest) -> Any:
             try:
                 model = self.loaded[lane].get(known)
             except DamagedError as error:
-                self.catalogue.pass_over(known, str(error))
-                said = f"the model file of {turn.key} cannot be used, as the service's log says"
-                raise HTTPProblem(404, said) from None
+                self.catalogue.leave_out(known, str(error))
+                detail = f"the model file of {request.key} cannot be used, as the service's log says"
+                raise HTTPProblem(404, detail) from None
             except DiskFullError as error:
                 raise refused(error) from None
             except UserError as error:
-                log.error("load", extra={"fields": {"model": turn.key, "reason": str(error)}})
-                raise HTTPProblem(500, f"{turn.key} cannot be loaded; the service's log says why") from None
-            turn.check()
-            _ask(model, turn.check)
+                log.error("load", extra={"fields": {"model": request.key, "reason": str(error)}})
+                raise HTTPProblem(
+                    500, f"{request.key} cannot be loaded; the service's log says why"
+                ) from None
+            request.check()
+            _check_between_parts(model, request.check)
             began = time.perf_counter()
             result = call(model)
             seconds = time.perf_counter() - began
-            self.queue.pace.took(turn.key, pixels, seconds)
+            self.queue.estimate.record(request.key, pixels, seconds)
             self.metrics.engine.inc(seconds)
-            self.metrics.pictures.labels(turn.key).inc()
+            self.metrics.images.labels(request.key).inc()
             self.trim()
             return result
 
         try:
-            return await lane.run(turn, timed)
+            return await lane.run(request, timed)
         except UserError as error:
             raise refused(error) from None
 
 
-def _ask(model: Any, check: Callable[[], None]) -> None:
-    """Let `model` call `check` between the parts of an image; what that raises ends the work."""
+def _check_between_parts(model: Any, check: Callable[[], None]) -> None:
+    """Make `model` call `check` between the parts of an image; an exception of `check` ends the work."""
     if isinstance(model, Style):
         model.between = check
         model.tiled.progress = lambda _: check()
 
 
-async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:
+async def _in_thread(lane: Lane, call: Callable[[], Any]) -> Any:
+    """As `lane.in_thread`. Raises HTTPProblem for a UserError."""
     try:
         return await lane.in_thread(call)
     except UserError as error:
@@ -324,5 +332,5 @@ async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:
 
 
 def suffix_path(suffix: str) -> Path:
-    """A path that names a format and nothing else."""
-    return Path("picture" + suffix)
+    """A path with this suffix, by which `image.to_bytes` chooses the format; no such file exists."""
+    return Path("image" + suffix)

@@ -1,4 +1,4 @@
-"""What a service is told when it starts. No web framework, no torch."""
+"""The settings of a service. No web framework, no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, reason
 
 TOKEN_VARIABLE = "TEXTURENETS_TOKEN"
-"""The environment variable with the token; a flag would show it to everybody who lists processes."""
+"""The environment variable with the token; the value of a flag could be seen in the list of processes."""
 
 TOKEN_LENGTH = 2**12
 """Characters of a token, at most."""
@@ -25,11 +25,11 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one request may cost.
+    """Limits of a service.
 
-    `bytes`: of a body. `pixels`: width times height of a photo and of a result. `side`: pixels of the longer side
-    of either. `seconds`: from the first byte of a request to its answer; and for its body alone. `queue`: requests
-    at once; what comes above is refused with 503. `models`: that stay loaded. `trainings`: not yet done at once.
+    `bytes`: of a request body. `pixels`: width times height of a photo and of a result. `side`: longer side of either
+    in pixels. `seconds`: time limit of a request, and of its body alone. `queue`: most requests at a time; further
+    ones get status 503. `models`: most models in memory. `trainings`: most unfinished trainings.
     """
 
     bytes: int = 32 * 2**20
@@ -41,7 +41,7 @@ class Limits:
     trainings: int = 32
 
     def __post_init__(self) -> None:
-        """Raises UserError for what is not above 0."""
+        """Raises UserError for a value that is not above 0."""
         for name in ("bytes", "pixels", "side", "seconds", "queue", "models", "trainings"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"--max-{name} {getattr(self, name)} is not a number above 0")
@@ -49,14 +49,14 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where a service listens, whom it answers, with what.
+    """Address, access, models and limits of a service.
 
-    `hosts`: names under which it may be called besides its own address, as behind a reverse proxy; a page of another
-    name that a browser was led to is refused. `origins`: pages of others that may call it (CORS); none by default.
-    `frames`: origins whose pages may show its page in a frame.
-    `token`: asked of every request but the health check. `models`: a folder of model files besides the shipped ones;
-    with `photos`, a folder of photos to learn on, it trains models into that folder. `preload`: names of models to
-    load before the service says that it is ready. `page`: whether it has one.
+    `hosts`: further host names under which it is reached, for example behind a reverse proxy; requests with other
+    names are refused. `origins`: origins whose pages may call the API (CORS); none by default. `frames`: origins
+    whose pages may show its page in a frame. `token`: required of every request except health checks. `models`: a
+    folder of model files besides the shipped ones; with `photos`, a folder of photos to learn on, it trains models
+    into that folder. `preload`: names of models to load before the service reports that it is ready. `page`: whether
+    to serve the page.
     """
 
     host: str = "127.0.0.1"
@@ -88,14 +88,14 @@ class Settings:
                 )
 
     def known_hosts(self) -> frozenset[str] | None:
-        """Names that requests may give as their host; None: any, where it listens to other machines untold."""
+        """Host names that requests may use; None for any: it listens to other machines, and no `hosts` are set."""
         if self.host not in LOOPBACK and not self.hosts:
             return None
         return frozenset(name.lower() for name in (*LOOPBACK, self.host, *self.hosts))
 
 
 def host_name(text: str) -> str:
-    """The host, in lower case and without a port, that a header `Host` names; empty for what is none."""
+    """The host name in a `Host` header, in lower case and without the port; empty for an invalid header."""
     if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", text):
         return ""
     try:
@@ -114,7 +114,7 @@ def _is_origin(text: str) -> bool:
 
 
 def token_from(file: Path | None) -> str | None:
-    """The token: the first line of `file`, else the environment's. Raises UserError for one that is no use."""
+    """The token: the first line of `file`, else of the environment variable. Raises UserError for an invalid one."""
     if file is not None:
         try:
             with file.open(encoding="utf-8") as stream:
@@ -134,7 +134,7 @@ def token_from(file: Path | None) -> str | None:
 
 
 def check_folder(flag: str, folder: Path) -> None:
-    """Raise UserError where what the option `flag` names is no folder that can be read."""
+    """Raise UserError unless `folder`, the value of the option `flag`, is a folder that can be read."""
     if not folder.is_dir():
         raise UserError(f"{flag} {folder} is no folder")
     try:

@@ -1,4 +1,4 @@
-"""The page that asks browsers for the token, and how often it may be guessed."""
+"""The sign-in form, by which browsers send the token, and the rate limit on wrong tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict, deque
 
-AT = "/sign-in"
+PATH = "/sign-in"
 
 _PAGE = """<!doctype html><html lang=en><meta charset=utf-8><title>texturenets</title>
 <meta name=viewport content="width=device-width, initial-scale=1">
@@ -25,39 +25,39 @@ p { color: #b3261e; margin: 0 0 1rem }
   label { color: #a79c8b } input { background: #2c2824; color: inherit; border-color: #453f38 } p { color: #f2938c }
 }
 </style>
-<form method=post action="AT"><h1>texturenets</h1>SAID
+<form method=post action="PATH"><h1>texturenets</h1>MESSAGE
 <label for=token>Token of this service</label>
 <input id=token name=token type=password autocomplete=current-password required autofocus>
 <button>Sign in</button></form></html>"""
 
-LONGEST = 4096
-"""Bytes of the form's body."""
+MAX_FORM_BYTES = 4096
+"""Most bytes of the submitted form."""
 
 
 def page(*, wrong: bool) -> bytes:
-    """The form; `wrong`: after a token that was not the right one."""
-    said = "<p>That is not its token.</p>" if wrong else ""
-    return _PAGE.replace("AT", AT, 1).replace("SAID", said).encode()
+    """The form; `wrong`: with a message that the token sent before was wrong."""
+    message = "<p>The token is wrong.</p>" if wrong else ""
+    return _PAGE.replace("PATH", PATH, 1).replace("MESSAGE", message).encode()
 
 
 class Attempts:
-    """Wrong tokens of late, by who sent them: TRIES in MINUTE seconds, and then no more for a while."""
+    """Recent wrong tokens by client address: a client may send MAX_TRIES of them in WINDOW_SECONDS."""
 
-    TRIES, MINUTE, KNOWN = 10, 60.0, 1000
+    MAX_TRIES, WINDOW_SECONDS, MAX_CLIENTS = 10, 60.0, 1000
 
     def __init__(self) -> None:
-        self.by: OrderedDict[str, deque[float]] = OrderedDict()
+        self.times: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def wait(self, who: str) -> int:
-        """Seconds until that one may try again; 0 for now."""
-        times = self.by.get(who)
-        if times is None or len(times) < self.TRIES:
+    def wait(self, client: str) -> int:
+        """Seconds until the client may try again; 0 if it may now."""
+        times = self.times.get(client)
+        if times is None or len(times) < self.MAX_TRIES:
             return 0
-        return max(0, math.ceil(times[0] + self.MINUTE - time.monotonic()))
+        return max(0, math.ceil(times[0] + self.WINDOW_SECONDS - time.monotonic()))
 
-    def add(self, who: str) -> None:
-        """A wrong one."""
-        self.by.setdefault(who, deque(maxlen=self.TRIES)).append(time.monotonic())
-        self.by.move_to_end(who)
-        if len(self.by) > self.KNOWN:
-            self.by.popitem(last=False)
+    def add(self, client: str) -> None:
+        """Count a wrong token."""
+        self.times.setdefault(client, deque(maxlen=self.MAX_TRIES)).append(time.monotonic())
+        self.times.move_to_end(client)
+        if len(self.times) > self.MAX_CLIENTS:
+            self.times.popitem(last=False)

@@ -1,40 +1,42 @@
-"""What the clock says of work to come: how long images of about that size took of late."""
+"""Estimates how long an image will take in the engine, from the times of recent images of about its size."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
 
-KEPT = 8
-"""Images of each model that are remembered."""
+REMEMBERED = 8
+"""Recent images of each model that are remembered."""
 
-FRESH = 120.0
-"""Seconds after which an image's time says nothing any more: the machine may have been busy then."""
+MAX_AGE_SECONDS = 120.0
+"""Older times are ignored: the machine may have been busy then."""
 
-FLOOR = 2**20
-"""Pixels below which a smaller image does not take less in proportion."""
+MIN_PIXELS = 2**20
+"""Below this number of pixels, smaller images do not take proportionally less time."""
 
 
-class Pace:
-    """Seconds that images took in the engine, by model."""
+class TimeEstimate:
+    """Seconds that recent images took in the engine, by model."""
 
     def __init__(self) -> None:
-        self.seen: defaultdict[str, deque[tuple[float, int, float]]] = defaultdict(lambda: deque(maxlen=KEPT))
+        self.times: defaultdict[str, deque[tuple[float, int, float]]] = defaultdict(
+            lambda: deque(maxlen=REMEMBERED)
+        )
 
-    def took(self, key: str, pixels: int, seconds: float) -> None:
-        """An image of so many pixels took so long."""
-        self.seen[key].append((time.monotonic(), pixels, seconds))
+    def record(self, key: str, pixels: int, seconds: float) -> None:
+        """Remember the time of an image of so many pixels by the model `key`."""
+        self.times[key].append((time.monotonic(), pixels, seconds))
 
-    def least(self, key: str, pixels: int) -> float:
-        """Seconds that one of `pixels` will take at least; 0 where nothing is known.
+    def lower_bound(self, key: str, pixels: int) -> float:
+        """Seconds that an image of `pixels` will take at least; 0 if nothing is known.
 
-        Only smaller ones are asked, the fastest of them: it takes their time in proportion, or longer where it does
-        not fit in memory.
+        From the fastest of the images that were no larger: it takes as long in proportion to its pixels, or longer if
+        it does not fit in memory.
         """
         now = time.monotonic()
         times = [
-            seconds * max(1.0, pixels / max(size, FLOOR))
-            for when, size, seconds in list(self.seen.get(key, ()))
-            if size <= 1.25 * pixels and now - when < FRESH
+            seconds * max(1.0, pixels / max(size, MIN_PIXELS))
+            for when, size, seconds in list(self.times.get(key, ()))
+            if size <= 1.25 * pixels and now - when < MAX_AGE_SECONDS
         ]
         return min(times, default=0.0)

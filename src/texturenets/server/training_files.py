@@ -1,10 +1,10 @@
-"""The files of trainings that a service carries out, beside their models, in the folder of models:
+"""The files of a service's trainings, in the folder of models:
 
-    NAME.job/     job.json, what was asked for and how far it is; the exemplar; what the process said; a lock
-    NAME.run/     checkpoints, records, images: written by `texturenets train`
-    NAME.safetensors, once it is done
+    NAME.job/           job.json (settings and state), the exemplar, output.txt (of the process), a lock file
+    NAME.run/           checkpoints, records, images: written by `texturenets train`
+    NAME.safetensors    the model, when the training is done
 
-The process of a training holds its lock as long as it lives, so that a service that was started anew knows of it.
+The process of a training holds the lock as long as it runs, so that a restarted service recognizes it.
 """
 
 from __future__ import annotations
@@ -29,22 +29,24 @@ from texturenets.server.http_errors import HTTPProblem
 State = Literal["queued", "running", "stopped", "done", "failed"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""Names of trainings: those of files, and of nothing else."""
+"""Names of trainings: each is a file name on every system, and never a path or an option."""
 
 LOCK_WAIT_SECONDS = 1.0
-"""How long a start waits for services that only look whether a training runs."""
+"""How long a start waits for the lock, which `alive` of another service may hold for a moment."""
 
-HOUR = 3600.0  # seconds, after which temporary folders of a killed service are removed
+STALE_SECONDS = 3600.0
+"""Age at which a temporary folder is taken for one that a killed service has left, and is removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What was asked for, and how far it is.
+    """The settings and the state of a training, as in its job.json.
 
-    `exemplar`: its file's name in the job's folder. `photos`: a folder in that of the photos, "" for all of it.
-    `options`: words for `texturenets train`. `order`: of the queue, seconds since 1970. `pid`: of its process.
-    `began`: when its process was started last, seconds since 1970. `tries`: starts since something was saved last.
-    `reached`: what `TrainingFiles.last_checkpoint_stamp` gave at the last start. `reason`: why it failed.
+    `exemplar`: the image file's name in the job's folder. `photos`: a subfolder of the folder of photos, "" for all
+    photos. `options`: further arguments for `texturenets train`. `order`: position in the queue, as a Unix time.
+    `pid`: of its process, 0 if none runs. `began`: Unix time of the process's last start. `tries`: starts since the
+    last new checkpoint. `reached`: `TrainingFiles.last_checkpoint_stamp` at the last start. `reason`: why it failed.
+
     """
 
     name: str
@@ -63,17 +65,17 @@ class TrainingJob:
 
 
 class TrainingFiles:
-    """The trainings in a folder of models, read from their files NAME.job/job.json."""
+    """Reads and writes the trainings in a folder of models: their files NAME.job/job.json."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.lock = threading.RLock()  # for who changes a training by what was read of it
+        self.lock = threading.RLock()  # to be held from reading a training to writing its new state
 
     def all(self) -> list[TrainingJob]:
-        """All of them, the oldest first; none while the folder is away."""
+        """All trainings, the oldest first; none if the folder is missing."""
         try:
             found = [job for path in self.folder.glob("*.job") if (job := self.read(path.stem))]
-        except OSError:  # the folder is away
+        except OSError:  # the folder is missing
             return []
         return sorted(found, key=lambda job: job.order)
 
@@ -81,7 +83,7 @@ class TrainingFiles:
         """Names of the trainings whose job.json is damaged or missing."""
         try:
             return sorted(path.stem for path in self.folder.glob("*.job") if self.read(path.stem) is None)
-        except OSError:  # the folder is away
+        except OSError:  # the folder is missing
             return []
 
     def read(self, name: str) -> TrainingJob | None:
@@ -106,9 +108,10 @@ class TrainingFiles:
         return job
 
     def create(self, job: TrainingJob, exemplar: bytes) -> None:
-        """Create the files of a new training, all or none; those of one that failed before it saved anything go.
+        """Create the files of a new training, all or none.
 
-        Raises HTTPProblem if its name is taken, and UserError if writing fails.
+        They replace those of a failed training of that name without a checkpoint. Raises HTTPProblem if the name is
+        taken, and UserError if writing fails.
         """
         job_dir, run = self.job_dir(job.name), self.folder / f"{job.name}.run"
         before = self.read(job.name)
@@ -135,7 +138,7 @@ class TrainingFiles:
                     part.write_bytes(data)
             if replaced:
                 shutil.rmtree(run, ignore_errors=True)
-            # Without a job.json it was left by a creation that failed on a full disk.
+            # A folder without job.json is left where the creation failed on a full disk.
             if replaced or (job_dir.is_dir() and not (job_dir / "job.json").exists()):
                 shutil.rmtree(job_dir, ignore_errors=True)
             temporary.rename(job_dir)
@@ -146,8 +149,8 @@ class TrainingFiles:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def remove(self, name: str) -> None:
-        """Remove the files of a training; its model stays. Raises UserError for what cannot be removed."""
-        # The job last: until then the training is there.
+        """Remove the files of a training; its model stays. Raises UserError if that fails."""
+        # The job last: if removing the run fails, the training is still listed, and can be removed later.
         for folder in (self.folder / f"{name}.run", self.job_dir(name)):
             try:
                 shutil.rmtree(folder)
@@ -157,30 +160,33 @@ class TrainingFiles:
                 raise UserError(f"cannot remove {folder}: {reason(error)}") from None
 
     def _taken(self, name: str) -> HTTPProblem:
-        there = self.read(name)
-        if there is not None and there.state in ("failed", "stopped"):
-            how = "which has failed" if there.state == "failed" else "which is stopped"
+        """The error for a name that another training or model has."""
+        other = self.read(name)
+        if other is not None and other.state in ("failed", "stopped"):
+            state = "which has failed" if other.state == "failed" else "which is stopped"
             way = f"resume it (POST /v1/trainings/{name}/resume), or choose another name"
-            return HTTPProblem(409, f"there is a training {name} already, {how}: {way}")
+            return HTTPProblem(409, f"there is a training {name} already, {state}: {way}")
         return HTTPProblem(409, f"there is a model or training called {name} already: choose another name")
 
     def remove_stale(self) -> None:
         """Remove temporary folders that killed services have left."""
-        for left in self.folder.glob(".*.job.part"):
+        for path in self.folder.glob(".*.job.part"):
             with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > HOUR:
-                    shutil.rmtree(left, ignore_errors=True)
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
 
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[IO[str] | None]:
-        """The lock file of a training, locked, to be inherited by its process; None if another process holds it."""
+        """The lock file of a training, locked, for its process to inherit; None if another process holds the lock."""
         with (self.job_dir(name) / "lock").open("a", encoding="utf-8") as lock:
-            ends = time.monotonic() + LOCK_WAIT_SECONDS
+            deadline = time.monotonic() + LOCK_WAIT_SECONDS
             while True:
                 try:
                     locks.lock(lock)
-                except BlockingIOError:  # another service is in `alive` for a moment, or the process runs
-                    if time.monotonic() > ends:
+                except (
+                    BlockingIOError
+                ):  # held for a moment by `alive` of another service, or by a running process
+                    if time.monotonic() > deadline:
                         yield None
                         return
                     time.sleep(0.01)
@@ -201,14 +207,14 @@ class TrainingFiles:
         return False
 
     def last_checkpoint_stamp(self, name: str) -> int:
-        """1 and the time of the last checkpoint in seconds; 0 for none. It grows with every save."""
+        """1 plus the Unix time of the last checkpoint in seconds; 0 if there is none."""
         try:
             return 1 + int((self.folder / f"{name}.run" / "checkpoint.safetensors").stat().st_mtime)
         except OSError:
             return 0
 
     def last_output_line(self, name: str) -> str:
-        """The last line that the process wrote, which says what went wrong."""
+        """The last line of the process's output; of a failed training it is the error message."""
         try:
             with (self.job_dir(name) / "output.txt").open("rb") as file:
                 file.seek(0, 2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-KEPT = 64
+MAX_CACHED = 64
 """Number of trainings whose records stay in memory."""
 
 
@@ -46,7 +46,7 @@ class Records:
             read = _Read()
             file.seek(0)
         self.known[path] = read
-        while len(self.known) > KEPT:
+        while len(self.known) > MAX_CACHED:
             self.known.popitem(last=False)
         whole, newline, _ = file.read().rpartition(b"\n")  # the last line may be incomplete
         read.upto += len(whole) + len(newline)

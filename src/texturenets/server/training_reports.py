@@ -1,4 +1,4 @@
-"""What is told of trainings: how far each is, its losses, its newest image."""
+"""Reports of trainings: progress, losses, newest image."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from texturenets.server.training_files import TrainingFiles, TrainingJob
 from texturenets.server.training_records import Records
 
 SUM, VALIDATION = "sum", "sum, validation"
-"""Names of curves beside those of the losses."""
+"""Names of the curves of the sum of the losses, in training and in validation."""
 
-HELD_UP = "it is held up, as the service's log says, and goes on by itself"
+BLOCKED = "it waits because of an error of the service, which its log names, and continues by itself"
 
-NAMED = 5
+MAX_SKIPPED_PHOTOS = 5
 """Most skipped photos that a report names."""
 
 
 class TrainingReports:
-    """Reads what the processes of the trainings in `files` wrote down. From any thread."""
+    """Reads the records and images that the trainings in `files` have written. Thread-safe."""
 
-    def __init__(self, files: TrainingFiles, photos: Path | None, held_up: Callable[[str], bool]) -> None:
-        """`photos`: the folder that styles learn on. `held_up`: whether a training cannot go on now, by its name."""
-        self.held_up = held_up
+    def __init__(self, files: TrainingFiles, photos: Path | None, is_blocked: Callable[[str], bool]) -> None:
+        """`photos`: the folder of training photos. `is_blocked`: as of `TrainingRunner`."""
+        self.is_blocked = is_blocked
         self.files, self.folder, self.photos, self.records = files, files.folder, photos, Records()
 
     def of(self, job: TrainingJob) -> dict[str, Any]:
-        """A job with what its process wrote down: step, losses, time left."""
+        """The report of a training: state, step, losses, estimated time left."""
         records = self._records(job.name)
         losses: dict[str, float] = next((r["losses"] for r in reversed(records) if "losses" in r), {})
         timed = [r for r in records if "seconds" in r]
         last = timed[-1] if timed else {"step": 0, "seconds": 0.0}
-        at_work = self.files.alive(job.name)
+        alive = self.files.alive(job.name)
         waits = job.state in ("queued", "running")
         left = None
         if last["step"] and job.steps and job.state in ("running", "stopped"):
@@ -43,9 +43,9 @@ class TrainingReports:
         return {
             "name": job.name,
             "kind": job.kind,
-            "state": "stopping" if job.state == "stopped" and at_work else job.state,
-            "reason": job.reason or (HELD_UP if waits and self.held_up(job.name) else ""),
-            "at_work": at_work,
+            "state": "stopping" if job.state == "stopped" and alive else job.state,
+            "reason": job.reason or (BLOCKED if waits and self.is_blocked(job.name) else ""),
+            "at_work": alive,
             "step": last["step"],
             "steps": job.steps,
             "seconds": last["seconds"],
@@ -56,13 +56,13 @@ class TrainingReports:
         }
 
     def picture(self, name: str) -> Path | None:
-        """The newest image that a training made."""
+        """The newest example image of a training; None if there is none yet."""
         self.files.find(name)
         path = self.folder / f"{name}.run" / "pictures" / "latest.jpg"
         return path if path.is_file() else None
 
     def curves(self, name: str) -> list[tuple[int, str, float]]:
-        """(step, curve, value) of a training: its losses, their sum, and the sum in validation."""
+        """The points (step, curve, value) of a training: its losses, their sum, and the sum in validation."""
         self.files.find(name)
         points = []
         for record in self._records(name):
@@ -74,9 +74,12 @@ class TrainingReports:
         return points
 
     def _skipped(self, records: list[dict[str, Any]]) -> dict[str, Any]:
-        """How many photos could not be read, and what is wrong with the first: without paths of the machine."""
+        """How many photos could not be read, and the first errors, without paths of this machine."""
         problems = dict.fromkeys(str(record["unreadable"]) for record in records if "unreadable" in record)
-        inside = [one.replace(f"{self.photos}{os.sep}", "", 1) for one in itertools.islice(problems, NAMED)]
+        inside = [
+            one.replace(f"{self.photos}{os.sep}", "", 1)
+            for one in itertools.islice(problems, MAX_SKIPPED_PHOTOS)
+        ]
         return {
             "count": len(problems),
             "first": [one.partition(": ")[0] if FOR_OPERATORS.search(one) else one for one in inside],

@@ -1,4 +1,4 @@
-"""Trainings over HTTP: asked for, watched, stopped, resumed."""
+"""The routes of trainings: start, list, stop, resume, remove."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from texturenets.errors import UserError
 from texturenets.image import sizes
 from texturenets.modelfiles import modelfile
 from texturenets.server import bodies
-from texturenets.server.http_errors import NOTED, HTTPProblem, documented, note, refused
+from texturenets.server.http_errors import LOG_FIELDS, HTTPProblem, documented, note, refused
 from texturenets.server.numbers import WHOLE
 from texturenets.server.service import Service
 from texturenets.server.training_runner import weights_missing
@@ -35,12 +35,12 @@ log = logging.getLogger("texturenets.server")
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 """Suffix of the exemplar's file, by Pillow's name of its format."""
 
-MOST_STEPS = 1_000_000
+MAX_STEPS = 1_000_000
 
 
 async def enqueue(
     service: Service,
-    place: Trainings,
+    trainings: Trainings,
     data: bytes,
     *,
     name: str,
@@ -51,55 +51,56 @@ async def enqueue(
     start: str | None = None,
     changes: Mapping[str, float] | None = None,
 ) -> TrainingJob:
-    """Add a training to those that wait, `data` being its image's file. To be called with a place in the queue.
+    """Add a training to the queue. The caller holds a slot of the request queue. Raises HTTPProblem.
 
-    `start`: a model of the service whose weights it starts from; `changes`: fields of the recipe with other values.
-    Raises HTTPProblem.
+    `data`: the file of the image to learn. `start`: a model of the service whose weights it starts from. `changes`:
+    fields of the recipe with other values.
+
     """
     known = recipes(kind)
     if preset not in known:
         raise HTTPProblem(422, f"preset: one of {', '.join(known)}")
-    if name in modelfile.shipped():  # it would answer to everybody in the place of that model
+    if name in modelfile.shipped():  # requests for that model would get the new one
         raise HTTPProblem(409, f"{name} is a model that comes with texturenets: choose another name")
     service.catalogue.models()
     if service.catalogue.is_unusable(name):
-        said = (
-            f"{name}.safetensors is there, and cannot be used, as the service's log says: choose another name"
+        detail = (
+            f"{name}.safetensors exists, and cannot be used, as the service's log says: choose another name"
         )
-        raise HTTPProblem(409, said)
+        raise HTTPProblem(409, detail)
     form, size = await service.check_photo(data)
 
-    def begin() -> TrainingJob:
+    def add() -> TrainingJob:
         suffix = SUFFIXES.get(form, ".img")
         try:
             run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
         except UserError as error:  # it names fields of the recipe as options of the command line
             raise HTTPProblem(422, str(error).replace("--", "")) from None
         learned = sizes.fit_longer(size, run.style_size) if run.style_size else size
-        if said := (kind == "style" and too_small(*size)) or too_small(*learned):
-            raise HTTPProblem(422, f"{said}: send a larger image")
-        _check_learnable(data, kind, run)  # better told now than when its turn has come
+        if message := (kind == "style" and too_small(*size)) or too_small(*learned):
+            raise HTTPProblem(422, f"{message}: send a larger image")
+        _check_learnable(data, kind, run)  # now, and not only when the training starts
         _check_weights(run, preset)
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run)}")
         count = steps or run.steps
-        place.check_folder()
-        return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
+        trainings.check_folder()
+        return trainings.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
 
     try:
-        job: TrainingJob = await service.queue.in_thread(begin)
+        job: TrainingJob = await service.queue.in_thread(add)
     except UserError as error:
         raise refused(error) from None
-    who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}
-    asked = {"training": name, "state": job.state, "kind": kind, "preset": preset, "steps": job.steps}
-    log.info("training", extra={"fields": {**who, **asked}})
+    request = {key: value for key, value in LOG_FIELDS.get({}).items() if key in ("id", "client")}
+    settings = {"training": name, "state": job.state, "kind": kind, "preset": preset, "steps": job.steps}
+    log.info("training", extra={"fields": {**request, **settings}})
     return job
 
 
 def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskConfig) -> None:
     """Raises UserError for an image that a training by `run` would refuse."""
-    from texturenets.train import style_images  # PyTorch, where somebody trains
+    from texturenets.train import style_images  # here, as it imports PyTorch
 
     picture = image.from_bytes(data, "the body", longer=run.style_size or None)
     style_images.check(picture, "the body")
@@ -108,24 +109,26 @@ def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskCo
 
 
 def _check_weights(run: TaskConfig, preset: str) -> None:
-    """Raises HTTPProblem where weights of a descriptor network of `run` are neither here nor may be fetched, and
-    `own` does not take their place, which it does for the preset "default" alone."""
+    """Raises HTTPProblem if descriptor weights that `run` needs are missing and may not be downloaded.
+
+    The preset "default" then uses the descriptor network `own`, if its weights are shipped.
+    """
     from texturenets import losses
     from texturenets.perceptual import weights
 
     if preset == "default" and weights.shipped("own"):
         return
     layers = losses.layers_of(losses.build(dataclasses.asdict(run)))
-    told = []
+    messages = []
     for network in dict.fromkeys(layer.partition(":")[0] for layer in layers):
         try:
             weights.check_at_hand(network)
         except UserError as error:
             if not weights_missing(str(error)):
                 raise
-            told.append(str(error))
-    if told:
-        raise HTTPProblem(503, f"{weights_missing(*told)}; then send it again")
+            messages.append(str(error))
+    if messages:
+        raise HTTPProblem(503, f"{weights_missing(*messages)}; then send it again")
 
 
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
@@ -142,9 +145,9 @@ def recipes(kind: Literal["style", "texture"]) -> Mapping[str, TaskConfig]:
 
 
 def add(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
-    """The routes; without `trainings` they say how to have some."""
+    """Add the routes; without `trainings` they respond with an error that says how to enable trainings."""
 
-    def there() -> Trainings:
+    def available() -> Trainings:
         if trainings is None:
             how = (
                 "its installation lacks the extra `train`"
@@ -155,12 +158,12 @@ def add(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         trainings.check_folder()
         return trainings
 
-    _beginning(app, service, there)
-    _going_on(app, there)
+    _add_start(app, service, available)
+    _add_others(app, available)
 
 
-def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -> None:
-    """The route that puts one in the queue."""
+def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings]) -> None:
+    """The route that puts a training in the queue."""
 
     @app.post(
         "/v1/trainings",
@@ -176,64 +179,69 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
         steps: Annotated[
             int | None,
             WHOLE,
-            Query(ge=1, le=MOST_STEPS, description="Of the optimizer; the recipe's own without."),
+            Query(ge=1, le=MAX_STEPS, description="Optimizer steps; by default those of the recipe."),
         ] = None,
         photos: Annotated[
             str,
             Query(
                 min_length=1,
                 max_length=255,
-                description="Folder within the service's photos; all of them without.",
+                description="Subfolder of the service's folder of photos; by default all photos.",
             ),
         ] = "",
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
         note(training=name, kind=kind)
-        place = there()
-        with service.queue.place():
+        trainings = available()
+        with service.queue.slot():
             data, _ = await bodies.read_image_body(request)
             job = await enqueue(
-                service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
+                service, trainings, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )
-        return await asyncio.to_thread(place.reports.of, job)
+        return await asyncio.to_thread(trainings.reports.of, job)
 
 
-def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
-    """The routes of those that are there."""
+def _add_others(app: FastAPI, available: Callable[[], Trainings]) -> None:
+    """The routes for existing trainings."""
 
-    async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:
-        place = there()
-        job = await asyncio.to_thread(call, place)
-        return await asyncio.to_thread(place.reports.of, job)
+    async def report_after(call: Callable[[Trainings], TrainingJob]) -> dict[str, Any]:
+        """The report of the training that `call` returns."""
+        trainings = available()
+        job = await asyncio.to_thread(call, trainings)
+        return await asyncio.to_thread(trainings.reports.of, job)
 
     @app.get("/v1/trainings", responses=documented(401, 404, 429, 503))
     async def listed() -> dict[str, list[dict[str, Any]]]:
         """All trainings, the oldest first: state, step, losses, seconds left."""
-        place = there()
-        return {"trainings": await asyncio.to_thread(lambda: [place.reports.of(job) for job in place.jobs()])}
+        trainings = available()
+        return {
+            "trainings": await asyncio.to_thread(
+                lambda: [trainings.reports.of(job) for job in trainings.jobs()]
+            )
+        }
 
     @app.get("/v1/trainings/{name}", responses=documented(401, 404, 429, 503))
     async def one(name: str) -> dict[str, Any]:
         """A training: state, step, losses, seconds left."""
-        return await told(name, lambda place: place.files.find(name))
+        return await report_after(lambda trainings: trainings.files.find(name))
 
     @app.delete("/v1/trainings/{name}", status_code=204, responses=documented(401, 404, 408, 409, 415, 503))
     async def remove(request: Request, name: str) -> None:
-        """Remove one that is not at work, with its checkpoint, records and images; a model that it made stays."""
+        """Remove a training that is not running, with its checkpoint, records and images; its model stays."""
         await bodies.no_body(request)
-        await asyncio.to_thread(there().remove, name)
+        await asyncio.to_thread(available().remove, name)
 
     @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404, 408, 409, 415, 422, 503))
     async def stop(request: Request, name: str) -> dict[str, Any]:
-        """Let it save and end; it can be resumed."""
+        """Stop a training, which saves a checkpoint first; it can be resumed."""
         await bodies.no_body(request)
-        return await told(name, lambda place: place.stop(name))
+        return await report_after(lambda trainings: trainings.stop(name))
 
     @app.post("/v1/trainings/{name}/resume", responses=documented(401, 404, 408, 409, 415, 422, 503))
     async def resume(request: Request, name: str) -> dict[str, Any]:
-        """Go on with one that was stopped or has failed, when its turn comes."""
+        """Queue a stopped or failed training again; it continues from its checkpoint."""
         await bodies.no_body(request)
-        return await told(name, lambda place: place.resume(name))
+        return await report_after(lambda trainings: trainings.resume(name))
 
     @app.get(
         "/v1/trainings/{name}/picture",
@@ -241,9 +249,9 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
         responses=documented(401, 404, 429, 503, content={"image/jpeg": {}}),
     )
     async def picture(name: str) -> FileResponse:
-        """Photos above, what the network makes of them below; the newest."""
-        place = there()
-        path = await asyncio.to_thread(place.reports.picture, name)
+        """The newest example image: photos above, the network's output below."""
+        trainings = available()
+        path = await asyncio.to_thread(trainings.reports.picture, name)
         if path is None:
             raise HTTPProblem(404, "it has made no image yet")
         return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "no-store"})

@@ -1,6 +1,6 @@
-"""Trainings that a service carries out: one at a time, each a process of its own that may outlive the service.
+"""The trainings of a service: added to a queue, stopped, resumed, removed.
 
-All that is known of one lies in files (`texturenets.server.training_files`).
+They run one at a time (`training_runner`); their state is in files (`training_files`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Literal
 
 from texturenets.errors import UserError
-from texturenets.server.http_errors import HTTPProblem, away
+from texturenets.server.http_errors import HTTPProblem, folder_missing
 from texturenets.server.settings import check_folder
 from texturenets.server.training_files import NAME, TrainingFiles, TrainingJob
 from texturenets.server.training_reports import TrainingReports
-from texturenets.server.training_runner import TrainingRunner, tell
+from texturenets.server.training_runner import TrainingRunner, log_state
 
 
 class Trainings:
-    """The trainings in a folder of models, `photos` being the folder that styles learn on. From any thread."""
+    """The trainings whose models go into `folder`; `photos`: the folder of training photos. Thread-safe."""
 
     def __init__(
-        self, folder: Path, photos: Path | None, command: Sequence[str] | None = None, most: int = 32
+        self, folder: Path, photos: Path | None, command: Sequence[str] | None = None, limit: int = 32
     ) -> None:
-        """`command`: what trains, in place of `texturenets train`. `most`: that are not over, at once.
+        """`command`: the training command, in place of `texturenets train`. `limit`: most unfinished trainings.
 
-        Raises UserError where a folder is none, or cannot be read, or written in the case of `folder`.
+        Raises UserError for a folder that does not exist or cannot be read, or for `folder` cannot be written.
         """
         for flag, place in (("--models", folder), ("--photos", photos)):
             if place is not None:
@@ -37,27 +37,27 @@ class Trainings:
             raise UserError(
                 f"--models {folder}: trained models go there, and it cannot be written: choose another"
             )
-        self.folder, self.photos, self.most = folder, photos, most
+        self.folder, self.photos, self.limit = folder, photos, limit
         self.files = TrainingFiles(folder)
         self.runner = TrainingRunner(self.files, photos, command)
-        self.reports = TrainingReports(self.files, photos, self.runner.held_up)
+        self.reports = TrainingReports(self.files, photos, self.runner.is_blocked)
 
     def jobs(self) -> list[TrainingJob]:
-        """All of them, the oldest first."""
+        """All trainings, the oldest first."""
         return self.files.all()
 
     def check_folder(self) -> None:
-        """Raises HTTPProblem where the folder of models is away."""
+        """Raises HTTPProblem if the folder of models is missing."""
         if not self.folder.is_dir():
-            raise away("models")
+            raise folder_missing("models")
 
     def folders(self) -> list[str]:
-        """The folders of photos to choose from: "" for all of them, and those in it."""
+        """The folders of photos to choose from: "" for all photos, and the subfolders."""
         if self.photos is None:
             return []
         try:
             inside = [one.name for one in self.photos.iterdir() if one.is_dir() and one.name[0] != "."]
-        except OSError:  # it is away
+        except OSError:  # it is missing
             return []
         return ["", *sorted(inside)]
 
@@ -73,11 +73,11 @@ class Trainings:
         photos: str = "",
         more: Sequence[str] = (),
     ) -> TrainingJob:
-        """Put a training in the queue; `exemplar` is an image's file, `suffix` its kind, as ".png".
+        """Put a training in the queue; `exemplar` is an image's file, `suffix` its suffix, as ".png".
 
-        `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises HTTPProblem for a
-        name that is taken or none, a folder that is not there, and where too many wait; UserError for a style without
-        photos to learn on, and where nothing can be written.
+        `photos`: one of `folders`. `more`: further arguments for `texturenets train`. Raises HTTPProblem for a name
+        that is taken or not valid, a folder that does not exist, and too many trainings; UserError for a style if the
+        service has no photos, and if the files cannot be written.
         """
         photos = photos.rstrip("/") if photos.strip("/") else photos
         if not NAME.fullmatch(name):
@@ -92,7 +92,7 @@ class Trainings:
             )
         if kind == "style" and photos not in (folders := self.folders()):
             if not folders:
-                raise away("photos")
+                raise folder_missing("photos")
             inside = ", ".join(folders[1:])
             known = f"give one of {inside}, or leave out photos" if inside else "leave out photos"
             raise HTTPProblem(422, f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
@@ -107,53 +107,53 @@ class Trainings:
         )
         with self.files.lock:
             waiting = sum(one.state in ("queued", "running", "stopped") for one in self.jobs())
-            if waiting >= self.most:
+            if waiting >= self.limit:
                 raise HTTPProblem(
                     503,
-                    f"{waiting} trainings wait, are at work or stopped, and no more are taken: try again later, or "
-                    "remove a stopped one (DELETE /v1/trainings/NAME)",
+                    f"{waiting} trainings are queued, running or stopped, as many as this service allows: try again "
+                    "later, or remove a stopped one (DELETE /v1/trainings/NAME)",
                     {"Retry-After": "60"},
                 )
             self.files.create(job, exemplar)
         return job
 
     def stop(self, name: str) -> TrainingJob:
-        """Let a training save and end, or leave the queue; `resume` goes on with it.
+        """Stop a running training, which saves a checkpoint, or take a waiting one from the queue.
 
-        Raises HTTPProblem for one that is over.
+        Raises HTTPProblem for one that is done or has failed.
         """
         with self.files.lock:
             job = self.files.find(name)
             if job.state in ("done", "failed"):
-                over = "is done" if job.state == "done" else "has failed"
-                raise HTTPProblem(409, f"{name} {over}: there is nothing to stop")
+                ended = "is done" if job.state == "done" else "has failed"
+                raise HTTPProblem(409, f"{name} {ended}: there is nothing to stop")
             if job.state in ("queued", "running"):
-                # By its process: one was started while its state could not be written.
+                # "queued" with a process: it was started when its state could not be written.
                 running = job.state == "running" or self.files.alive(name)
-                if running:  # first, as on a full disk nothing can be written
+                if running:  # before the state is written, which fails on a full disk
                     self.runner.stopping.add(name)
-                    self.runner.end(job)
+                    self.runner.terminate(job)
                 job = self.files.write(replace(job, state="stopped"))
                 self.runner.stopping.discard(name)
-                tell(job, "stopping" if running else "stopped")
+                log_state(job, "stopping" if running else "stopped")
         return job
 
     def remove(self, name: str) -> None:
-        """Remove a training with all its files but the model that it made.
+        """Remove a training with all its files except its model.
 
-        Raises HTTPProblem for one that is queued or at work, and UserError where its files cannot be removed.
+        Raises HTTPProblem for one that is queued or running, and UserError if its files cannot be removed.
         """
         with self.files.lock:
             job = self.files.find(name)
             if job.state in ("queued", "running") or self.files.alive(name):
                 raise HTTPProblem(
-                    409, f"{name} is queued or at work: stop it first (POST /v1/trainings/{name}/stop)"
+                    409, f"{name} is queued or running: stop it first (POST /v1/trainings/{name}/stop)"
                 )
             self.files.remove(name)
-            tell(job, "removed")
+            log_state(job, "removed")
 
     def resume(self, name: str) -> TrainingJob:
-        """Put one that was stopped or has failed in the queue again. Raises HTTPProblem for one that is done."""
+        """Queue a stopped or failed training again. Raises HTTPProblem for one that is done."""
         with self.files.lock:
             job = self.files.find(name)
             if job.state == "done":
@@ -161,5 +161,5 @@ class Trainings:
             if job.state in ("stopped", "failed"):
                 self.runner.stopping.discard(name)
                 job = self.files.write(replace(job, state="queued", order=time.time(), tries=0, reason=""))
-                tell(job)
+                log_state(job)
         return job

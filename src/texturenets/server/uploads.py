@@ -18,8 +18,8 @@ def measure(data: bytes, what: str, instead: str = "") -> tuple[str, tuple[int, 
         kind, size, several = image.measure(data, what)
     except MissingError:  # its text is for whoever installs
         name = image.suffix_of_start(data[:16])[1:].upper()
-        said = f"cannot read {what}: this service lacks what decodes {name}; send JPEG, PNG or WebP"
-        raise HTTPProblem(415, said) from None
+        detail = f"cannot read {what}: this service lacks what decodes {name}; send JPEG, PNG or WebP"
+        raise HTTPProblem(415, detail) from None
     if several and kind in ANIMATED:
         raise HTTPProblem(415, f"{what} is an animation: send one image{instead}")
     return kind, size

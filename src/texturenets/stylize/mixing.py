@@ -1,4 +1,4 @@
-"""What of a style is drawn: which of its styles, at which strength and stroke size, and where. No torch."""
+"""Which styles of a model are used for an image, at which strength and stroke size, and where. No torch."""
 
 from __future__ import annotations
 

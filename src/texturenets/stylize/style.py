@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MakeEngine = Callable[[Variant], Engine]
 
-VARIANTS = 4
+MAX_VARIANTS = 4
 """Mixtures of styles whose engines are kept, of a model of several styles: those that were used last."""
 
 MIN_NETWORK_SIDE = 64
@@ -270,7 +270,7 @@ class Style:
             memory, spool = self.tiled.memory, self.tiled.spool
             engine = self._make(variant)
             made = Style(engine, self.header, self.path, memory=memory, spool=spool, variant=variant)
-            while len(self._variants) >= VARIANTS:
+            while len(self._variants) >= MAX_VARIANTS:
                 self._variants.popitem(last=False)
         made.between = self.between
         made.tiled.announce, made.tiled.progress = self.tiled.announce, self.tiled.progress

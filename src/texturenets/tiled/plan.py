@@ -22,12 +22,12 @@ from texturenets.graph import Node
 from texturenets.tiled.rows import ELEMENTWISE, Interval, Size, map_size, merge, wanted
 
 INPUTS: Final = ("photo", "noise", "input")
-WAITING: Final = ("norm", "global_pool")
+NEED_STATISTICS: Final = ("norm", "global_pool")
 """Operations that need statistics of a whole feature map."""
-MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
+REARRANGING: Final = ("crop", "pad", "shuffle", "unshuffle")
 """Operations that only rearrange elements."""
 
-WORTH: Final = 250
+MIN_MULTIPLICATIONS: Final = 250
 """A convolution's feature map is kept on disk when each of its elements takes at least so many multiply-adds; cheaper
 ones are computed again by the pass that needs them. An element takes two bytes: at 300 MB/s it is written and read in
 13 ns, in which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long
@@ -70,7 +70,7 @@ class PlannedNetwork:
 
     def waits(self, i: int) -> bool:
         """Whether node i waits for statistics."""
-        return self.nodes[i].operation in WAITING
+        return self.nodes[i].operation in NEED_STATISTICS
 
     def is_given(self, i: int) -> bool:
         """Whether node i needs no other node's feature map: it is an input, or all statistics."""
@@ -211,10 +211,10 @@ def _users_through_elementwise(network: PlannedNetwork, users: Sequence[int]) ->
 
 def _worth(network: PlannedNetwork, i: int) -> bool:
     """Whether reading the feature map of node i is quicker than computing it again."""
-    while network.nodes[i].operation in MOVING:
+    while network.nodes[i].operation in REARRANGING:
         i = network.sources[i][0]
     if network.nodes[i].operation in ("conv", "deconv"):
-        return multiplications(network, i) >= WORTH
+        return multiplications(network, i) >= MIN_MULTIPLICATIONS
     return network.nodes[i].operation in ("add", "mul")  # residual blocks go on from it: else all begin anew
 
 

@@ -46,16 +46,16 @@ RowSink = Callable[[Interval, NDArray[np.float32]], None]
 ShareProgress = Callable[[float], None]
 """Called with the share of the work that is done, from 0 to 1."""
 
-LEAST: Final = 16
+MIN_ROWS: Final = 16
 """Fewest rows of the image in a strip: with fewer, most rows are computed twice, in the overlap of strips."""
 
-MOST: Final = 1024
+MAX_ROWS: Final = 1024
 """Most rows of the image in a strip: more are not faster."""
 
-STRIP: Final = 768 * 2**20
+MAX_STRIP_BYTES: Final = 768 * 2**20
 """Bytes for a strip that takes more than the fewest rows; larger strips are not faster."""
 
-WAITING: Final = 4
+STRIP_COPIES: Final = 4
 """Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
 
 BYTES: Final[dict[SpoolDtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -168,7 +168,7 @@ class _TiledRun:
         if self.job.rows:
             return [self.job.rows] * len(self.image_passes)
         height, stride = self.job.picture[0], self.job.graph.stride
-        fewest = min(height, -(-LEAST // stride) * stride)
+        fewest = min(height, -(-MIN_ROWS // stride) * stride)
         if (
             least := max(self._needed(image_pass, fewest) for image_pass in self.image_passes)
         ) > self.job.memory:
@@ -178,8 +178,8 @@ class _TiledRun:
     def _rows(self, image_pass: ImagePass, rows: int) -> int:
         """How many rows of the image a strip of that pass has: `rows`, doubled as long as memory suffices."""
         height = self.job.picture[0]
-        while 2 * rows <= min(height, MOST) and self._needed(image_pass, 2 * rows) <= min(
-            STRIP, self.job.memory
+        while 2 * rows <= min(height, MAX_ROWS) and self._needed(image_pass, 2 * rows) <= min(
+            MAX_STRIP_BYTES, self.job.memory
         ):
             rows *= 2
         return rows
@@ -196,7 +196,9 @@ class _TiledRun:
         live = int(most_live([(n, last.get(n, n), size[n]) for n in range(len(nodes))]))
         ends = sum(size[n] for n, node in enumerate(nodes) if not node.sources)
         ends += sum(size[part.number] for part in strip.outputs.values())
-        return self.job.engine.stage_peak(live, self.spool_dtype) + WAITING * ends * BYTES[self.spool_dtype]
+        return (
+            self.job.engine.stage_peak(live, self.spool_dtype) + STRIP_COPIES * ends * BYTES[self.spool_dtype]
+        )
 
     def _pass(self, image_pass: ImagePass, rows: int, sink: RowSink | None, progress: ShareProgress) -> None:
         moments = {i: self._moments(i) for i in image_pass.measured}

@@ -19,10 +19,10 @@ from texturenets.graph.stage import SpoolDtype
 from texturenets.tiled.borders import Border
 from texturenets.tiled.rows import Interval, Size
 
-PARTS: Final = 1024
+MAX_ARRAYS: Final = 1024
 """Arrays that one call moves: as many as Linux takes (`IOV_MAX`)."""
 
-LARGEST: Final = 2**26
+MAX_BYTES_WINDOWS: Final = 2**26
 """Bytes that one call moves on Windows, which takes less than 2 GB."""
 
 
@@ -36,7 +36,7 @@ def _write(handle: int, parts: Sequence[memoryview], offset: int) -> int:
         return os.pwritev(handle, parts, offset)
     with _POSITION:
         os.lseek(handle, offset, os.SEEK_SET)
-        return os.write(handle, parts[0][:LARGEST])
+        return os.write(handle, parts[0][:MAX_BYTES_WINDOWS])
 
 
 def _read(handle: int, parts: Sequence[memoryview], offset: int) -> int:
@@ -45,7 +45,7 @@ def _read(handle: int, parts: Sequence[memoryview], offset: int) -> int:
         return os.preadv(handle, parts, offset)
     with _POSITION:
         os.lseek(handle, offset, os.SEEK_SET)
-        data = os.read(handle, min(len(parts[0]), LARGEST))
+        data = os.read(handle, min(len(parts[0]), MAX_BYTES_WINDOWS))
     parts[0][: len(data)] = data
     return len(data)
 
@@ -69,11 +69,11 @@ class SpoolFile:
             raise cannot_write(folder, error) from None
 
     def close(self) -> None:
-        """Give the space back."""
+        """Free the disk space."""
         self._file.close()
 
     def truncate(self, size: int) -> None:
-        """Give back what lies after the first `size` bytes."""
+        """Free the disk space after the first `size` bytes."""
         os.ftruncate(self._file.fileno(), size)
         self.size = size
 
@@ -97,7 +97,7 @@ class SpoolFile:
         parts = [memoryview(cast(Any, array)).cast("B") for array in values]
         first = 0
         while first < len(parts):
-            moved = call(self._file.fileno(), parts[first : first + PARTS], offset)
+            moved = call(self._file.fileno(), parts[first : first + MAX_ARRAYS], offset)
             if moved <= 0:
                 raise UserError("what was kept on disk has been cut short")
             offset += moved
@@ -142,12 +142,12 @@ class SpoolFiles:
         return sum(file.size for file in (*self.used, *self.free))
 
     def give_back(self, file: SpoolFile) -> None:
-        """`file` is not needed any more."""
+        """Return `file`, which is no longer needed."""
         del self.used[file]
         self.free.append(file)
 
     def close(self) -> None:
-        """Give all space back."""
+        """Free all disk space."""
         for file in (*self.used, *self.free):
             file.close()
 
@@ -287,7 +287,7 @@ def choose_folder(needed: int, chosen: Path | None, others: Sequence[Path] = ())
     there = " and ".join(dict.fromkeys(too_small)) or "no disk is here"
     raise UserError(
         f"this needs {gigabytes(needed)} of disk for a while, and {there}: "
-        "make room, name another disk with `spool` FOLDER, or ask for a smaller image with `size`"
+        "free space, name another disk with `spool` FOLDER, or ask for a smaller image with `size`"
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from texturenets.tiled.run import RowSink
     from texturenets.tiled.sources import RowSource
 
-BESIDE: Final = 48
+BYTES_OUTSIDE: Final = 48
 """Bytes per pixel held outside the network while its memory is still allocated: the padded photo, the clamped result,
 and the result as bytes (`benchmarks/accept_megapixels.py`)."""
 
@@ -100,7 +100,7 @@ class TiledStyle:
         io_spec = self._engine.io_spec
         least = max(self.smallest, io_spec.least)
         padded, _ = padding(size, io_spec.stride, least, io_spec.margin, self.variant.wrap)
-        beside = BESIDE * size[0] * size[1] if self.device is None else 0
+        beside = BYTES_OUTSIDE * size[0] * size[1] if self.device is None else 0
         return self._engine.peak(padded) + beside <= left or self.network is None
 
     def stylize(

@@ -1,4 +1,4 @@
-"""What is done with each record of a training: live images in a folder, a log of numbers, TensorBoard."""
+"""Callbacks of the trainer: example images in a folder, a log of the losses, TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from texturenets.train.records import Record
 
 
 class Callback(Protocol):
-    """Called with the record of each step, by the first process."""
+    """Called with the record of each step, in the first process (rank 0)."""
 
     def __call__(self, record: Record) -> None:
-        """Take one record."""
+        """Handle the record of a step."""
 
     def close(self) -> None:
-        """No more records."""
+        """Called once, after the last record."""
 
 
 MakeCallback = Callable[[Path, int], Callback]
-"""Makes a callback of the folder of a run, and the number of steps done before."""
+"""Makes a callback, from the folder of a run and the number of steps done before."""
 
-AVERAGED = 10  # steps to a line of the log: one batch's losses say little
+LOG_EVERY = 10  # steps, whose losses are averaged: those of one batch are noisy
 
 
 def grid(pictures: Tensor) -> Tensor:
@@ -37,10 +37,10 @@ def grid(pictures: Tensor) -> Tensor:
 
 
 class Log:
-    """`records.jsonl`: a line each AVERAGED steps and a line a validation, losses by name."""
+    """`records.jsonl`: a line every LOG_EVERY steps and at each validation, losses by name."""
 
     def __init__(self, folder: Path, start: int) -> None:
-        """A log that goes on after `start` steps: lines of later steps, from before a crash, are dropped."""
+        """Continues a log after `start` steps: later lines, of steps that a crash has lost, are dropped."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "records.jsonl"
         kept: list[str] = []
@@ -49,26 +49,26 @@ class Log:
                 try:
                     if json.loads(line)["step"] <= start:
                         kept.append(line)
-                except (ValueError, KeyError):  # the line being written when the power went
+                except (ValueError, KeyError):  # an incomplete line, of a process that was killed
                     continue
         self.file = self.path.open("w", encoding="utf-8")
         self.file.writelines(line + "\n" for line in kept)
         self.file.flush()
-        self.waiting: list[Record] = []
+        self.unlogged: list[Record] = []
 
     def __call__(self, record: Record) -> None:
-        """Take one record."""
-        self.waiting.append(record)
-        if record.step % AVERAGED == 0 or record.saved:
+        """Handle the record of a step."""
+        self.unlogged.append(record)
+        if record.step % LOG_EVERY == 0 or record.saved:
             self._line(
                 {
                     "step": record.step,
                     "seconds": round(record.seconds, 2),
                     "learning_rate": record.learning_rate,
-                    "losses": mean_losses(self.waiting),
+                    "losses": mean_losses(self.unlogged),
                 }
             )
-            self.waiting = []
+            self.unlogged = []
         if record.validation:
             self._line({"step": record.step, "validation": record.validation, "best": record.best})
         for problem in record.unreadable:
@@ -79,7 +79,7 @@ class Log:
         self.file.flush()
 
     def close(self) -> None:
-        """No more records."""
+        """Close the file."""
         self.file.close()
 
 
@@ -91,24 +91,24 @@ def mean_losses(records: list[Record]) -> dict[str, float]:
 
 
 class ImageLog:
-    """`pictures/000050.jpg`: photos above, what the network makes of them below; `latest.jpg` is the newest."""
+    """`pictures/000050.jpg`: photos above, the network's output below; `latest.jpg` is the newest."""
 
     def __init__(self, folder: Path, start: int) -> None:
         self.folder = folder / "pictures"
 
     def __call__(self, record: Record) -> None:
-        """Take one record."""
+        """Handle the record of a step."""
         if record.pictures is not None:
             sheet = grid(record.pictures)
             image.write(self.folder / f"{record.step:06d}.jpg", sheet, quality=90)
             image.write(self.folder / "latest.jpg", sheet, quality=90)
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Does nothing: no file is open."""
 
 
 class TensorBoard:
-    """Loss curves a layer, validation loss, learning rate and images as TensorBoard events."""
+    """Losses by layer, validation losses, learning rate and example images as TensorBoard events."""
 
     def __init__(self, folder: Path, start: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -116,18 +116,18 @@ class TensorBoard:
         self.writer: Any = SummaryWriter(  # type: ignore[no-untyped-call]
             str(folder / "tensorboard"), purge_step=start + 1 if start else None
         )
-        self.waiting: list[Record] = []
+        self.unlogged: list[Record] = []
 
     def __call__(self, record: Record) -> None:
-        """Take one record."""
-        self.waiting.append(record)
-        if record.step % AVERAGED == 0 or record.saved:
-            losses = mean_losses(self.waiting)
+        """Handle the record of a step."""
+        self.unlogged.append(record)
+        if record.step % LOG_EVERY == 0 or record.saved:
+            losses = mean_losses(self.unlogged)
             for name, value in losses.items():
                 self.writer.add_scalar(f"loss/{name}", value, record.step)
             self.writer.add_scalar("loss/total", sum(losses.values()), record.step)
             self.writer.add_scalar("learning_rate", record.learning_rate, record.step)
-            self.waiting = []
+            self.unlogged = []
         if record.validation:
             for name, value in record.validation.items():
                 self.writer.add_scalar(f"validation/{name}", value, record.step)
@@ -136,9 +136,9 @@ class TensorBoard:
             self.writer.add_image("pictures", grid(record.pictures)[0], record.step)
 
     def close(self) -> None:
-        """Write what is still held."""
+        """Write what is buffered."""
         self.writer.close()
 
 
 DEFAULT: Sequence[MakeCallback] = (Log, ImageLog, TensorBoard)
-"""Those of every training."""
+"""The callbacks of the command line and of `train_style` and `train_texture`."""

@@ -22,11 +22,11 @@ NAME = "checkpoint.safetensors"
 
 @dataclass
 class TrainingState:
-    """What a checkpoint says beside its tensors.
+    """The state of a training besides its tensors.
 
     `step`: steps done; `seconds`: of training, summed over resumes; `best`: lowest validation loss so far and
-    the step it was reached at; `fingerprint`: what must be the same when the run goes on (options, list of files);
-    `scaler`: that of half precision.
+    the step it was reached at; `fingerprint`: what must be the same when the run is resumed (options, list of
+    files); `scaler`: the state of the gradient scaler, of fp16.
     """
 
     step: int
@@ -36,8 +36,8 @@ class TrainingState:
     fingerprint: dict[str, Any]
     scaler: dict[str, Any] | None = None
 
-    def wrong(self) -> str:
-        """What of it cannot be; nothing where all can."""
+    def invalid(self) -> str:
+        """A message about a value that cannot be; empty if all can."""
         for name in ("step", "best_step"):
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value < 2**53:
@@ -67,7 +67,7 @@ def save(folder: Path, state: TrainingState, network: nn.Module, optimizer: torc
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """The hash of all that a checkpoint holds, by which a damaged file is found."""
+    """The hash of a checkpoint's content, to recognize a damaged file."""
     state = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         array = tensors[name].detach().cpu().contiguous()
@@ -77,12 +77,12 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
-    """What the checkpoint of `folder` holds. Raises UserError where it is damaged or none."""
+    """The state and the tensors of the checkpoint in `folder`. Raises UserError if it is missing or damaged."""
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            # Copies: a tensor that lives on keeps the file mapped, and Windows then lets nobody replace it.
+            # Copies: tensors of safetensors keep the file memory-mapped, and Windows cannot replace a mapped file.
             tensors = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118 (not a mapping)
         state = TrainingState(**json.loads(metadata["state"]))
         digest = metadata["sha256"]
@@ -93,19 +93,19 @@ def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
             f"{path} is not a checkpoint of texturenets ({reason(error)}); {_anew(folder)}"
         ) from None
     if digest != _digest(metadata["state"], tensors):
-        raise UserError(f"{path} is damaged: its checksum is not that of what is in it; {_anew(folder)}")
-    if wrong := state.wrong():
-        raise UserError(f"{path} is not a checkpoint of texturenets ({wrong}); {_anew(folder)}")
+        raise UserError(f"{path} is damaged: its checksum does not match its content; {_anew(folder)}")
+    if message := state.invalid():
+        raise UserError(f"{path} is not a checkpoint of texturenets ({message}); {_anew(folder)}")
     return state, tensors
 
 
 def _anew(folder: Path) -> str:
-    """What is to be done where a run cannot be resumed."""
+    """What to do if a run cannot be resumed, for error messages."""
     return f"start anew with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
 
 
 def options_of(folder: Path) -> dict[str, Any]:
-    """The options of the run in `folder`, as its checkpoint says unverified; none where it is damaged."""
+    """The options of the run in `folder`, from its checkpoint, unverified; empty if that is damaged."""
     try:
         with safe_open(folder / NAME, "pt") as file:
             return dict(json.loads((file.metadata() or {})["state"])["fingerprint"]["run"])
@@ -114,14 +114,14 @@ def options_of(folder: Path) -> dict[str, Any]:
 
 
 def read_state(folder: Path) -> TrainingState:
-    """What the checkpoint of `folder` says. Raises UserError where there is none, it is not one or it is damaged."""
+    """The state in the checkpoint of `folder`. Raises UserError if it is missing, no checkpoint or damaged."""
     return _read(folder)[0]
 
 
 def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put the checkpoint's tensors into network, optimizer and torch's random state.
+    """Load the checkpoint's tensors into network, optimizer and torch's random state.
 
-    Raises UserError where they do not fit, and where it is damaged.
+    Raises UserError if they do not fit, and if the checkpoint is damaged.
     """
     _, tensors = _read(folder)
     try:

@@ -135,20 +135,20 @@ class TaskConfig(RunConfig):
     diversity_layer: str = "pixels"
     """Where the diversity loss compares images: pixels, or NETWORK:LAYER."""
     sliced_weight: float = 0.0
-    """Weight of the sliced Wasserstein loss (arXiv 2006.07229): whole distributions of features, in
-    --structure-layers."""
+    """Weight of the sliced Wasserstein loss (arXiv 2006.07229), which compares whole distributions of
+    features, in --structure-layers."""
     shifted_weight: float = 0.0
     """Weight of the shifted Gram loss (arXiv 1606.01286), for brick courses, rows and weaves: products of features
     with those up to --max-shift away, in --structure-layers."""
     autocorrelation_weight: float = 0.0
-    """Weight of the autocorrelation loss (arXiv 2008.01808), for periods of any length: each feature with itself at
-    all distances, in --structure-layers."""
+    """Weight of the autocorrelation loss (arXiv 2008.01808), for periods of any length: correlations of each
+    feature with itself at all distances, in --structure-layers."""
     structure_layers: tuple[str, ...] = STRUCTURE_LAYERS
     """Layers of the sliced Wasserstein, shifted Gram and autocorrelation losses, NETWORK:LAYER, separated by
     commas."""
     max_shift: int = 8
-    """Largest shift of the shifted Gram loss, in positions of a layer's map (8 pixels of the image each at relu4_1);
-    shifts are 1, 2, 4, ... up to it."""
+    """Largest shift of the shifted Gram loss, in positions of a layer's feature map (8 pixels of the image each at
+    relu4_1); shifts are 1, 2, 4, ... up to it."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
@@ -301,25 +301,25 @@ class PerceptualConfig(RunConfig):
     """Options of `train perceptual`: a small perceptual (descriptor) network, distilled from VGG-16."""
 
     image_size: int = 128
-    """Side in pixels of the square pictures that features are compared on."""
+    """Side in pixels of the square images that features are compared on."""
     batch_size: int = 8
-    """Batch size: pictures in a step, over all processes."""
+    """Batch size: images in a step, over all processes."""
     variants: int = 4
-    """Pictures made of each crop: itself, and distorted, stylized and adversarial copies. --batch-size must be a
+    """Images made of each crop: itself, and distorted, stylized and adversarial copies. --batch-size must be a
     multiple of it."""
     steps: int = 20000
     """Optimizer steps."""
     learning_rate: float = 1e-4
     """Peak learning rate of the schedule."""
     models: tuple[str, ...] = ("shipped",)
-    """Style models that stylize some of the training pictures: names or files, separated by commas; shipped: all that
-    come with the package; none: no stylized pictures."""
+    """Style models that stylize some of the training images: names or files, separated by commas; shipped: all that
+    come with the package; none: no stylized images."""
     adversarial_every: int = 4
-    """Steps between two batches with adversarial pictures: one picture of each crop is changed until the trained
+    """Steps between two batches with adversarial images: one image of each crop is changed until the trained
     network's features are near those of another crop; in every second such batch VGG-16's must stay as far from that
     crop as they were. 0: none."""
     val_share: float = 0.05
-    """Share of the pictures held out for validation, of each folder."""
+    """Share of the images held out for validation, of each folder."""
 
     def __post_init__(self) -> None:
         """As `RunConfig`."""
@@ -330,10 +330,10 @@ class PerceptualConfig(RunConfig):
         if self.batch_size < 2 or self.batch_size % self.variants:
             raise UserError(
                 f"`batch_size` {self.batch_size} is not a multiple of `variants` {self.variants}, or is below 2: "
-                "pictures are compared with one another"
+                "images are compared with one another"
             )
         if self.accumulate > 1:
-            raise UserError("`accumulate` splits the batch, whose pictures are compared with one another")
+            raise UserError("`accumulate` splits the batch, whose images are compared with one another")
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")

@@ -31,8 +31,8 @@ from texturenets.errors import UserError, counted, ignore_pillows_warnings
 
 # Photos are resized so that the square crop covers between two thirds of their shorter side and all of it: a crop
 # of a 12-megapixel photo at its own resolution would show grass or sky and no object.
-WIDEST = 1.5
-WHENCE = (
+MAX_SCALE = 1.5
+PHOTO_SOURCES = (
     "a few hundred photos of your own will do, or COCO's val2017 "
     "(5,000 photos, 1 GB: http://images.cocodataset.org/zips/val2017.zip, unpacked)"
 )
@@ -89,7 +89,7 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
         what = "is a photo" if is_photo(folder) else "is a file"
         raise UserError(f"`content` {folder} {what}: give the folder that the photos are in")
     if not folder.is_dir():
-        raise UserError(f"no such folder of photos: {folder}; {WHENCE}")
+        raise UserError(f"no such folder of photos: {folder}; {PHOTO_SOURCES}")
     if (folder / "train").is_dir() and (folder / "val").is_dir():
         train, val = sorted(_walk(folder / "train")), sorted(_walk(folder / "val"))
     else:
@@ -104,13 +104,13 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
         train, val = [f for f in files if f not in chosen], [f for f in files if f in chosen]
     if not train:
         raise UserError(
-            f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF images in it; {WHENCE}"
+            f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF images in it; {PHOTO_SOURCES}"
         )
     return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
 
 
 def few(photos: int, held_out: int) -> str:
-    """What a user is told who trains on so many photos, beside those held out; "" where they are enough."""
+    """A warning about few training photos; "" if there are enough."""
     if not 0 < photos < SMALL_SET:  # of none there is an error
         return ""
     split = f" to train on, and {held_out} held out" if held_out else ""
@@ -168,7 +168,7 @@ class Order:
 
 
 def crop(
-    rgb: Tensor, side: int, random: np.random.Generator | None, flip: bool, widest: float = WIDEST
+    rgb: Tensor, side: int, random: np.random.Generator | None, flip: bool, widest: float = MAX_SCALE
 ) -> Tensor:
     """A square of `side` pixels of a photo (1, 3, H, W): (3, side, side).
 
@@ -266,7 +266,7 @@ PARENT_WATCH = 1.0  # seconds between two looks of a worker at whether its paren
 
 
 def _obey(parent: int) -> None:
-    """End this process when `parent` asks for it or has ended, and for nobody else.
+    """End this process on a signal of `parent`, or when that has ended; ignore other signals.
 
     PyTorch's own watch over the parent does not suffice: a worker whose images nobody takes waits for ever.
     """

@@ -38,7 +38,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     options = [
         k for k, v in now.items() if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)
     ]
-    told = [f"`{k}` {flag_text(before.get(k))} -> {flag_text(now[k])}" for k in options]
+    changed = [f"`{k}` {flag_text(before.get(k))} -> {flag_text(now[k])}" for k in options]
     others = {k for k, v in new.items() if k != "run" and _json(old.get(k)) != _json(v)}
     if {"seed", "val_share"} & set(options):
         others.discard("photos")  # their order and their parts come from these
@@ -49,30 +49,30 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     others -= set(options)  # as `precision`
     for key in (k for k in new if k in others):
         if key == "photos":
-            told.append("the photos in `content` (files were added, removed, renamed or changed)")
+            changed.append("the photos in `content` (files were added, removed, renamed or changed)")
         elif key == "styles":
-            told.append(f"the image to learn, {flag_text(old.get(key))} -> {flag_text(new[key])}")
+            changed.append(f"the image to learn, {flag_text(old.get(key))} -> {flag_text(new[key])}")
         elif key == "styles_sha256":
-            told.append(f"{flag_text(new['styles'])}, another image of that name")
+            changed.append(f"{flag_text(new['styles'])}, another image of that name")
         elif key == "descriptors_sha256":
-            told += _weights(old.get(key) or {}, new[key], any(k.endswith("_layers") for k in options))
+            changed += _weights(old.get(key) or {}, new[key], any(k.endswith("_layers") for k in options))
         elif key == "losses":
-            told.append(f"`losses` {flag_text(old.get(key) or None)} -> {flag_text(new[key] or None)}")
+            changed.append(f"`losses` {flag_text(old.get(key) or None)} -> {flag_text(new[key] or None)}")
         elif key == "generator":
-            told.append(_network(old.get(key), new[key]))
+            changed.append(_network(old.get(key), new[key]))
         elif key in ("init", "into"):
-            told.append(_model(key, old.get(key), new[key]))
+            changed.append(_model(key, old.get(key), new[key]))
         else:
-            told.append(f"`{key}` {flag_text(old.get(key))} -> {flag_text(new[key])}")
-    return told
+            changed.append(f"`{key}` {flag_text(old.get(key))} -> {flag_text(new[key])}")
+    return changed
 
 
 def _weights(old: dict[str, Any], new: dict[str, Any], layers: bool) -> list[str]:
     """Networks with other weights, and unless `layers` of the options are others, which say so, those of one side."""
-    told = [f"the weights of {name} (`weights`)" for name in new if name in old and old[name] != new[name]]
+    changed = [f"the weights of {name} (`weights`)" for name in new if name in old and old[name] != new[name]]
     if not layers and (alone := sorted(old.keys() ^ new.keys())):
-        told.append(f"the descriptor networks of the losses ({', '.join(alone)})")
-    return told
+        changed.append(f"the descriptor networks of the losses ({', '.join(alone)})")
+    return changed
 
 
 def _network(old: dict[str, Any] | None, new: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
 from texturenets.train.setup import Setup
 from texturenets.train.style_task import StyleTask
-from texturenets.train.task import Draw
+from texturenets.train.task import Forward
 
 LIGHT = 0.5
 """What the strength is called that is learned with the larger content weight."""
@@ -91,14 +91,14 @@ class GalleryTask(StyleTask):
         count = max(len(crops), len(self.conditions)) if crops else 0
         return [replace(crops[i % len(crops)], condition=i % len(self.conditions)) for i in range(count)]
 
-    def _thumbnails(self, draw: Draw) -> dict[str, str]:
+    def _thumbnails(self, forward: Forward) -> dict[str, str]:
         """As `GeneratorTask`: all of the first validation input, where there is one."""
         made: dict[str, str] = {}
         for one in self.validation_microbatches()[:1]:
             first = one.first()
             for i, condition in enumerate(self.conditions):
                 if condition.style not in made:
-                    picture = draw(first.photos, first.noise, i).float().cpu()
+                    picture = forward(first.photos, first.noise, i).float().cpu()
                     made[condition.style] = modelfile.encode_thumbnail(picture)
         return made
 

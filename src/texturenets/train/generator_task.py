@@ -19,7 +19,7 @@ from texturenets.train import network
 from texturenets.train.configuration import TaskConfig
 from texturenets.train.microbatch import Microbatch
 from texturenets.train.setup import Setup
-from texturenets.train.task import Draw, Provenance
+from texturenets.train.task import Forward, Provenance
 from texturenets.train.trainer_config import TrainerConfig
 
 
@@ -64,22 +64,22 @@ class GeneratorTask(ABC):
     def validation_microbatches(self) -> list[Microbatch]:
         """As `Task`."""
 
-    def save(self, path: Path, generator: nn.Module, draw: Draw, provenance: Provenance) -> None:
+    def save(self, path: Path, generator: nn.Module, forward: Forward, provenance: Provenance) -> None:
         """As `Task`: a model file."""
-        network_files.save(generator, self._header(draw, provenance), path)
+        network_files.save(generator, self._header(forward, provenance), path)
 
-    def _thumbnails(self, draw: Draw) -> dict[str, str]:
+    def _thumbnails(self, forward: Forward) -> dict[str, str]:
         """Of a network of several styles a thumbnail of each."""
         return {}
 
-    def _header(self, draw: Draw, provenance: Provenance) -> modelfile.Header:
+    def _header(self, forward: Forward, provenance: Provenance) -> modelfile.Header:
         """The header of the model as it is now; its thumbnail is made of the first validation input."""
         config, state = provenance.config, provenance.state
         validation = self.validation_microbatches()
         example = torch.full((1, 3, 8, 8), 0.5)
         if validation:
             first = validation[0].first()
-            example = draw(first.photos, first.noise, first.condition).float().cpu()
+            example = forward(first.photos, first.noise, first.condition).float().cpu()
         return modelfile.Header(
             name=provenance.name,
             kind=self.kind,
@@ -95,7 +95,7 @@ class GeneratorTask(ABC):
             licence=config.licence,
             terms=config.terms,
             thumbnail=modelfile.encode_thumbnail(example),
-            thumbnails=self._thumbnails(draw),
+            thumbnails=self._thumbnails(forward),
             conditions=[dataclasses.asdict(condition) for condition in self.conditions],
             base=modelfile.identity(modelfile.find(config.base)) if config.base else {},
         )

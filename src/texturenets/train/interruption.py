@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a training: it ends after the step at hand, saved."""
+"""Ctrl-C and SIGTERM in a training: it ends after the current step, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible(trainer: Trainer, signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[list[int]]:
-    """`signals` end the training after the current step; a second Ctrl-C ends it at once. Gives a list of those that
-    have come."""
-    come: list[int] = []
+    """`signals` end the training after the current step; a second Ctrl-C ends it at once. Yields the list of
+    signals received so far."""
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield come
+        yield received
         return
 
     def stop(number: int, _: Any) -> None:
-        if come and number == signal.SIGINT:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        come.append(number)
+        received.append(number)
         trainer.stop = True
 
     before = {number: signal.signal(number, stop) for number in signals}
     try:
-        yield come
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

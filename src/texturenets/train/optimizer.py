@@ -12,11 +12,11 @@ from texturenets.train.configuration import RunConfig
 
 # Newton-Schulz coefficients of Jordan et al. 2024 ("Muon: An optimizer for hidden layers in neural networks"):
 # five rounds bring all singular values near 1.
-ROUNDS = 5
+NEWTON_SCHULZ_STEPS = 5
 A, B, C = 3.4445, -4.7750, 2.0315
 # Root mean square of a matrix's step over the learning rate. Liu et al. 2025 (arXiv 2502.16982, section 2.2)
 # take 0.2 to match Adam; 0.5 with the default rate was the first value tried here, and serves.
-STEP = 0.5
+MUON_SCALE = 0.5
 MAX_RGB_OUTPUTS = 3  # a convolution to RGB, of so many output channels at most, is no hidden layer: Adam
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
@@ -48,7 +48,7 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
-    for _ in range(ROUNDS):
+    for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
     return x.mT if tall else x
@@ -102,7 +102,7 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(grads, moments, momentum)  # Nesterov's
         matrices = torch.stack([one.flatten(1) for one in ahead])
         # An orthogonal R x C matrix has entries of root mean square 1 / sqrt(max(R, C)).
-        steps = orthogonalize(matrices) * (lr * STEP * max(matrices.shape[1:]) ** 0.5)
+        steps = orthogonalize(matrices) * (lr * MUON_SCALE * max(matrices.shape[1:]) ** 0.5)
         torch._foreach_sub_(weights, [step.view(p.shape) for p, step in zip(weights, steps, strict=True)])
 
     def _adam(self, others: list[Tensor], lr: float | Tensor, capturable: bool) -> None:

@@ -1,4 +1,4 @@
-"""The processes that train together: those of `torchrun`, or this one."""
+"""Distributed training: the processes that `torchrun` starts, or this one alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from texturenets.errors import UserError
 from texturenets.networks import make_spec
 from texturenets.train.configuration import RunConfig, StyleConfig, TaskConfig
 
-OTHERS_TURN = 0.2  # seconds in which other threads get the interpreter; they are waiting for it already
+GIL_RELEASE_SECONDS = 0.2  # time for another thread to run, which waits for the interpreter lock
 
 
 def make_fabric(device: torch.device, precision: str, scaler: torch.amp.GradScaler | None) -> Fabric:
@@ -36,7 +36,7 @@ def _precision(name: str, device: torch.device, scaler: torch.amp.GradScaler | N
 
 
 def check_processes(config: RunConfig, count: int) -> None:
-    """Raises UserError where `count` processes cannot share the batch, or have to see all of it."""
+    """Raises UserError if the batch cannot be divided among `count` processes, or a loss needs all of it."""
     if config.batch_size % (count * config.accumulate):
         raise UserError(
             f"`batch_size` {config.batch_size} does not divide among {count} processes "
@@ -45,7 +45,7 @@ def check_processes(config: RunConfig, count: int) -> None:
     if count == 1:
         return
     if config.minutes:
-        raise UserError("`minutes` goes by one process's clock: of several, say `steps`")
+        raise UserError("`minutes` works in one process only: with several, give `steps`")
     if not isinstance(config, TaskConfig):
         raise UserError("a perceptual network compares the images of a whole batch: train it in one process")
     whole_batch = {
@@ -57,13 +57,13 @@ def check_processes(config: RunConfig, count: int) -> None:
     }
     for name, given in whole_batch.items():
         if given:
-            raise UserError(f"{name} looks across the whole batch: run it in one process")
+            raise UserError(f"{name} needs the whole batch: train in one process")
 
 
 def leave() -> None:
-    """Leave the group of processes, where there is one."""
+    """Leave the process group, if there is one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-        # The thread that did the last exchange needs the interpreter to free its tensors, and whoever frees the
-        # group waits for that thread while it holds the interpreter: forever (PyTorch 2.13, Gloo).
-        time.sleep(OTHERS_TURN)
+        # The thread of the last exchange needs the interpreter lock to free its tensors, while the thread that frees
+        # the process group holds the lock and waits for it: a deadlock (PyTorch 2.13, Gloo).
+        time.sleep(GIL_RELEASE_SECONDS)

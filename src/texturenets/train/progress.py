@@ -1,4 +1,4 @@
-"""How far a training is: what a step hands to its losses beside the images."""
+"""The progress of a training, which some losses depend on."""
 
 from __future__ import annotations
 

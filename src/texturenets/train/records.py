@@ -1,4 +1,4 @@
-"""What a training says of each step."""
+"""The record of a training step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 class Record:
     """One step, counted from 1.
 
-    `losses`: weighted, by name, scalars on the device. `seconds` of training up to here, over all resumes;
+    `losses`: weighted, by name, scalars on the device. `seconds`: of training so far, over all resumes;
     `waited`: seconds that this step waited for the data loader. `unreadable`: error messages of photos that could not
     be read, each once. `validation`: losses by name, and whether they are the `best` so far, where the step was
     validated. `pictures` (rows, N, 3, H, W), RGB in [0, 1], N at most 4, every `pictures_every` steps, else None: for

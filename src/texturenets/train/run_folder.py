@@ -1,4 +1,4 @@
-"""The folder of a run, NAME.run beside its model file, and who may write to it."""
+"""The folder of a run, NAME.run beside its model file: its files and its lock."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class RunFolder:
         self.lock: RunLock | None = None
 
     def check_new(self, config: RunConfig, resume: bool) -> None:
-        """Raises UserError where the folder holds a run, unless it is to be resumed and of the kind of `config`."""
+        """Raises UserError if the folder holds a run, unless it is of the kind of `config` and to be resumed."""
         if not (self.path / checkpoint.NAME).exists():
             return
-        held, asked = kind_of(checkpoint.options_of(self.path)), kind_of(to_dict(config))
-        if held and asked and held != asked:
+        held, wanted = kind_of(checkpoint.options_of(self.path)), kind_of(to_dict(config))
+        if held and wanted and held != wanted:
             raise UserError(
-                f"{self.path} holds a run of `train {held}`, and this is `train {asked}`: give another `output`"
+                f"{self.path} holds a run of `train {held}`, and this is `train {wanted}`: give another `output`"
             )
         if not resume:
             raise UserError(
@@ -34,26 +34,26 @@ class RunFolder:
             )
 
     def take(self, config: RunConfig, resume: bool) -> None:
-        """Lock the folder, and remove what a run left in it that was killed while it wrote. Raises UserError where
-        another training holds it, and as `check_new`."""
+        """Lock the folder, and remove temporary files of a killed run. Raises UserError if another training holds the
+        lock, and as `check_new`."""
         if resume and not self.path.exists():
             return
         self.lock = RunLock(self.path)
         self.check_new(config, resume)  # once more: another run may have ended meanwhile
-        for place in (self.path, self.path / "pictures", self.out):
-            remove_stale(place)
+        for path in (self.path, self.path / "pictures", self.out):
+            remove_stale(path)
 
     def snapshot(self, step: int) -> Path:
-        """The model file that is kept of a step."""
+        """The path of the snapshot of a step."""
         return self.path / f"{self.out.stem}-{step:06d}.safetensors"
 
     def release(self) -> None:
-        """Let others have the folder."""
+        """Unlock the folder."""
         if self.lock:
             self.lock.release()
 
     def finish(self) -> Path:
-        """The best model, by validation, put under the name asked for."""
+        """Copy the best model, by validation, to `out`; returns `out`."""
         source = self.best if self.best.exists() else self.last
         with atomic_write(self.out) as temporary:
             temporary.write_bytes(source.read_bytes())

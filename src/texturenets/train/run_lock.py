@@ -1,4 +1,4 @@
-"""A run's folder belongs to one process at a time."""
+"""The lock of a run's folder: one process at a time may write to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RunLock:
     """Holds the lock of a run's folder until `release`, or until the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes the folder. Raises UserError where another training holds it, or it cannot be made."""
+        """Creates the folder. Raises UserError where another training holds it, or it cannot be made."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.file = (folder / NAME).open("a+", encoding="utf-8")
@@ -25,11 +25,11 @@ class RunLock:
             lock(self.file)
         except BlockingIOError:
             self.file.seek(0)
-            who = self.file.read(20).strip()
+            pid = self.file.read(20).strip()
             self.file.close()
             raise UserError(
                 f"another training writes to {folder} at this moment"
-                + (f" (process {who})" if who.isdecimal() else "")
+                + (f" (process {pid})" if pid.isdecimal() else "")
                 + ": give this one another `output`, or wait for its end"
             ) from None
         except OSError:  # a file system without locks
@@ -39,5 +39,5 @@ class RunLock:
         self.file.flush()
 
     def release(self) -> None:
-        """Let others have the folder."""
+        """Unlock the folder."""
         self.file.close()

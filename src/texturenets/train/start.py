@@ -181,7 +181,7 @@ def _run(trainer: Trainer, progress: RecordCallback | None) -> Path:
                     trainer.save()
                     raise
         if come:
-            raise KeyboardInterrupt(f"saved after step {trainer.state.step}; `resume` goes on")
+            raise KeyboardInterrupt(f"saved after step {trainer.state.step}; continue with `resume`")
         if trainer.progress(trainer.state.step) >= 1:
             return trainer.finish()
         return trainer.run_folder.last

@@ -23,8 +23,8 @@ def read(path: Path, longer: int) -> image.Picture:
     picture = image.read(path, longer=longer or None)
     if picture.several:
         warnings.warn(f"{path} holds several images, of which the first is learned", stacklevel=3)
-    if said := too_small(*picture.size):
-        raise UserError(f"{path}: {said} (enlarge it with `style_size`)")
+    if message := too_small(*picture.size):
+        raise UserError(f"{path}: {message} (enlarge it with `style_size`)")
     check(picture, path)
     return picture
 
@@ -32,8 +32,8 @@ def read(path: Path, longer: int) -> image.Picture:
 def read_painting(path: Path, longer: int) -> image.Picture:
     """As `read`; one that is too small by itself is refused too, though `longer` would enlarge it."""
     info = image.read_header(path)
-    if info is not None and (said := too_small(*info.upright)):
-        raise UserError(f"{path}: {said}: give a larger one")
+    if info is not None and (message := too_small(*info.upright)):
+        raise UserError(f"{path}: {message}: give a larger one")
     return read(path, longer)
 
 

@@ -23,7 +23,7 @@ from texturenets.train.microbatch import Microbatch, to_device
 from texturenets.train.photos import CachedPhotos, FolderPhotos, workers_for
 from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
-from texturenets.train.task import Draw, StepResult
+from texturenets.train.task import Forward, StepResult
 from texturenets.train.temporal_consistency import Moved
 
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
@@ -84,7 +84,7 @@ class StyleTask(GeneratorTask):
             )
         if config.diversity_weight and not self.noise:
             raise UserError("`diversity_weight` wants noise for results to differ by: add `noise_depth` 3")
-        least = temporal_consistency.LEAST
+        least = temporal_consistency.MIN_SIDE
         if config.temporal_weight and config.image_size < least:
             raise UserError(
                 f"`temporal_weight` compares the inner part of images: `image_size` {config.image_size} is too "
@@ -133,20 +133,20 @@ class StyleTask(GeneratorTask):
         return temporal_consistency.move(photos, keys) if self.config.temporal_weight else None
 
     def _images_and_targets(
-        self, draw: Draw, microbatch: Microbatch, progress: Progress
+        self, forward: Forward, microbatch: Microbatch, progress: Progress
     ) -> tuple[Tensor, Targets]:
         photos, moved = microbatch.photos, microbatch.moved
         assert photos is not None
-        images = draw(photos, microbatch.noise, microbatch.condition).float()
+        images = forward(photos, microbatch.noise, microbatch.condition).float()
         content = microbatch.content or self._objective(microbatch).targets(photos).content
         if moved is None:
             return images, Targets(photos, content, progress=progress.share, step=progress.step)
-        again = draw(moved.photos, microbatch.noise, microbatch.condition).float()
+        again = forward(moved.photos, microbatch.noise, microbatch.condition).float()
         return images, Targets(photos, content, again, moved.shifts, progress.share, progress.step)
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
+    def training_step(self, forward: Forward, microbatch: Microbatch, progress: Progress) -> StepResult:
         """As `Task`."""
-        images, targets = self._images_and_targets(draw, microbatch, progress)
+        images, targets = self._images_and_targets(forward, microbatch, progress)
         if not self.config.texture_photos:
             return images, self._objective(microbatch)(images, targets)
         # "...both texture and content losses on a fixed set of 16 images and only content loss on the big number
@@ -174,11 +174,11 @@ class StyleTask(GeneratorTask):
             made.append(Microbatch(len(photos), photos, maps, moved=moved))
         return made
 
-    def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
+    def validation_step(self, forward: Forward, microbatch: Microbatch) -> StepResult:
         """As `Task`; without diversity, as the photos differ that were held out, and with them their images."""
-        images, targets = self._images_and_targets(draw, microbatch, Progress())
+        images, targets = self._images_and_targets(forward, microbatch, Progress())
         return images, self._objective(microbatch)(images, targets, without=("diversity",))
 
-    def shown(self, batch: Batch, images: Tensor) -> Tensor:
+    def example_images(self, batch: Batch, images: Tensor) -> Tensor:
         """Photos above, what the network makes of them below."""
         return torch.stack([batch.photos[:4].expand_as(images), images])

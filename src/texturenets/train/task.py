@@ -1,14 +1,13 @@
-"""The contract between the trainer and what is learned.
+"""The interface between the trainer and a task: `StyleTask`, `TextureTask` or `DistillationTask`.
 
-The trainer (`trainer.Trainer`) knows networks, optimizers, precision, processes, checkpoints and records; a task
-knows what goes into the network and what its images are compared with. `StyleTask`, `TextureTask` and
-`DistillationTask` are those there are. The trainer calls a task in this order, and a task never calls the trainer:
+The trainer (`trainer.Trainer`) handles device, optimizer, precision, processes, checkpoints and records; a task has
+the network, its data and its losses. The trainer calls a task in this order, and a task never calls the trainer:
 
-    check                                      once, before weights are fetched
+    check                                      once, before weights are downloaded
     prepare                                    once, before the first step
     batches -> microbatches -> training_step   each step
     validation_microbatches -> validation_step every so many steps
-    shown                                      for the live images
+    example_images                             every so many steps
     save                                       whenever the network is written to a file
 """
 
@@ -29,17 +28,20 @@ from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
 from texturenets.train.trainer_config import TrainerConfig
 
-Draw = Callable[[Tensor | None, Sequence[Tensor], int | None], Any]
-"""The network, in the precision of the run: photos (N, 3, H, W) or None, noise maps, and the condition where it has
-several, to images (N, 3, H, W); a perceptual network: to its features by name."""
+Forward = Callable[[Tensor | None, Sequence[Tensor], int | None], Any]
+"""The network's forward pass, in the precision of the run.
+
+From photos (N, 3, H, W) or None, noise maps, and the condition or None, to images (N, 3, H, W); of a perceptual
+network to its features by name.
+"""
 
 StepResult = tuple[Tensor, dict[str, Tensor]]
-"""The images that the network made of a microbatch, and their weighted losses by name."""
+"""The network's images of a microbatch, and their weighted losses by name."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the file of a network says of its training: the model's name, the trainer's options and state."""
+    """What a model file records of its training: the model's name, the trainer's options and state."""
 
     name: str
     config: TrainerConfig
@@ -47,8 +49,7 @@ class Provenance:
 
 
 class Task(Protocol):
-    """What is learned, and from what. Its constructor finds the inputs, and raises UserError for what is wrong
-    there."""
+    """A network to train, with its data and losses. The constructor checks the input files and raises UserError."""
 
     @property
     def config(self) -> RunConfig:
@@ -57,63 +58,64 @@ class Task(Protocol):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """ "network:layer" of all descriptor networks that the losses look at."""
+        """ "network:layer" of all descriptor layers that the losses use."""
         ...
 
     @property
     def fixed_kernels(self) -> bool:
-        """Whether each step computes the same operations with other numbers, so that a CUDA graph can hold it."""
+        """Whether each step launches the same kernels, so that a CUDA graph can replay it."""
         ...
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What must be the same when the training is resumed, beside the options: names and hashes, JSON-ready."""
+        """What must be the same when the training is resumed, besides the options: names and hashes, for JSON."""
         ...
 
     @property
     def unreadable(self) -> Sequence[str]:
-        """Messages about inputs that `prepare` passed over."""
+        """Messages about input files that `prepare` could not read."""
         ...
 
     def check(self, config: TrainerConfig) -> None:
-        """Decide on the network to train. Raises UserError for one that cannot be."""
+        """Check the options of the network. Raises UserError."""
 
     def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> nn.Module:
-        """Get ready for steps; the network, on the device. With `resume` its weights come from a checkpoint later.
+        """Build the network on the device, and prepare the losses; returns the network.
 
-        Sets torch's random state. Raises UserError where network and inputs do not fit together.
+        With `resume` its weights come later, from a checkpoint. Sets torch's random state. Raises UserError if
+        network and inputs do not fit together.
         """
         ...
 
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
-        """The batch of each step, counted from 0: the places `slots` of it, which are this process's.
+        """The batches of `steps`, counted from 0. `slots`: the indices within a batch that this process computes.
 
-        `workers`: processes that decode photos ahead; None for as many as suit the device.
+        `workers`: data loader processes; None for as many as suit the device.
         """
         ...
 
     def microbatches(self, batch: Batch, slots: range) -> list[Microbatch]:
-        """The batch on the device, as the microbatches that its gradient is accumulated from."""
+        """The batch on the device, split into the microbatches whose gradients are accumulated."""
         ...
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
+    def training_step(self, forward: Forward, microbatch: Microbatch, progress: Progress) -> StepResult:
         """Images and losses of one microbatch."""
         ...
 
     def validation_microbatches(self) -> list[Microbatch]:
-        """What the task is validated on, on the device; none where nothing was held out."""
+        """The validation data, on the device; empty if no photos were held out."""
         ...
 
-    def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
-        """Images and losses of one microbatch of them."""
+    def validation_step(self, forward: Forward, microbatch: Microbatch) -> StepResult:
+        """Images and losses of one validation microbatch."""
         ...
 
-    def shown(self, batch: Batch, images: Tensor) -> Tensor:
-        """Rows of images for the live images: (rows, N, 3, H, W), on the CPU."""
+    def example_images(self, batch: Batch, images: Tensor) -> Tensor:
+        """The example images of a step as rows: (rows, N, 3, H, W), on the CPU."""
         ...
 
-    def save(self, path: Path, network: nn.Module, draw: Draw, provenance: Provenance) -> None:
-        """Write `network`, the one that `prepare` gave, to `path`; `draw` calls it as users will have it.
+    def save(self, path: Path, network: nn.Module, forward: Forward, provenance: Provenance) -> None:
+        """Write `network`, as returned by `prepare`, to `path`; `forward`: its forward pass in evaluation mode.
 
-        Raises UserError where a weight is not finite in half precision, and where the file cannot be written.
+        Raises UserError if a weight is not finite in half precision, and if the file cannot be written.
         """

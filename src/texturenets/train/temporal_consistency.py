@@ -35,7 +35,7 @@ GREY: Final = 0.8
 BRIGHTNESS: Final = 0.05
 """Share by which a photo becomes lighter or darker at most: a camera that sets its exposure anew."""
 
-LEAST: Final = 2 * (SHIFT + BORDER) + 8
+MIN_SIDE: Final = 2 * (SHIFT + BORDER) + 8
 """Pixels of a side of the photos, at least."""
 
 

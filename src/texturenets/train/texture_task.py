@@ -21,7 +21,7 @@ from texturenets.train.generator_task import GeneratorTask
 from texturenets.train.microbatch import Microbatch, to_device
 from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
-from texturenets.train.task import Draw, StepResult
+from texturenets.train.task import Forward, StepResult
 
 VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
 
@@ -87,20 +87,20 @@ class TextureTask(GeneratorTask):
             for chunk in zip(*(torch.split(m, size) for m in there), strict=True)
         ]
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
+    def training_step(self, forward: Forward, microbatch: Microbatch, progress: Progress) -> StepResult:
         """As `Task`."""
-        images = draw(None, microbatch.noise, None).float()
+        images = forward(None, microbatch.noise, None).float()
         return images, self.objective(images, Targets(progress=progress.share, step=progress.step))
 
     def validation_microbatches(self) -> list[Microbatch]:
         """Noise that is not trained on: that of `texturenets.noise.draw`."""
         return self.held_out
 
-    def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
+    def validation_step(self, forward: Forward, microbatch: Microbatch) -> StepResult:
         """As `Task`."""
-        return self.training_step(draw, microbatch, Progress())
+        return self.training_step(forward, microbatch, Progress())
 
-    def shown(self, batch: Batch, images: Tensor) -> Tensor:
+    def example_images(self, batch: Batch, images: Tensor) -> Tensor:
         """Only the images."""
         return images[None]
 

@@ -1,8 +1,9 @@
-"""The trainer: yields a record a step, saves checkpoints, and never prints. What is learned is a task's business.
+"""The trainer: the training loop, which yields one record a step, saves checkpoints, and prints nothing.
 
-A step: a batch of the task goes to the device in microbatches; the network makes images of each, the task's losses
-of them are added up and their gradient is accumulated; the optimizer steps; a record says what came of it, and
-goes to the callbacks. Every so many steps the network is validated and a checkpoint is written.
+It knows nothing of data and losses: these are the task's (`texturenets.train.task`). A step: a batch of the task goes
+to the device in microbatches; the network computes images of each, the task's losses of them are summed, and their
+gradients accumulate; the optimizer steps; a record with the losses goes to the callbacks. Every so many steps the
+network is validated and a checkpoint is written.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from texturenets.train.setup import set_up
 from texturenets.train.task import Provenance, Task
 from texturenets.train.trainer_config import TrainerConfig
 
-CHECKED_EVERY = 20  # steps between two looks at the losses on a GPU
-ENDLESS = 2**40  # steps of a run that ends by the clock
+LOSS_CHECK_EVERY = 20  # on a GPU: steps between two checks that the losses are finite
+NO_STEP_LIMIT = 2**40  # steps of a run that ends after `minutes`
 
 
 class Trainer:
-    """Trains the network of a task: iterate it for its records, then `finish()`; `leave()` in any case."""
+    """Trains the network of a task: iterate over it for the records, then call `finish()`; in any case `leave()`."""
 
     def __init__(
         self,
@@ -50,10 +51,10 @@ class Trainer:
         resume: bool = False,
         progress: Any = None,
     ) -> None:
-        """Everything that can be wrong is found here, before the first step: UserError.
+        """Checks everything before the first step. Raises UserError.
 
-        `out`: the model file; beside it is the run's folder, NAME.run. `progress`: called with bytes done and in all
-        while weights are fetched.
+        `out`: the model file; the folder of the run, NAME.run, is beside it. `progress`: called with the bytes done
+        and in total while weights are downloaded.
         """
         self.task, self.out, self.config = task, out, config or TrainerConfig()
         self.run_folder, self.callbacks = RunFolder(out), callbacks
@@ -64,7 +65,7 @@ class Trainer:
         self.device = setup.device
         if self.device.type == "cpu":
             allocator.keep_freed_memory()
-        # Half precision multiplies the loss by a number that it adapts: part of the run's state.
+        # The loss scaling of fp16, whose factor changes during the run and is part of its checkpoint.
         self.scaler = torch.amp.GradScaler(self.device.type) if setup.precision == "fp16" else None
         self.fabric = processes.make_fabric(self.device, setup.precision, self.scaler)
         self.fabric.launch()
@@ -82,17 +83,17 @@ class Trainer:
                 self._resume()
             self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
         except BaseException:
-            self.run_folder.release()  # who catches the error may hold on to it, and to this trainer
+            self.run_folder.release()  # not left to the garbage collector: the traceback refers to this trainer
             raise
         self.stop = False
         self.unreadable: set[str] = set()  # messages of photos, each reported once
 
     def _has_fixed_kernels(self) -> bool:
-        """Whether a step is the same kernels each time, so that a CUDA graph can hold it."""
+        """Whether each step launches the same kernels, so that a CUDA graph can replay it."""
         return (
             self.device.type == "cuda"
             and self.fabric.world_size == 1
-            and self.scaler is None  # looks at the gradients before it decides on a step
+            and self.scaler is None  # it skips the optimizer's step where a gradient is not finite
             and self.task.fixed_kernels
         )
 
@@ -112,21 +113,26 @@ class Trainer:
         if self.scaler and state.scaler:
             self.scaler.load_state_dict(state.scaler)
         self.state = state
-        state.fingerprint = self.fingerprint  # it may go on for longer than it was begun for
+        state.fingerprint = (
+            self.fingerprint
+        )  # with the new `steps` or `minutes`, which may be more than before
 
     def progress(self, step: int) -> float:
-        """The share of the run that is done after `step` steps: of its steps, or of its minutes."""
+        """The share of the run, 0 to 1, that is done after `step` steps: by its steps, or by its minutes."""
         options = self.task.config
         if options.minutes:
             return min(1.0, self.state.seconds / (60 * options.minutes))
         return step / options.steps
 
     def __iter__(self) -> Iterator[Record]:
-        """Records from the next step on, each after the callbacks had it. Set `stop` to end after the step at hand,
-        saved. Raises UserError, where the disk is full with what is kept and how to go on."""
-        wanted = self.callbacks if self.fabric.is_global_zero else ()
-        callbacks = [make(self.folder, self.state.step) for make in wanted]
-        with self._failures_told():
+        """Train, from the next step on; yields the record of each step, after the callbacks were called with it.
+
+        Set `stop` to end after the current step, with a checkpoint. Raises UserError; where the disk is full, it says
+        which model is kept and how to resume.
+        """
+        factories = self.callbacks if self.fabric.is_global_zero else ()
+        callbacks = [make(self.folder, self.state.step) for make in factories]
+        with self._explained_failures():
             try:
                 for record in self._records():
                     for callback in callbacks:
@@ -137,87 +143,95 @@ class Trainer:
                     callback.close()
 
     @contextmanager
-    def _failures_told(self) -> Iterator[None]:
-        """Say of a full disk or a killed worker in the block what is kept of the training, and how to go on."""
+    def _explained_failures(self) -> Iterator[None]:
+        """Errors of a full disk or a killed worker in the block say which model is kept and how to resume."""
         try:
             yield
             return
         except DiskFullError as error:
-            failure: UserError = DiskFullError(f"{error}; {self._kept()}free room, then {self._again()}")
+            failure: UserError = DiskFullError(
+                f"{error}; {self._kept_model()}free space, then {self._how_to_resume()}"
+            )
         except OSError as error:  # of a callback
             full = cannot_write(self.folder, error)
             if not isinstance(full, DiskFullError):
                 raise
-            failure = DiskFullError(f"{full}; {self._kept()}free room, then {self._again()}")
+            failure = DiskFullError(f"{full}; {self._kept_model()}free space, then {self._how_to_resume()}")
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
                 raise
             failure = UserError(
-                "a process that reads photos was killed, as where memory runs out (fewer `workers` take less); "
-                f"{self._kept()}{self._again()}"
+                "a data loader process was killed, probably because memory ran out (fewer `workers` need less); "
+                f"{self._kept_model()}{self._how_to_resume()}"
             )
         raise failure from None
 
-    def _kept(self) -> str:
+    def _kept_model(self) -> str:
         last = self.run_folder.last
         return f"{last} is the model so far; " if last.exists() else ""
 
-    def _again(self) -> str:
-        begun = (self.folder / checkpoint.NAME).exists()
-        return "the same command with `resume` goes on" if begun else "start anew"
+    def _how_to_resume(self) -> str:
+        can_resume = (self.folder / checkpoint.NAME).exists()
+        return "run the same command with `resume`" if can_resume else "start anew"
 
     def _records(self) -> Iterator[Record]:
         options, fabric = self.task.config, self.fabric
         if self.progress(self.state.step) >= 1:
             return
-        share = options.batch_size // fabric.world_size
-        slots = range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
-        steps = range(self.state.step, ENDLESS if options.minutes else options.steps)
-        before = self.state.seconds
-        started = mark = time.perf_counter()
+        local_batch = options.batch_size // fabric.world_size
+        slots = range(fabric.global_rank * local_batch, (fabric.global_rank + 1) * local_batch)
+        steps = range(self.state.step, NO_STEP_LIMIT if options.minutes else options.steps)
+        earlier_seconds = self.state.seconds
+        started = step_ended = time.perf_counter()
         for batch in self.task.batches(steps, slots, self.config.workers):
-            waited = time.perf_counter() - mark
+            waited = time.perf_counter() - step_ended
             rate = learning_rate(options, batch.step, self.progress(batch.step))
             optimizer.set_rate(self.optimizer, rate)
             losses, images = self._step(self.task.microbatches(batch, slots))
             self.state.step = step = batch.step + 1
-            self.state.seconds = before + time.perf_counter() - started
+            self.state.seconds = earlier_seconds + time.perf_counter() - started
             last = self.progress(step) >= 1
-            if self._losses_are_checked(step) or last or self.stop:
+            if self._must_check_losses(step) or last or self.stop:
                 self._check_losses(step, losses, rate)
-            self._agree_on_stop()
+            self._synchronize_stop()
             unreadable = sorted({*self.task.unreadable, *batch.unreadable} - self.unreadable)
             self.unreadable.update(unreadable)
             record = Record(step, losses, rate, 0.0, waited, unreadable)
             if fabric.is_global_zero:
-                self._look_at(record, batch, images, last)
-            record.seconds = self.state.seconds = before + time.perf_counter() - started
+                self._evaluate(record, batch, images, last)
+            record.seconds = self.state.seconds = earlier_seconds + time.perf_counter() - started
             if _due(step, self.config.save_every) or last or self.stop:
                 record.saved = self.save()
             yield record
-            if self.stop and not record.saved:  # a signal that came while the record was written down
+            if self.stop and not record.saved:  # a signal arrived while the caller handled the record
                 self.save()
             if last or self.stop:
                 return
-            mark = time.perf_counter()
+            step_ended = time.perf_counter()
 
-    def _agree_on_stop(self) -> None:
-        """The signal may have come to one process between two steps of the other."""
+    def _synchronize_stop(self) -> None:
+        """Stop all processes after the same step: a signal may reach them during different ones."""
         if self.fabric.world_size > 1:
-            asked = torch.tensor(float(self.stop), device=self.fabric.device)
-            self.stop = bool(self.fabric.all_reduce(asked, reduce_op="max"))
+            stop = torch.tensor(float(self.stop), device=self.fabric.device)
+            self.stop = bool(self.fabric.all_reduce(stop, reduce_op="max"))
 
-    def _losses_are_checked(self, step: int) -> bool:
-        """On the processor after each step, else before anything is written.
+    def _must_check_losses(self, step: int) -> bool:
+        """Whether to check the losses: on a CPU in each step, on a GPU before anything is written.
 
-        To look at a number waits for the device, which then waits for the next step's kernels.
+        Reading a number synchronizes with the GPU, which then idles until the next step's kernels are launched.
         """
-        how = self.config
-        each = (how.pictures_every, how.validate_every, how.snapshot_every, how.save_every, CHECKED_EVERY)
-        return self.device.type == "cpu" or any(_due(step, every) for every in each)
+        config = self.config
+        intervals = (
+            config.pictures_every,
+            config.validate_every,
+            config.snapshot_every,
+            config.save_every,
+            LOSS_CHECK_EVERY,
+        )
+        return self.device.type == "cpu" or any(_due(step, every) for every in intervals)
 
     def _check_losses(self, step: int, losses: dict[str, Tensor], rate: float) -> None:
-        """Raises UserError where a loss is not finite; what was saved before stays as it is."""
+        """Raises UserError if a loss is not finite; earlier checkpoints and models stay as they are."""
         total = float(torch.stack(list(losses.values())).sum())
         if math.isfinite(total):
             return
@@ -230,7 +244,7 @@ class Trainer:
         )
 
     def _step(self, microbatches: Sequence[Microbatch]) -> tuple[dict[str, Tensor], Tensor]:
-        """One step of the optimizer; the mean losses, and the images that the network made."""
+        """One step of the optimizer; returns the mean losses and the network's images."""
         step = self.state.step
         number = torch.tensor(step).to(self.device, non_blocking=True)
         progress = Progress(self.progress(step + 1), number)
@@ -250,56 +264,57 @@ class Trainer:
     def _compute_step(
         self, microbatches: Sequence[Microbatch], progress: Progress
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """The work of a step; on a GPU it waits for nothing."""
+        """Forward and backward passes of all microbatches and the optimizer's step, without synchronizing a GPU."""
         count = len(microbatches)
         totals: dict[str, Tensor] = {}
-        drawn = []
+        outputs = []
         self.optimizer.zero_grad()
         for i, microbatch in enumerate(microbatches):
             more = i < count - 1
             with self.fabric.no_backward_sync(self.module) if more else nullcontext():
-                images, losses = self.task.training_step(self._draw, microbatch, progress)
+                images, losses = self.task.training_step(self._forward, microbatch, progress)
                 self.fabric.backward(torch.stack(list(losses.values())).sum() / count)
             for name, value in losses.items():
                 mean = value.detach() / count
                 totals[name] = totals[name] + mean if name in totals else mean
-            drawn.append(images.detach())
+            outputs.append(images.detach())
         self.optimizer.step()
-        return totals, torch.cat(drawn)
+        return totals, torch.cat(outputs)
 
-    def _draw(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Any:
-        """The network in training."""
-        return self.module(*self._given(photos, noise, condition))
+    def _forward(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Any:
+        """The network's output in training mode, by the module that Fabric has wrapped."""
+        return self.module(*self._inputs(photos, noise, condition))
 
-    def _given(
+    def _inputs(
         self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None
     ) -> tuple[Any, ...]:
-        """What the network takes."""
+        """The positional arguments of the network."""
         if condition is not None:
             return photos, noise if self.takes_noise else None, condition
         return (photos, noise) if self.takes_noise else (photos,)
 
     @torch.no_grad()
-    def _draw_eval(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Any:
-        """The network as users will have it. Not the wrapped one, which may wait there for the other processes."""
+    def _forward_eval(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Any:
+        """The network's output in evaluation mode; not by the wrapped module, which may wait for other processes."""
         self.network.eval()
         with self.fabric.autocast():
-            made = self.network(*self._given(photos, noise, condition))
+            output = self.network(*self._inputs(photos, noise, condition))
         self.network.train()
-        return made
+        return output
 
-    def _look_at(self, record: Record, batch: Batch, images: Tensor, last: bool) -> None:
-        """Images, validation and a snapshot, where the step is one for them."""
-        step, how = record.step, self.config
-        if _due(step, how.pictures_every) or last or step == 1:
-            record.pictures = self.task.shown(batch, images[:4].float().cpu())
-        if _due(step, how.validate_every) or last:
+    def _evaluate(self, record: Record, batch: Batch, images: Tensor, last: bool) -> None:
+        """Example images, validation and a snapshot, each if it is due in this step."""
+        step, config = record.step, self.config
+        if _due(step, config.pictures_every) or last or step == 1:
+            record.pictures = self.task.example_images(batch, images[:4].float().cpu())
+        if _due(step, config.validate_every) or last:
             self._validate(record, last)
-        if _due(step, how.snapshot_every):
+        if _due(step, config.snapshot_every):
             self.save_model(self.run_folder.snapshot(step))
 
     @torch.no_grad()
     def _validate(self, record: Record, last: bool) -> None:
+        """Compute the validation losses; save the model if it is the best (without validation data, the last)."""
         microbatches = self.task.validation_microbatches()
         if not microbatches:
             record.best = last
@@ -308,7 +323,7 @@ class Trainer:
             sums: dict[str, float] = {}
             count = sum(microbatch.count for microbatch in microbatches)
             for microbatch in microbatches:
-                _, losses = self.task.validation_step(self._draw_eval, microbatch)
+                _, losses = self.task.validation_step(self._forward_eval, microbatch)
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * microbatch.count / count
             record.validation = sums
@@ -320,7 +335,7 @@ class Trainer:
             self.save_model(self.run_folder.best)
 
     def save(self) -> Path:
-        """Checkpoint and last model; the checkpoint's path."""
+        """Save the checkpoint and the last model; returns the checkpoint's path."""
         path = self.folder / checkpoint.NAME
         if self.fabric.is_global_zero:
             self.save_model(self.run_folder.last)
@@ -329,19 +344,18 @@ class Trainer:
         return path
 
     def save_model(self, path: Path) -> None:
-        """The network as it is now, as the file that the task makes of it."""
+        """Save the network as it is now, in the task's file format."""
         provenance = Provenance(self.out.stem, self.config, self.state)
-        self.task.save(path, self.network, self._draw_eval, provenance)
+        self.task.save(path, self.network, self._forward_eval, provenance)
 
     def leave(self) -> None:
-        """Release the folder, and leave the other processes; one that ends while still joined to them aborts."""
+        """Unlock the folder, and leave the process group: a process that exits while in one aborts."""
         self.run_folder.release()
         processes.leave()
 
     def finish(self) -> Path:
-        """The best model, by validation, put under the name asked for; the model that it needs too, if that lies
-        elsewhere."""
-        with self._failures_told():
+        """Copy the best model, by validation, to `out`, with `into` also the model that it needs; returns `out`."""
+        with self._explained_failures():
             path = self.run_folder.finish()
         if self.config.base:
             modelfile.keep_base(path, modelfile.find(self.config.base))

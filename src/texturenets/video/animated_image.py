@@ -21,8 +21,8 @@ from texturenets.video.frame import NATIVE, Fit, Frame, Pixels, VideoInfo
 _FORMATS: Final = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 _MILLISECOND: Final = Fraction(1, 1000)
 _OPAQUE: Final = 128  # from here on a GIF, which knows no more than yes and no, takes a pixel for opaque
-_UNSAID: Final = 100  # milliseconds that browsers show a frame without a duration
-_SOONEST: Final = 20  # milliseconds: what a GIF asks for below that, browsers show for 100
+_DEFAULT_DURATION: Final = 100  # milliseconds that browsers show a frame without a duration
+_MIN_DURATION: Final = 20  # milliseconds: what a GIF asks for below that, browsers show for 100
 
 
 def is_animated_file(path: Path) -> bool:
@@ -99,7 +99,7 @@ class AnimatedImage:
         self.opened.seek(index)
         if self.opened.format == "WEBP":  # says it only when it has decoded
             self.opened.load()
-        return round(self.opened.info.get("duration") or _UNSAID)
+        return round(self.opened.info.get("duration") or _DEFAULT_DURATION)
 
     def __iter__(self) -> Iterator[Frame]:
         height, width = self.info.size
@@ -119,7 +119,7 @@ class AnimatedImage:
             time += duration * _MILLISECOND
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.opened.close()
 
 
@@ -143,19 +143,19 @@ class MovingWriter:
             )
 
     def write(self, frame: Frame) -> None:
-        """Take the next frame."""
+        """Add the next frame."""
         picture = _palette(frame.pixels) if self.format == "GIF" else Image.fromarray(frame.pixels)
         self.frames.append(picture)
         self.times.append(frame.time)
         self.last = frame.time + frame.duration
 
     def finish(self, trailing: list[Any]) -> None:
-        """Write them all."""
+        """Write all frames."""
         unit = 10 * _MILLISECOND if self.format == "GIF" else _MILLISECOND
         stamps = [round(time / unit) for time in (*self.times, self.last)]  # rounded in sum, not one by one
         shown = [int((b - a) * unit / _MILLISECOND) for a, b in itertools.pairwise(stamps)]
         if self.format == "GIF":
-            shown = [max(_SOONEST, each) for each in shown]
+            shown = [max(_MIN_DURATION, each) for each in shown]
         options: dict[str, Any] = {} if self.info.loop is None else {"loop": self.info.loop}
         if self.format == "GIF":
             options |= {
@@ -176,5 +176,5 @@ class MovingWriter:
             raise UserError(f"cannot write {self.path}: {' '.join(str(error).split())}") from None
 
     def close(self) -> None:
-        """Let go of the frames."""
+        """Free the frames."""
         self.frames.clear()

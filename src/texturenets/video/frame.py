@@ -1,4 +1,4 @@
-"""What passes between those who read videos, stylize and write them."""
+"""Frames, and the protocols of what reads and writes them."""
 
 from __future__ import annotations
 
@@ -94,17 +94,17 @@ class FrameSource(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 class Sink(Protocol):
     """Takes the frames of a video in their order."""
 
     def write(self, frame: Frame) -> None:
-        """Take the next one."""
+        """Write the next frame."""
 
     def finish(self, trailing: list[Any]) -> None:
-        """No more frames, and the sound that comes after them: the video is whole."""
+        """Called after the last frame, with the sound after it: completes the video."""
 
     def close(self) -> None:
-        """Let go of the file, whole or not."""
+        """Close the file, complete or not."""

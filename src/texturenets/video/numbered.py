@@ -64,7 +64,7 @@ class Frames:
             yield Frame(_pixels(picture, self.info.size), index / self.info.rate, 1 / self.info.rate)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Does nothing: no file is open."""
 
 
 def _pixels(picture: image.Picture, size: tuple[int, int]) -> Pixels:
@@ -86,13 +86,13 @@ class NumberedWriter:
         return Path(self.pattern % number).expanduser()
 
     def write(self, frame: Frame) -> None:
-        """Take the next frame."""
+        """Write the next frame."""
         self.number += 1
         picture, _ = image.from_any(frame.pixels)
         image.write(self.path(self.number), picture, quality=self.quality)
 
     def finish(self, trailing: list[Any]) -> None:
-        """All files are there."""
+        """Does nothing: all files are written."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Does nothing: no file is open."""

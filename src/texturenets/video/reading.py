@@ -13,7 +13,7 @@ import numpy as np
 from texturenets.errors import UserError, install
 from texturenets.video.frame import NATIVE, ColorSpace, Fit, Frame, Pixels, VideoInfo
 
-HEADED: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
+WITH_DURATION: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
 """Formats whose files say how long they are; of others FFmpeg guesses from what is there."""
 
 _UNSPECIFIED = 2
@@ -37,7 +37,7 @@ def load_av() -> Any:
 
 
 def reason(error: Exception) -> str:
-    """What an error of PyAV's says, in a few words."""
+    """The message of a PyAV error, shortened."""
     return str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
 
 
@@ -161,7 +161,7 @@ class Video:
         start = Fraction(container.start_time or 0, self.av.time_base)
         if broken:
             raise self._cut(seen, broken)
-        if not container.format.name.startswith(HEADED):
+        if not container.format.name.startswith(WITH_DURATION):
             return
         rate = Fraction(video.average_rate or 25)
         slack = max(Fraction(1, 10), 2 / rate)
@@ -240,7 +240,7 @@ class Video:
         return self.turn(converted.to_ndarray())
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.container.close()
 
 

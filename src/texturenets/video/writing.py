@@ -21,9 +21,9 @@ QUALITY: Final = 65
 
 _ENCODERS: Final = {"webm": "libvpx-vp9"}
 _H264: Final = "libx264"
-_WORST: Final = {"libx264": 51, "libvpx-vp9": 63}  # the largest constant rate factor
+_MAX_CRF: Final = {"libx264": 51, "libvpx-vp9": 63}  # the largest constant rate factor
 # Sound that a format takes by its letter, but that hardly a player plays from it.
-_UNPLAYED: Final = {"mp4": ("pcm_", "vorbis", "wma"), "mov": ("vorbis", "opus", "wma", "flac")}
+_UNPLAYABLE: Final = {"mp4": ("pcm_", "vorbis", "wma"), "mov": ("vorbis", "opus", "wma", "flac")}
 _SOUND: Final = {"webm": "libopus"}
 _AAC: Final = "aac"
 _SOUND_RATE: Final = 64_000  # bits a second of a channel, where sound is encoded anew
@@ -83,7 +83,7 @@ class VideoWriter:
             raise UserError(
                 f"cannot write {self.path}: this PyAV has no {self.encoder}; take its wheel from PyPI"
             )
-        factor = round(_WORST[self.encoder] * (100 - (quality or QUALITY)) / 100)
+        factor = round(_MAX_CRF[self.encoder] * (100 - (quality or QUALITY)) / 100)
         options = {"crf": str(factor)}
         if self.encoder == "libvpx-vp9":
             options |= {"deadline": "good", "cpu-used": "4", "row-mt": "1"}
@@ -107,7 +107,7 @@ class VideoWriter:
 
     def _add_sound(self, stream: Any) -> None:
         name = stream.codec_context.codec.canonical_name
-        if not name.startswith(_UNPLAYED.get(self.format, ("\0",))):
+        if not name.startswith(_UNPLAYABLE.get(self.format, ("\0",))):
             try:
                 copy = self.container.add_stream_from_template(stream)
             except ValueError:  # the format does not hold it
@@ -134,7 +134,7 @@ class VideoWriter:
         self.encoded[stream.index] = (output, resampler)
 
     def write(self, frame: Frame) -> None:
-        """Take the next frame. Raises UserError where the disk does not."""
+        """Write the next frame. Raises UserError if the disk is full."""
         self._hear(frame.sound)
         self._note_transparency(frame.pixels)
         raw = self.av.VideoFrame.from_ndarray(_padded(_opaque(frame.pixels), self.stream), format="rgb24")
@@ -154,7 +154,7 @@ class VideoWriter:
         self._mux(self._coded(self.stream, converted))
 
     def _coded(self, stream: Any, frame: Any) -> list[Any]:
-        """What an encoder has ready; `frame` None: all that is left."""
+        """The packets that an encoder has ready; `frame` None: all that are left."""
         try:
             return list(stream.encode(frame))
         except (self.av.error.FFmpegError, OSError) as error:
@@ -198,7 +198,7 @@ class VideoWriter:
             self.notes.append(note)
 
     def finish(self, trailing: list[Any]) -> None:
-        """The rest of the sound, and what the encoders have kept back."""
+        """Write the rest of the sound, and the packets that the encoders still hold."""
         self._hear(trailing)
         for index, (stream, _) in self.encoded.items():
             self._encode(index, [None])
@@ -210,7 +210,7 @@ class VideoWriter:
             raise UserError(f"cannot write {self.path}: {reason(error)}") from None
 
     def close(self) -> None:
-        """Let go of the file, whole or not."""
+        """Close the file, complete or not."""
         try:
             self.container.close()
         except (self.av.error.FFmpegError, OSError):  # what was wrong has been said
@@ -218,7 +218,7 @@ class VideoWriter:
 
 
 def _opaque(pixels: Pixels) -> Pixels:
-    """On white, as paper is, where there is opacity."""
+    """Transparent pixels laid on white."""
     if pixels.shape[2] == 3:
         return pixels
     alpha = pixels[:, :, 3:].astype(np.uint16)

@@ -1,6 +1,6 @@
 """Passes: each rewrites a graph into one that runs faster and gives the same results but for rounding.
 
-How much each brings is in docs/measurements.md; one that brings less than 5 % to every network is removed.
+Their speedups are in docs/measurements.md; a pass that speeds no network up by 5 % or more is removed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def optimize(graph: Graph, passes: Sequence[GraphPass] = CPU_PASSES) -> Graph:
-    """`graph` after `passes`, without what does not lead to the image."""
+    """`graph` after `passes`, without nodes that the image does not depend on."""
     graph = pruned(graph, len(graph.nodes) - 1)
     for graph_pass in passes:
         graph = graph_pass(graph)

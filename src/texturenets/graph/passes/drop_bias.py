@@ -1,16 +1,16 @@
-"""Biases in front of a normalization, which takes them away again."""
+"""Drops biases before a normalization, which subtracts the mean and so removes them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from texturenets.graph import Graph
-from texturenets.graph.passes.rewriting import Rewriting
+from texturenets.graph.passes.rewriting import GraphRewriter
 
 
 def drop_bias(graph: Graph) -> Graph:
-    """Every convolution whose only consumer is instance normalization, without its bias."""
-    work = Rewriting(graph)
+    """Apply the pass: remove the bias of every convolution whose only consumers are instance normalizations."""
+    work = GraphRewriter(graph)
     for number, node in enumerate(graph.nodes):
         users = [graph.nodes[user] for user in work.users.get(number, ())]
         normed = all(user.operation == "norm" and not user.settings["groups"] for user in users)

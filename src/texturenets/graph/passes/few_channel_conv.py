@@ -3,7 +3,7 @@
     before: x -> conv k x k -> (3, H, W)
     after:  x -> conv (k + 1) x (k + 1), stride 2 -> (12, H / 2, W / 2) -> shuffle (depth to space) -> (3, H, W)
 
-CPUs multiply 16 channels at a time, so most of the first form's work is for nothing. `space_to_depth` draws why the
+CPUs multiply 16 channels at a time, so most of the work before is wasted. A drawing in `space_to_depth` shows why the
 outputs are the same.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from texturenets.graph import Graph
-from texturenets.graph.passes.rewriting import Rewriting, can_compute_blocks, is_plain
+from texturenets.graph.passes.rewriting import GraphRewriter, can_compute_blocks, is_plain
 from texturenets.graph.passes.space_to_depth import FEW_CHANNELS, block_output_weights
 
 # Elementwise operations: the same for all channels, which may also run before `shuffle`; and others.
@@ -31,7 +31,7 @@ def few_channel_conv(graph: Graph) -> Graph:
     if node.channels > FEW_CHANNELS or not is_plain(node) or max(node.settings["kernel"]) < 2:
         return graph
     uniform = all(graph.nodes[number].operation in _UNIFORM for number in after)
-    work = Rewriting(graph)
+    work = GraphRewriter(graph)
     for number in range(len(graph.nodes)):
         if number != conv:
             work.copy(number)
@@ -44,14 +44,14 @@ def few_channel_conv(graph: Graph) -> Graph:
         settings = {"out": 4 * node.channels, "kernel": (rows + 1, columns + 1), "stride": 2}
         work.number[conv] = work.add("conv", work.number[node.sources[0]], weights=weights, **settings)
         if not uniform:
-            work.number[conv] = work.add("shuffle", work.number[conv], factor=2, order="places")
+            work.number[conv] = work.add("shuffle", work.number[conv], factor=2, order="DCR")
     if uniform:
-        work.add("shuffle", work.number[len(graph.nodes) - 1], factor=2, order="places")
+        work.add("shuffle", work.number[len(graph.nodes) - 1], factor=2, order="DCR")
     return work.finish()
 
 
 def _last(graph: Graph) -> tuple[int, list[int]]:
-    """The last convolution, or -1 where it is not the only source of the image; the elementwise nodes after it."""
+    """The last convolution, or -1 if the image does not depend on it alone; and the elementwise nodes after it."""
     needed, convs, after = {len(graph.nodes) - 1}, set(), []
     for number in range(len(graph.nodes) - 1, -1, -1):
         if number not in needed:

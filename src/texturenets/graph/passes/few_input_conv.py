@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from texturenets.graph import Graph
-from texturenets.graph.passes.rewriting import Rewriting, can_compute_blocks, is_plain
+from texturenets.graph.passes.rewriting import GraphRewriter, can_compute_blocks, is_plain
 from texturenets.graph.passes.space_to_depth import FEW_CHANNELS, block_output_weights
 
 LARGE = 5
@@ -23,7 +23,7 @@ LARGE = 5
 
 def few_input_conv(graph: Graph) -> Graph:
     """Apply the pass to every large convolution of few input channels."""
-    work = Rewriting(graph)
+    work = GraphRewriter(graph)
     for number, node in enumerate(graph.nodes):
         rows, columns = node.settings.get("kernel", (0, 0))
         large = min(rows, columns) >= LARGE and rows % 2 == columns % 2 == 1
@@ -35,7 +35,7 @@ def few_input_conv(graph: Graph) -> Graph:
     return work.finish()
 
 
-def _in_blocks(work: Rewriting, number: int) -> int:
+def _in_blocks(work: GraphRewriter, number: int) -> int:
     node, original = work.old.nodes[number], work.old.node_weights(number)
     wide = block_output_weights(original["weight"])
     outputs, inputs, height, width = wide.shape
@@ -47,4 +47,4 @@ def _in_blocks(work: Rewriting, number: int) -> int:
     blocks = work.add("unshuffle", work.number[node.sources[0]], factor=2)
     settings = {"out": outputs, "kernel": (height // 2, width // 2)}
     conv = work.add("conv", blocks, weights=weights, **settings)
-    return work.add("shuffle", conv, factor=2, order="places")
+    return work.add("shuffle", conv, factor=2, order="DCR")

@@ -3,14 +3,14 @@
     before: x (I, H, W) -> upsample -> (I, 2 H, 2 W) -> pad 1 -> conv 3 x 3 -> (O, 2 H, 2 W)
     after:  x (I, H, W) -> pad 1 -> conv 2 x 2 -> (4 O, H + 1, W + 1) -> shuffle -> (O, 2 H + 2, 2 W + 2) -> crop 1
 
-The new convolution has four outputs at a position, which `shuffle` (depth to space) makes a block of 2 x 2 pixels;
-`space_to_depth` draws why they are those of the old one. A block takes 4 x 4 multiplications for each input and
-output channel instead of 4 x 9, and the upsampled feature map is never materialized.
+The new convolution has four outputs at a position, which `shuffle` (depth to space) makes a block of 2 x 2 pixels; a
+drawing in `space_to_depth` shows why these equal the old outputs. A block takes 4 x 4 multiplications for each input
+and output channel instead of 4 x 9, and the upsampled feature map is never materialized.
 
 The input may be a concatenation of upsampled feature maps and others, as in networks with skip connections. The
 others then go through `unshuffle` (space to depth) and take 4 x 4 x 4 multiplications a block, 16 / 9 times as many
 as before; so the pass is applied only where the total falls. A normalization between upsampling and convolution moves
-before the upsampling, as repeating pixels changes neither mean nor variance.
+before the upsampling, as nearest-neighbour upsampling changes neither mean nor variance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from texturenets.graph import Graph, Node
-from texturenets.graph.passes.rewriting import Rewriting, can_compute_blocks, is_plain
+from texturenets.graph.passes.rewriting import GraphRewriter, can_compute_blocks, is_plain
 from texturenets.graph.passes.space_to_depth import block_input_weights, upsample_folded_weights
 
 
@@ -39,7 +39,7 @@ class _ConvInput:
 
 def fuse_upsample_conv(graph: Graph) -> Graph:
     """Apply the pass to every 3 x 3 convolution after an upsampling where it saves multiplications."""
-    work = Rewriting(graph)
+    work = GraphRewriter(graph)
     for number in range(len(graph.nodes)):
         parts = _parts(graph, number)
         upsampled_channels = sum(part.channels for part in parts if part.upsampled)
@@ -55,7 +55,7 @@ def fuse_upsample_conv(graph: Graph) -> Graph:
 
 
 def _parts(graph: Graph, number: int) -> list[_ConvInput]:
-    """The parts of a 3 x 3 convolution's input before it is padded by 1; nothing for any other node."""
+    """The parts of a 3 x 3 convolution's input, before its padding by 1; empty for any other node."""
     conv = graph.nodes[number]
     if not is_plain(conv) or conv.settings["kernel"] != (3, 3):
         return []
@@ -82,8 +82,8 @@ def _part(graph: Graph, number: int) -> _ConvInput:
     return _ConvInput(number, False, channels)
 
 
-def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
-    """The convolution in its new form."""
+def _fused(work: GraphRewriter, number: int, parts: list[_ConvInput]) -> int:
+    """Add the fused convolution of node `number` to the new graph; returns its index there."""
     graph = work.old
     conv = graph.nodes[number]
     mode = graph.nodes[conv.sources[0]].settings["mode"]
@@ -103,10 +103,10 @@ def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
     bias = np.tile(original["bias"], 4) if "bias" in original else None
     both = {"weight": np.concatenate(weights, 1), "bias": bias}
     fused = work.add("conv", source, weights=both, out=4 * conv.channels, kernel=2)
-    return work.add("crop", work.add("shuffle", fused, factor=2, order="places"), amount=(1, 1, 1, 1))
+    return work.add("crop", work.add("shuffle", fused, factor=2, order="DCR"), amount=(1, 1, 1, 1))
 
 
-def _low_resolution(work: Rewriting, source: int, part: _ConvInput, mode: str) -> int:
+def _low_resolution(work: GraphRewriter, source: int, part: _ConvInput, mode: str) -> int:
     """The feature map before the upsampling, normalized and padded by 1."""
     if part.norm is not None:
         source = work.put(part.norm, source)
@@ -114,7 +114,7 @@ def _low_resolution(work: Rewriting, source: int, part: _ConvInput, mode: str) -
     return work.add("pad", source, amount=(1,) * 4, mode="replicate" if mode == "reflect" else mode)
 
 
-def _unshuffled(work: Rewriting, source: int, mode: str) -> int:
+def _unshuffled(work: GraphRewriter, source: int, mode: str) -> int:
     """A feature map at full resolution, padded by one 2 x 2 block, then pixel-unshuffled.
 
     Of the two pixels of padding on a side only the inner one is read by outputs that are not cropped.
@@ -123,4 +123,4 @@ def _unshuffled(work: Rewriting, source: int, mode: str) -> int:
         source = work.add("pad", source, amount=(2,) * 4, mode=mode)
     else:
         source = work.add("pad", work.add("pad", source, amount=(1,) * 4, mode=mode), amount=(1,) * 4)
-    return work.add("unshuffle", source, factor=2, order="places")
+    return work.add("unshuffle", source, factor=2, order="DCR")

@@ -1,4 +1,4 @@
-"""What passes have in common: copying a graph node by node, with others in place of some."""
+"""What passes have in common: copying a graph node by node, and replacing some nodes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from texturenets.graph.grammar import MAX_CHANNELS, MAX_MAP_CHANNELS, MAX_WINDOW
 Array = NDArray[np.float32]
 
 
-class Rewriting:
-    """A copy of `old` that grows node by node in `new`; `number` has the new numbers by the old ones."""
+class GraphRewriter:
+    """Builds the graph `new` from `old`, node by node; `number`: indices of nodes in `new` by those in `old`."""
 
     def __init__(self, old: Graph) -> None:
         self.old = old
@@ -28,13 +28,13 @@ class Rewriting:
                 self.users.setdefault(source, []).append(user)
 
     def copy(self, number: int) -> int:
-        """Node `number` of the old graph as it is."""
+        """Copy node `number` of the old graph; returns its index in the new one."""
         node = self.old.nodes[number]
         self.number[number] = self.put(node, *(self.number[source] for source in node.sources))
         return self.number[number]
 
     def put(self, node: Node, *sources: int) -> int:
-        """`node` with other sources, numbers of the new graph; its number."""
+        """Add `node` with other `sources`, indices in the new graph; returns its index."""
         self.new.nodes.append(with_inputs(node, sources, self.new.nodes))
         return len(self.new.nodes) - 1
 
@@ -45,26 +45,26 @@ class Rewriting:
         weights: Mapping[str, Array | None] | None = None,
         **settings: Any,
     ) -> int:
-        """A new node, its sources numbers of the new graph; its number."""
+        """Add a new node, whose `sources` are indices in the new graph; returns its index."""
         given = {role: value for role, value in (weights or {}).items() if value is not None}
         names = {role: self.weight(f"{len(self.new.nodes)}.{role}", value) for role, value in given.items()}
         return self.new.add(operation, sources, names, **settings)
 
     def weight(self, name: str, value: Array) -> str:
-        """A new weight, under a name that nothing else has."""
+        """Add a weight under a unique name; returns the name."""
         while name in self.new.weights:
             name += "'"
         self.new.weights[name] = np.asarray(value, np.float32)
         return name
 
     def finish(self, last: int | None = None) -> Graph:
-        """The new graph, without what does not lead to node `last` [the last one]; inputs stay."""
+        """The new graph, pruned to what node `last` depends on [the last node]; inputs stay."""
         last = len(self.new.nodes) - 1 if last is None else last
         return pruned(self.new, last)
 
 
 def pruned(graph: Graph, last: int) -> Graph:
-    """`graph` up to node `last`, without what does not lead there; inputs stay, as those who feed it count them."""
+    """`graph` without the nodes that `last` does not depend on; all inputs stay, as callers feed them by position."""
     inputs = [i for i, node in enumerate(graph.nodes) if not node.sources]
     remaining = sorted({*inputs, *used(graph.nodes, last)} - set(range(last + 1, len(graph.nodes))))
     number = {old: new for new, old in enumerate(remaining)}
@@ -84,8 +84,10 @@ def can_compute_blocks(graph: Graph, number: int) -> bool:
     """
     node = graph.nodes[number]
     sides = {graph.stride * node.scale + extra for extra in (node.extra, node.extra_columns)}
-    room = 4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_MAP_CHANNELS
-    return room and max(node.settings["kernel"]) < MAX_WINDOW and all(side % 2 == 0 for side in sides)
+    in_bounds = (
+        4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_MAP_CHANNELS
+    )
+    return in_bounds and max(node.settings["kernel"]) < MAX_WINDOW and all(side % 2 == 0 for side in sides)
 
 
 def is_plain(node: Node) -> bool:

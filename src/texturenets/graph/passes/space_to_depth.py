@@ -1,7 +1,7 @@
 """Weights for convolutions that compute a block of 2 x 2 outputs at one position, each in channels of its own.
 
-Each function here makes such weights of those of an ordinary convolution. They are zeros, copies and sums of the same
-weights, so the outputs are the same; `shuffle` (depth to space, `torch.nn.PixelShuffle`) then puts the channels of a
+Each function here makes such weights from those of an ordinary convolution: zeros, copies and sums of them, so the
+outputs are the same; `shuffle` (depth to space, `torch.nn.PixelShuffle`) then puts the channels of a
 position side by side. In one dimension, where a block is a pair, with the weights a b c:
 
 `block_output_weights`, where there are few output channels. Two neighbouring outputs look at four pixels, so a
@@ -34,7 +34,7 @@ the next, and a window of 2 positions is four pixels:
     y2   0   a |  b   c     channel 1
 
 In two dimensions the same is done to rows and to columns, and a block has four positions. Channels here are counted
-(position in the block, channel), as `shuffle` and `unshuffle` have it with order=places; PyTorch's count (channel,
+(position in the block, channel), as `shuffle` and `unshuffle` have it with order=DCR; PyTorch's count (channel,
 position in the block). Weights are (outputs, inputs, rows, columns). `engines.space_to_depth_conv` does the same in
 PyTorch and says why it is faster.
 """
@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 FEW_CHANNELS: Final = 4
-"""Channels up to which a convolution leaves most of a vector of 16 empty."""
+"""With at most so many channels a convolution leaves most of a SIMD vector of 16 unused."""
 
 
 def block_output_weights(weight: Array) -> Array:

@@ -26,8 +26,10 @@ PAINT = [int(COLOR[i : i + 2], 16) / 255 for i in (1, 3, 5)]
 
 
 class Mix(NamedTuple):
-    """`second`: a further style, MODEL:STYLE, empty for none; `share`: of it, 0 to 1. `keeps`: the photo stays where
-    the mask is painted, else the second style goes there."""
+    """`second`: a second style, MODEL:STYLE, empty for none; `share`: its share, 0 to 1.
+
+    `keeps`: the painted part of the mask keeps the photo; if False, it gets the second style.
+    """
 
     second: str = ""
     share: float = 0.5
@@ -44,7 +46,7 @@ class PaintedMask(NamedTuple):
 
 
 def other_styles(catalogue: Catalogue, style: str | None) -> list[str]:
-    """What can be mixed with `style`, as MODEL:STYLE: the others of its gallery; none for a model of one style."""
+    """The styles that can be mixed with `style`, as MODEL:STYLE: the others of its model."""
     shown = gallery.names(catalogue, "style")
     model = (style or "").rpartition(":")[0]
     if style not in shown or not model or style in catalogue.models():
@@ -53,33 +55,33 @@ def other_styles(catalogue: Catalogue, style: str | None) -> list[str]:
 
 
 def _second(style: str | None, mix: Mix) -> str:
-    """The second style's name within the model of `style`; empty where it is none of that."""
+    """The second style's name within the model of `style`; empty if it is of another model."""
     model, _, first = (style or "").rpartition(":")
     other, _, second = mix.second.rpartition(":")
     return second if model and model == other and second != first else ""
 
 
 def mixed(style: str | None, mix: Mix) -> str | None:
-    """`style` with the share of the second one, as the HTTP API calls a mixture."""
+    """The mixture of `style` and the second style in the HTTP API's notation."""
     if second := _second(style, mix):
         return f"{style}={1 - mix.share:g},{second}={mix.share:g}"
     return style
 
 
-class Chosen(NamedTuple):
-    """What photos are stylized in: a style, MODEL or MODEL:STYLE, or None for the first, and what goes with it."""
+class StyleChoice(NamedTuple):
+    """How to stylize: a style (MODEL or MODEL:STYLE, None for the first one), a second style and a mask."""
 
     style: str | None
     mix: Mix
     mask: PaintedMask
 
     def caption(self) -> str:
-        """The styles as people write them."""
+        """The names of the styles, for the message below the result."""
         first, second = title((self.style or "").rpartition(":")[2]), _second(self.style, self.mix)
         return f"{first} with {self.mix.share:.0%} of {title(second)}" if second else first
 
     async def request(self, service: Service, photo: Path) -> tuple[str | None, Masks]:
-        """The style and the masks to ask `service` for, for that file. Raises HTTPProblem."""
+        """The arguments `style` and `masks` of `service.stylize` for that photo. Raises HTTPProblem."""
         if not self.mask.file or self.mask.photo != str(photo):
             return mixed(self.style, self.mix), NO_MASKS
         try:
@@ -94,7 +96,7 @@ class Chosen(NamedTuple):
 
 
 def _first(data: bytes, mix: Mix) -> bytes:
-    """The mask of the first style, which leaves the second its share: everywhere, or where `data` is painted."""
+    """The mask of the first style: 1 minus the second style's share, everywhere or where the mask `data` is white."""
     painted = to_numpy(image.from_bytes(data, "the mask").pixels)[:, :1]
     return _written(1 - mix.share * (np.ones_like(painted) if mix.keeps else painted))
 

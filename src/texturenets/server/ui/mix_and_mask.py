@@ -14,7 +14,7 @@ from texturenets.server.service import Service
 from texturenets.server.ui.mix import COLOR, Mix, PaintedMask, other_styles, read_layer, read_mask
 from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import NO_LONGER, said, sentence, wrong
+from texturenets.server.ui.texts import NO_LONGER, error_html, message_html, sentence
 
 KEEP, SECOND = "keep", "second"
 GOALS = [("Keep as in the photo", KEEP), ("The second style goes here", SECOND)]
@@ -141,10 +141,10 @@ class MixAndMask:
         try:
             made = await read_mask(self.service, Path(path), photo, preview)
         except HTTPProblem as problem:
-            return gr.skip(), gr.skip(), gr.skip(), wrong(sentence(problem, Path(path).name))
+            return gr.skip(), gr.skip(), gr.skip(), error_html(sentence(problem, Path(path).name))
         self.store.keep(session, "mask", [])
         mask, shown = self.store.put(session, "given mask", {"mask.png": made.data, "shown.jpg": made.shown})
-        told = said(f"{made.note} What is painted is added; clear begins anew.")
+        told = message_html(f"{made.note} What is painted is added; clear begins anew.")
         return _background(shown), told, PaintedMask(str(mask), photo, str(mask)), gr.skip()
 
     async def _painted(
@@ -159,7 +159,7 @@ class MixAndMask:
             there = layers and len(photos) == 1
             made = await read_layer(self.service, layers[-1], before.given) if there else None
         except HTTPProblem as problem:
-            return gr.skip(), wrong(sentence(problem, "the mask"))
+            return gr.skip(), error_html(sentence(problem, "the mask"))
         if made is None:
             self.store.keep(session, "mask", [])
             return PaintedMask(), gr.skip()
@@ -191,8 +191,8 @@ def _choices(others: list[str]) -> list[tuple[str, str]]:
 
 def _hint(photos: Given) -> str:
     if len(photos) == 1:
-        return said(PAINT)
-    return said(
+        return message_html(PAINT)
+    return message_html(
         "A mask is for one photo: choose one." if photos else "To paint a mask, choose a photo first."
     )
 

@@ -1,4 +1,4 @@
-"""The page put together and hung into the service's application."""
+"""Builds the Gradio page and mounts it into the service's application."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 AT = "/page"
 """Where the page is; beside it `/v1/...` stays free of Gradio's routes."""
 
-KEPT = 64
-"""Files of the largest size that may be uploaded, which are kept at once."""
+STORED_UPLOADS = 64
+"""The store holds so many files of the maximum upload size."""
 
 # Gradio reads these when it is imported: it reports usage and asks for newer versions unless told not to.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -51,7 +51,7 @@ HEAD = """
 
 
 class Page(gr.Blocks):
-    """Gradio's page, for which a value that a component cannot have is the sender's mistake: no trace in the log."""
+    """Gradio's page; an invalid value of a component is a client error, without a traceback in the log."""
 
     async def preprocess_data(self, *words: Any, **more: Any) -> Any:
         """The arguments of the function that an event calls. Raises gradio.Error."""
@@ -67,7 +67,7 @@ class Page(gr.Blocks):
 
 def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     """Add the page to `app` at AT."""
-    store, work = Store(KEPT * service.limits.bytes), QueuedWork()
+    store, work = Store(STORED_UPLOADS * service.limits.bytes), QueuedWork()
     gr.set_static_paths([gallery.thumbnail_dir()])
     with Page(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
         gr.HTML(HEAD)
@@ -99,21 +99,21 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     )
     gradio_app: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == AT)
 
-    def ending() -> None:
-        """Let go of the browsers that listen, or the server would wait for them."""
+    def end_event_streams() -> None:
+        """End the responses by which browsers receive events: the server would wait for them at shutdown."""
         gradio_app.stop_event.set()
         blocks._queue.close()
 
     def forget(session: str) -> None:
         """Delete what Gradio keeps for the session of a closed page."""
         queue = blocks._queue
-        for kept in (queue.pending_messages_per_session, queue.pending_event_ids_session):
-            kept.pop(session, None)
-        for kept in (gradio_app.state_holder.session_data, gradio_app.state_holder.time_last_used):
-            kept.pop(session, None)
+        for by_session in (queue.pending_messages_per_session, queue.pending_event_ids_session):
+            by_session.pop(session, None)
+        for by_session in (gradio_app.state_holder.session_data, gradio_app.state_holder.time_last_used):
+            by_session.pop(session, None)
         store.forget(session)
 
-    app.state.endings = [ending]
+    app.state.shutdown_callbacks = [end_event_streams]
     events = {index for index, function in blocks.fns.items() if function.fn is not None}
     app.add_middleware(
         GradioGuard,
@@ -127,7 +127,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
 
 
 def _scripts() -> str:
-    """The page's scripts, within it, as Gradio serves no files of others."""
+    """The page's scripts as inline HTML: Gradio does not serve files of other folders."""
     parts = ["".join((SERVER / name).read_text("utf-8") for name in names) for names in SCRIPTS]
     return "".join(f'<script type="module">{text}</script>' for text in parts)
 
@@ -135,7 +135,7 @@ def _scripts() -> str:
 def _tabs(
     blocks: gr.Blocks, service: Service, store: Store, work: QueuedWork, trainings: Trainings | None
 ) -> None:
-    """The tabs, and what leads from one to another. To be called within `blocks`."""
+    """Add the tabs, and the links between them. To be called within `blocks`."""
     with gr.Tabs() as tabs:
         with gr.Tab("Stylize", id="stylize") as first:
             styles = StylizeTab(service, store, work)
@@ -151,7 +151,7 @@ def _tabs(
         return
 
     def used(name: str | None) -> tuple[Any, ...]:
-        """To the tab of what was learned, with that chosen."""
+        """Switch to the tab for a trained model, and choose the model there."""
         kind, model = training.used(name) or ("", "")
         left = [gr.skip()] * len(styles.refreshed), [gr.skip()] * len(textures.refreshed)
         if kind == "style":

@@ -17,7 +17,7 @@ from texturenets.errors import UserError
 from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.service import Service
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import sentence, wrong
+from texturenets.server.ui.texts import error_html, sentence
 
 SHOWN = 800
 """Longer side of a preview in pixels."""
@@ -102,7 +102,7 @@ class PictureInput:
             gr.skip() if shown == paths else self._shown(shown),
             gr.skip() if now == before else now,
             tuple(refused) if changed else gr.skip(),
-            wrong(*refused) if refused else gr.skip(),
+            error_html(*refused) if refused else gr.skip(),
         )
 
     async def _read(self, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Long work for one visitor: its progress shown, given up when told to or when the page is closed."""
+"""Long-running work for a page, with a progress bar; it can be cancelled."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 import gradio as gr
 
-STEP = 0.2  # seconds between two looks
+UPDATE_SECONDS = 0.2  # between two updates of the progress bar
 
 
-class WorkGivenUpError(Exception):
-    """The work was given up; `replaced`: for other work of the same tab, which says what there is to say."""
+class WorkCancelledError(Exception):
+    """The work was cancelled; `replaced`: by newer work of the same tab, which shows its own message."""
 
     def __init__(self, *, replaced: bool) -> None:
-        super().__init__("given up")
+        super().__init__("cancelled")
         self.replaced = replaced
 
 
 class QueuedWork:
-    """At most one piece of work a visitor and tab."""
+    """Runs at most one piece of work for each session and tab."""
 
     def __init__(self) -> None:
         self.tasks: dict[tuple[str, str], asyncio.Task[Any]] = {}
@@ -32,11 +32,11 @@ class QueuedWork:
         tab: str,
         coroutine: Coroutine[Any, Any, Any],
         progress: gr.Progress,
-        said: Callable[[], str],
+        message: Callable[[], str],
     ) -> Any:
-        """What `coroutine` returns; meanwhile a bar with what is `said`.
+        """The result of `coroutine`; until then a progress bar shows `message()`.
 
-        Raises whatever it raises, and GivenUpError where it was cancelled.
+        Raises what `coroutine` raises, and WorkCancelledError.
         """
         self.cancel(session, tab)
         task = asyncio.create_task(coroutine)
@@ -45,19 +45,19 @@ class QueuedWork:
         try:
             while not task.done():
                 took = time.monotonic() - began
-                # How long it takes nobody knows: the bar nears its end ever more slowly.
-                progress(took / (took + 5), desc=f"{said()} · {took:.0f} s")
-                await asyncio.wait({task}, timeout=STEP)
+                # The time is unknown: the bar approaches its end ever more slowly.
+                progress(took / (took + 5), desc=f"{message()} · {took:.0f} s")
+                await asyncio.wait({task}, timeout=UPDATE_SECONDS)
             return task.result()
         except asyncio.CancelledError:
             task.cancel()
-            raise WorkGivenUpError(replaced=self.tasks.get((session, tab), task) is not task) from None
+            raise WorkCancelledError(replaced=self.tasks.get((session, tab), task) is not task) from None
         finally:
             if self.tasks.get((session, tab)) is task:
                 del self.tasks[session, tab]
 
     def cancel(self, session: str, tab: str | None = None) -> None:
-        """Give up what that visitor waits for, in one tab or in all."""
-        for (who, where), task in list(self.tasks.items()):
-            if who == session and tab in (None, where):
+        """Cancel the work of a session, in one tab or in all."""
+        for (other, other_tab), task in list(self.tasks.items()):
+            if other == session and tab in (None, other_tab):
                 task.cancel()

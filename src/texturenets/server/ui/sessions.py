@@ -1,4 +1,4 @@
-"""Browsers that the page is open in, so many at most: Gradio keeps a state for each, and forgets none."""
+"""Limits the number of browsers that have the page open: Gradio keeps the state of each, and never deletes it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from contextlib import contextmanager
 
 from texturenets.server.http_errors import HTTPProblem
 
-MOST = 512
-"""Open pages at once. Gradio holds about 100 kB for each."""
+MAX_OPEN = 512
+"""Most open pages. Gradio holds about 100 kB for each."""
 
-CLOSED = 64
-"""Sessions that are kept without an open page: it went, or is about to be there, or never was one."""
+MAX_CLOSED = 64
+"""Most sessions without an open connection: closed pages, and pages that are about to connect."""
 
 
 class Sessions:
-    """Those that have sent an event, the one longest silent first. In the event loop's thread."""
+    """The sessions that have sent an event, the least recent first. Not thread-safe: for the event loop's thread."""
 
     def __init__(self, forget: Callable[[str], None]) -> None:
-        """`forget`: called with a session that has to go."""
+        """`forget`: called with a session whose state is to be deleted."""
         self.forget = forget
         self.known: OrderedDict[str, None] = OrderedDict()
         self.open: Counter[str] = Counter()
 
     def seen(self, session: str) -> None:
-        """An event of `session`. Raises HTTPProblem (503) where too many pages are open."""
+        """Note an event of `session`. Raises HTTPProblem (503) if too many pages are open."""
         if session not in self.known:
             closed = [one for one in self.known if not self.open[one]]  # an open page holds a connection
-            if len(self.known) - len(closed) >= MOST:
-                raise HTTPProblem(503, f"the page is open {MOST} times: close one", {"Retry-After": "30"})
-            if len(closed) >= CLOSED:
+            if len(self.known) - len(closed) >= MAX_OPEN:
+                raise HTTPProblem(503, f"the page is open {MAX_OPEN} times: close one", {"Retry-After": "30"})
+            if len(closed) >= MAX_CLOSED:
                 del self.known[closed[0]]
                 self.forget(closed[0])
         self.known[session] = None
@@ -38,7 +38,7 @@ class Sessions:
 
     @contextmanager
     def connected(self, session: str) -> Iterator[None]:
-        """While a page holds its connection."""
+        """Count the page of `session` as open in the block."""
         self.open[session] += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""Files of the page while it is open: what was uploaded, and what was made of it."""
+"""Temporary files of open pages: uploads and results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pathlib import Path
 from texturenets.locks import lock
 
 PREFIX = "texturenets-page-"
-OLDEST = 3600.0
-"""Seconds after which a file goes in any case, as of a browser that was never seen to leave."""
+MAX_AGE_SECONDS = 3600.0
+"""Age at which any file is deleted: the end of a browser may go unnoticed."""
 
 
 @functools.cache
 def folder() -> Path:
-    """This process's, nobody else's to read, gone at its end; what killed processes left is removed."""
+    """This process's folder, private to the user and removed at exit. Also removes folders of killed processes."""
     _remove_stale()
     made = Path(tempfile.mkdtemp(prefix=PREFIX))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
@@ -33,20 +33,20 @@ def folder() -> Path:
 
 
 def _hold(made: Path) -> None:
-    """Lock it as long as this process lives."""
+    """Lock the folder until this process ends."""
     with contextlib.suppress(OSError):  # a file system without locks
         lock(os.open(made / "lock", os.O_CREAT | os.O_RDWR), wait=True)
 
 
 def _mine(left: Path) -> bool:
-    """Whether it belongs to this user; on Windows each has a folder for temporary files. Raises OSError."""
+    """Whether the folder belongs to this user; on Windows users have separate temporary folders. Raises OSError."""
     if sys.platform == "win32":
         return True
     return left.stat().st_uid == os.getuid()
 
 
 def _remove_stale() -> None:
-    """Remove the folders whose processes are gone."""
+    """Remove folders of processes that have ended."""
     for left in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
         with contextlib.suppress(OSError):
             if not _mine(left):
@@ -56,21 +56,21 @@ def _remove_stale() -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-MOST_FILES = 1000
-"""Files at once: looking through them takes milliseconds."""
+MAX_FILES = 1000
+"""Most files: `trim` lists them all, which takes milliseconds."""
 
 
 class Store:
-    """Files by the session that they belong to; at most `most` bytes and MOST_FILES, the oldest go first."""
+    """Files by session; at most `max_bytes` and MAX_FILES, beyond which the oldest are deleted."""
 
-    def __init__(self, most: int) -> None:
-        self.folder, self.most = folder() / "files", most
+    def __init__(self, max_bytes: int) -> None:
+        self.folder, self.max_bytes = folder() / "files", max_bytes
         self.folder.mkdir(exist_ok=True)
         self.files: dict[tuple[str, str], list[Path]] = {}
         self.lock = threading.Lock()
 
     def put(self, session: str, what: str, files: Mapping[str, bytes]) -> list[Path]:
-        """Write {name: contents} for `session` in place of what it had as `what`; their paths."""
+        """Write files {name: contents}, in place of those of `session` under the key `what`; returns their paths."""
         self.trim(sum(map(len, files.values())))
         place = self.folder / uuid.uuid4().hex
         place.mkdir(parents=True)
@@ -87,7 +87,7 @@ class Store:
         return made
 
     def keep(self, session: str, what: str, paths: list[Path]) -> None:
-        """From now on `session` has these files as `what`; those that it had are deleted."""
+        """Store `paths` under the key `what` of `session`; the files stored there before are deleted."""
         with self.lock:
             before = self.files.pop((session, what), [])
             if paths:
@@ -96,7 +96,7 @@ class Store:
         _delete(gone)
 
     def spare(self, session: str, what: str) -> None:
-        """What `session` has as `what` stays until the next time: its browser may still be fetching it."""
+        """Keep the files under the key `what` of `session` until the next call: the browser may still load them."""
         with self.lock:
             older = self.files.pop((session, f"{what}, before"), [])
             if (session, what) in self.files:
@@ -105,19 +105,19 @@ class Store:
         _delete(gone)
 
     def forget(self, session: str) -> None:
-        """The page was closed: delete all that was its."""
+        """Delete all files of `session`, whose page was closed."""
         with self.lock:
             held = [self.files.pop(key) for key in list(self.files) if key[0] == session]
             gone = self._unheld([path for paths in held for path in paths])
         _delete(gone)
 
     def _unheld(self, paths: list[Path]) -> list[Path]:
-        """Those that nobody has: Gradio keeps the same image given twice as one file."""
+        """Those of `paths` that no session has: Gradio stores an image that was uploaded twice as one file."""
         held = {path for kept in self.files.values() for path in kept}
         return [path for path in paths if path not in held]
 
     def trim(self, more: int = 0) -> None:
-        """Delete what is older than OLDEST, and the oldest until `more` bytes have room."""
+        """Delete what is older than MAX_AGE_SECONDS, and the oldest files until `more` bytes fit."""
         found = []
         for path in self.folder.rglob("*"):
             with contextlib.suppress(OSError):
@@ -126,7 +126,7 @@ class Store:
                     found.append((status.st_mtime, status.st_size, path))
         held, count = sum(size for _, size, _ in found), len(found)
         for when, size, path in sorted(found):
-            if when > time.time() - OLDEST and held + more <= self.most and count < MOST_FILES:
+            if when > time.time() - MAX_AGE_SECONDS and held + more <= self.max_bytes and count < MAX_FILES:
                 break
             _delete([path])
             held, count = held - size, count - 1

@@ -9,14 +9,14 @@ import gradio as gr
 
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
-from texturenets.server.ui import examples, gallery, painting
+from texturenets.server.ui import examples, gallery, stylizing
 from texturenets.server.ui.camera import LiveCamera
-from texturenets.server.ui.mix import Chosen, Mix, PaintedMask
+from texturenets.server.ui.mix import Mix, PaintedMask, StyleChoice
 from texturenets.server.ui.mix_and_mask import MixAndMask
 from texturenets.server.ui.pictures import Given, PictureInput
-from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
+from texturenets.server.ui.queued_work import QueuedWork, WorkCancelledError
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.server.ui.texts import error_html, message_html, sentence
 from texturenets.stylize.options import StylizeOptions
 
 SIZES = [("512", 512), ("1024", 1024), ("2048", 2048), ("The photo's own", 0)]
@@ -27,18 +27,18 @@ STROKES: list[tuple[str, float | str]] = [
     ("Broader", 4),
     ("In proportion", "auto"),
 ]
-MOST = 24
-"""Photos at once."""
+MAX_PHOTOS = 24
+"""Most photos stylized at once."""
 
-TELL = "Choose a photo, or one of the examples; then a style."
-SEEN = "() => window.texturenetsSeen('results')"
-"""On a phone the result is below: bring it into sight (page.js)."""
+FIRST_HINT = "Choose a photo, or one of the examples; then a style."
+SCROLL_TO_RESULTS = "() => window.texturenetsSeen('results')"
+"""JavaScript (page.js): on a phone the results are below the visible part of the page."""
 
 QUIET: Any = {"show_progress": "hidden"}
 
 
 class StylizeTab:
-    """Builds the tab, within a gradio.Blocks, and answers its events."""
+    """Builds the tab, within a gradio.Blocks, and handles its events."""
 
     def __init__(self, service: Service, store: Store, work: QueuedWork) -> None:
         self.service, self.store, self.work = service, store, work
@@ -55,19 +55,19 @@ class StylizeTab:
         chosen_styles = [self.style, self.blend.mix]
         given = [self.photos.given, self.photos.refused]
         self.inputs = [*given, *chosen_styles, self.blend.mask, *self.options]
-        self.outputs = [self.slider, self.several, self.save, self.said]
+        self.outputs = [self.slider, self.several, self.save, self.message]
         self._listen(tries, paint, cancel)
         self.camera.listen([*chosen_styles, *self.options], (paint.click, self.photos.given.change))
 
     def _input(self, chosen: str | None) -> gr.Gallery:
-        """Photos and the gallery of styles; the example photos are returned."""
-        self.photos = PictureInput(self.service, self.store, "photo", MOST, label="Photos", height=300)
+        """Add the input for photos and the gallery of styles; returns the gallery of example photos."""
+        self.photos = PictureInput(self.service, self.store, "photo", MAX_PHOTOS, label="Photos", height=300)
         tries: gr.Gallery = gallery.example_gallery(examples.photos(), "examples", "Or try one of these")
         self.gallery = gallery.make_gallery(self.service.catalogue, "style", chosen)
         return tries
 
     def _results(self) -> tuple[gr.Button, gr.Button]:
-        """What was made, and the buttons, of which Paint and Cancel are returned."""
+        """Add the results and the buttons; returns the buttons Paint and Cancel."""
         self.slider = gr.ImageSlider(
             label="Before and after",
             show_label=False,
@@ -90,7 +90,9 @@ class StylizeTab:
             elem_classes="gallery",
         )
         self.camera = LiveCamera()
-        self.said = gr.HTML(said(TELL), padding=False, elem_classes="said", elem_id="said-painting")
+        self.message = gr.HTML(
+            message_html(FIRST_HINT), padding=False, elem_classes="said", elem_id="said-painting"
+        )
         with gr.Row(elem_id="buttons"):
             paint = gr.Button("Paint", variant="primary", min_width=80, elem_id="paint")
             self.camera.buttons()
@@ -101,19 +103,19 @@ class StylizeTab:
         return paint, cancel
 
     def _listen(self, tries: gr.Gallery, paint: gr.Button, cancel: gr.Button) -> None:
-        """What happens at which event."""
-        self.photos.speaks(self.said)
+        """Connect the components' events with the methods below."""
+        self.photos.speaks(self.message)
         tries.select(self._example, None, [self.photos.place, self.photos.given], **QUIET)
         self.gallery.select(self._chosen, None, self.style, **QUIET)
-        self.blend.listen(self.style, self.said)
+        self.blend.listen(self.style, self.message)
         again: Any = {"show_progress_on": self.slider, "trigger_mode": "multiple"}
         for one in (self.photos.given, self.style):
-            one.change(self._again, self.inputs, self.outputs, **again).then(None, js=SEEN)
+            one.change(self._again, self.inputs, self.outputs, **again).then(None, js=SCROLL_TO_RESULTS)
         for one in (self.blend.mix, self.blend.mask):
             one.change(self._again, self.inputs, self.outputs, **again)
-        paint.click(self._paint, self.inputs, self.outputs, **again).then(None, js=SEEN)
+        paint.click(self._paint, self.inputs, self.outputs, **again).then(None, js=SCROLL_TO_RESULTS)
         gr.on([one.input for one in self.options[:-1]], self._again, self.inputs, self.outputs, **again)
-        # A slider that is dragged changes all the while: what comes in meanwhile is done once, at the end.
+        # A dragged slider sends many events: those during a run start one more run, with the last value.
         again["trigger_mode"] = "always_last"
         self.options[-1].change(self._again, self.inputs, self.outputs, **again)
         cancel.click(self._cancel, None, None, **QUIET)
@@ -133,11 +135,11 @@ class StylizeTab:
 
     @property
     def refreshed(self) -> list[Any]:
-        """The components that `refresh` gives anew."""
+        """The components that `refresh` updates."""
         return [self.gallery, self.style]
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
-        """New styles shown, the chosen one kept."""
+        """Updates of these components with the styles of now; the chosen one stays chosen."""
         return gallery.update(self.service.catalogue, "style", chosen)
 
     def choose(self, name: str) -> tuple[Any, ...]:
@@ -172,8 +174,10 @@ class StylizeTab:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if len(photos) > 1:
             self._cancel(request)
-            told = said(f"{len(photos)} photos: Paint stylizes them as chosen.") + wrong(*refused)
-            return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), told
+            message = message_html(f"{len(photos)} photos: Paint stylizes them as chosen.") + error_html(
+                *refused
+            )
+            return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), message
         options = size, stroke, colours, strength
         return await self._paint(photos, refused, style, mix, mask, *options, request, progress)
 
@@ -191,55 +195,55 @@ class StylizeTab:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
-        """The slider or the gallery of several, the file to download, and what is said of it.
+        """Updates of the before/after slider, the gallery of several results, the download button and the message.
 
-        `refused`: sentences about photos that could not be taken.
+        `refused`: messages about photos that could not be read.
         """
         nothing = (gr.skip(), gr.skip(), gr.skip())
         if not photos:
-            return *nothing, wrong("Choose a photo first, or one of the examples.")
+            return *nothing, error_html("Choose a photo first, or one of the examples.")
         options = StylizeOptions(
             size=size or None,
             strength=float(strength),
             preserve_color=bool(colours),
             stroke="auto" if stroke == "auto" else float(stroke),
         )
-        chosen = Chosen(style, mix, mask)
+        chosen = StyleChoice(style, mix, mask)
         paths = [Path(path) for _, path in photos]
         session = request.session_hash or ""
         try:
             if len(paths) == 1:
-                work = painting.paint(self.service, paths[0], chosen, options)
-                made = await self.work.follow(session, "stylize", work, progress, lambda: "painting")
-                return self._one(session, made, chosen.caption(), refused)
-            batch = painting.batch_of(self.store, paths)
-            job = painting.paint_all(self.service, self.store, batch, chosen, options)
-            await self.work.follow(session, "stylize", job, progress, batch.said)
+                work = stylizing.stylize(self.service, paths[0], chosen, options)
+                result = await self.work.follow(session, "stylize", work, progress, lambda: "painting")
+                return self._one(session, result, chosen.caption(), refused)
+            batch = stylizing.new_batch(self.store, paths)
+            job = stylizing.stylize_batch(self.service, self.store, batch, chosen, options)
+            await self.work.follow(session, "stylize", job, progress, batch.progress_message)
             return self._many(session, batch, chosen.caption(), refused)
         except HTTPProblem as problem:
-            return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
-        except WorkGivenUpError as error:
-            return *nothing, gr.skip() if error.replaced else said(
+            return *nothing, error_html(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
+        except WorkCancelledError as error:
+            return *nothing, gr.skip() if error.replaced else message_html(
                 "Cancelled. The image shown is the previous one."
             )
 
     def _one(
-        self, session: str, made: painting.Painted, caption: str, refused: tuple[str, ...]
+        self, session: str, result: stylizing.StylizedPhoto, caption: str, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
         self.store.spare(session, "painting")
-        files = {"before.jpg": made.before, "after.jpg": made.after, made.name: made.data}
+        files = {"before.jpg": result.before, "after.jpg": result.after, result.name: result.data}
         paths = [str(path) for path in self.store.put(session, "painting", files)]
-        width, height = made.size
-        megabytes = len(made.data) / 2**20
+        width, height = result.size
+        megabytes = len(result.data) / 2**20
         return (
             gr.update(value=(paths[0], paths[1]), visible=True),
             gr.update(value=None, visible=False),
             gr.update(value=paths[2], interactive=True),
-            said(f"{caption}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
+            message_html(f"{caption}, {width} × {height} pixels, {megabytes:.1f} MB.") + error_html(*refused),
         )
 
     def _many(
-        self, session: str, batch: painting.PaintedBatch, caption: str, refused: tuple[str, ...]
+        self, session: str, batch: stylizing.StylizedBatch, caption: str, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
         shown = batch.shown
         self.store.spare(session, "painting")
@@ -251,5 +255,5 @@ class StylizeTab:
             gr.update(value=None, visible=False),
             gr.update(value=shown, visible=True, elem_classes=["gallery"], selected_index=None),
             gr.update(value=str(batch.archive), interactive=True),
-            said(done) + wrong(*refused, *batch.refused),
+            message_html(done) + error_html(*refused, *batch.refused),
         )

@@ -8,15 +8,15 @@ import re
 from texturenets.server.http_errors import HTTPProblem
 
 NO_LONGER = "A value that the page does not have, or no longer: reload the page."
-"""What is said to an event whose values no component of the page can have."""
+"""The error for an event with a value that the page's component cannot have."""
 
 
-def said(text: str) -> str:
+def message_html(text: str) -> str:
     """A message as HTML."""
     return f"<p>{html.escape(text)}</p>"
 
 
-def wrong(*sentences: str) -> str:
+def error_html(*sentences: str) -> str:
     """An error message as HTML; empty without sentences."""
     return f'<p class="wrong">{html.escape(" ".join(sentences))}</p>' if sentences else ""
 

@@ -15,9 +15,9 @@ from texturenets.modelfiles.titles import title
 from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
-from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
+from texturenets.server.ui.queued_work import QueuedWork, WorkCancelledError
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.server.ui.texts import error_html, message_html, sentence
 
 SIDES = [256, 512, 1024, 2048]
 SHOWN = 1536
@@ -61,12 +61,15 @@ class TextureTab:
                     save = gr.DownloadButton(
                         "Download", min_width=90, interactive=False, elem_id="save-sample"
                     )
-                told = gr.HTML(
-                    said("Choose a texture."), padding=False, elem_classes="said", elem_id="said-sample"
+                message = gr.HTML(
+                    message_html("Choose a texture."),
+                    padding=False,
+                    elem_classes="said",
+                    elem_id="said-sample",
                 )
         self.texture = gr.State(chosen)
         inputs: list[Any] = [self.texture, side, seed, other, share, tiles, nine]
-        outputs = [shown, save, told]
+        outputs = [shown, save, message]
         again: Any = {"show_progress_on": shown, "trigger_mode": "multiple"}
         self.gallery.select(self._chosen, None, self.texture, show_progress="hidden").then(
             self._draw, inputs, outputs, show_progress_on=shown
@@ -127,15 +130,19 @@ class TextureTab:
                 session, "texture", work, progress, lambda: "drawing"
             )
         except HTTPProblem as problem:
-            return gr.skip(), gr.skip(), wrong(sentence(problem))
-        except WorkGivenUpError as error:
-            told = gr.skip() if error.replaced else said("Cancelled. The image shown is the previous one.")
-            return gr.skip(), gr.skip(), told
+            return gr.skip(), gr.skip(), error_html(sentence(problem))
+        except WorkCancelledError as error:
+            message = (
+                gr.skip()
+                if error.replaced
+                else message_html("Cancelled. The image shown is the previous one.")
+            )
+            return gr.skip(), gr.skip(), message
         self.store.spare(session, "sample")
         paths = self.store.put(session, "sample", {"shown.jpg": preview, name: data})
         way = f", {share:.0%} of the way to {seeds[1]}" if share else ""
-        told = f"{title(texture or '')}, {side} × {side} pixels, seed {seeds[0]}{way}."
-        return str(paths[0]), gr.DownloadButton(value=str(paths[1]), interactive=True), said(told)
+        message = f"{title(texture or '')}, {side} × {side} pixels, seed {seeds[0]}{way}."
+        return str(paths[0]), gr.DownloadButton(value=str(paths[1]), interactive=True), message_html(message)
 
     async def _made(
         self, texture: str | None, side: int, seeds: tuple[int, int], *, share: float, tiles: bool, nine: bool
@@ -144,7 +151,7 @@ class TextureTab:
         service = self.service
         if not all(0 <= seed < 2**63 for seed in seeds):
             raise HTTPProblem(422, "a seed is a whole number from 0 to 2^63")
-        with service.queue.place():
+        with service.queue.slot():
             made, _, name = await service.sample(
                 texture,
                 height=side,

@@ -1,4 +1,4 @@
-"""The tab that learns from an image: what is asked for. What goes on in the trainings is `watch`'s."""
+"""The tab that trains models: its form. `watch` shows the trainings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from texturenets.server.service import Service
 from texturenets.server.ui import gallery
 from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.server.ui.texts import error_html, message_html, sentence
 from texturenets.server.ui.watch import QUIET, Watch
 from texturenets.train import lacking
 from texturenets.train.configuration import TaskConfig
@@ -66,7 +66,7 @@ class TrainTab:
                 self._form()
             with gr.Column(scale=7, min_width=300):
                 self.watch = watch = Watch(store, trainings)
-        self.picture.speaks(watch.told)
+        self.picture.speaks(watch.message)
         kind, preset, steps, start, *rest = self.fields
         photos, weight, _ = rest
         of_kind = [preset, photos, weight]
@@ -80,10 +80,10 @@ class TrainTab:
         begun = self.begin.click(
             self._start,
             [self.picture.given, self.name, *self.fields],
-            [watch.name, self.name, watch.told],
-            show_progress_on=watch.told,
+            [watch.name, self.name, watch.message],
+            show_progress_on=watch.message,
         )
-        begun.then(watch.look, watch.inputs, watch.outputs, **QUIET)
+        begun.then(watch.refresh, watch.inputs, watch.outputs, **QUIET)
 
     def _form(self) -> None:
         first = training_routes.recipes("style")["default"]
@@ -103,7 +103,7 @@ class TrainTab:
                 first.steps,
                 precision=0,
                 minimum=1,
-                maximum=training_routes.MOST_STEPS,
+                maximum=training_routes.MAX_STEPS,
                 label="Steps",
                 min_width=120,
                 elem_id="steps",
@@ -160,7 +160,7 @@ class TrainTab:
         )
 
     def _starts(self, kind: ModelKind, preset: str) -> list[tuple[str, str]]:
-        """The models that such a training can start from: those with its network."""
+        """The models whose weights the training can start from: those with the same network."""
         run = _recipe(kind, preset)
         if run is None:
             return [(NOTHING, NOTHING)]
@@ -173,9 +173,9 @@ class TrainTab:
         return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
     def _estimate(self, kind: ModelKind, preset: str, steps: float | None) -> str:
-        """How long it will take, by the clock of the last training of that kind here.
+        """A message with the estimated time, from the last training of this kind in the service's folder.
 
-        Else by that of the fastest on such a machine: another may have run beside other work.
+        Without one, from the fastest training on such a machine: others may have run beside other work.
         """
         run = _recipe(kind, preset)
         if run is None:
@@ -186,7 +186,7 @@ class TrainTab:
             return f"{count} steps. After the first ten it says how long it will take."
         name, pace = timed
         seconds = pace * count * run.batch_size * run.image_size**2
-        return f"{count} steps: about {duration(seconds)} once it has begun, by the clock of “{name}”."
+        return f"{count} steps: about {duration(seconds)} from its start, by the time of the training of “{name}”."
 
     async def _start(  # noqa: PLR0917  Gradio passes positional arguments
         self,
@@ -202,11 +202,11 @@ class TrainTab:
     ) -> tuple[Any, Any, Any]:
         """The one to look at, the form's name, and what is said. The image stays, for another try."""
         if not given:
-            return gr.skip(), gr.skip(), wrong("Choose an image first.")
+            return gr.skip(), gr.skip(), error_html("Choose an image first.")
         service, path = self.service, Path(given[-1][1])
         changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
         try:
-            with service.queue.place():
+            with service.queue.slot():
                 data = await service.queue.in_thread(path.read_bytes)
                 job = await training_routes.enqueue(
                     service,
@@ -215,20 +215,20 @@ class TrainTab:
                     name=name.strip() or self._free(path.stem),
                     kind=kind,
                     preset="default" if preset == QUICK else preset,
-                    steps=min(int(steps), training_routes.MOST_STEPS) if steps else None,
+                    steps=min(int(steps), training_routes.MAX_STEPS) if steps else None,
                     photos="" if photos == ALL or kind == "texture" else photos,
                     start=None if start == NOTHING else start,
                     changes={key: value for key, value in changes.items() if value is not None},
                 )
         except HTTPProblem as problem:
-            return gr.skip(), gr.skip(), wrong(sentence(problem, path.name))
+            return gr.skip(), gr.skip(), error_html(sentence(problem, path.name))
         except OSError:
-            return gr.skip(), gr.skip(), wrong("The image is no longer here: choose it again.")
+            return gr.skip(), gr.skip(), error_html("The image is no longer here: choose it again.")
         names = [one.name for one in reversed(self.trainings.jobs())]
-        told = said(
-            f"{job.name} is taken on, the table says how far it is. It goes on when this page is closed."
+        message = message_html(
+            f"{job.name} is queued; the table shows its progress. It continues when this page is closed."
         )
-        return gr.update(choices=names, value=job.name), "", told
+        return gr.update(choices=names, value=job.name), "", message
 
     def _free(self, stem: str) -> str:
         """A name that nothing has yet, after that of a file."""

@@ -1,4 +1,4 @@
-"""What goes on in the trainings: a table of all, images and curves of one, and what can be done with it."""
+"""The trainings on the page: a table of all, and the example images, curves and buttons of one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import gradio as gr
 from texturenets.errors import UserError, counted, duration
 from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.server.ui.texts import error_html, message_html, sentence
 
 if TYPE_CHECKING:
     from texturenets.server.trainings import Trainings
 
-TICK = 2.0  # seconds between two looks of the browser
-MOST_POINTS = 200  # of a curve
+POLL_SECONDS = 2.0  # between two updates by the browser
+MAX_POINTS = 200  # of a curve
 COLOURS = ("#2f857f", "#e0a458", "#c8553d", "#4a7fb0", "#8a6fb5", "#6f9e4c", "#b5678f", "#8c8273")
 QUIET: Any = {"show_progress": "hidden"}
 
 
 class Watch:
-    """Builds that part of the tab, within a gradio.Blocks; `look` brings what has changed since."""
+    """Builds this part of the tab, within a gradio.Blocks; `refresh` updates what has changed."""
 
     def __init__(self, store: Store, trainings: Trainings) -> None:
         self.store, self.trainings = store, trainings
-        self.timer = gr.Timer(TICK)
+        self.timer = gr.Timer(POLL_SECONDS)
         self.table = gr.HTML(padding=False, elem_id="trainings", elem_classes="trainings")
         with gr.Row(equal_height=False, visible=False, elem_id="chosen") as self.chosen:
             self.name = gr.Dropdown(
@@ -37,7 +37,7 @@ class Watch:
             self.use = gr.Button("Use it now", variant="primary", visible=False, min_width=90, elem_id="use")
             self.stop = gr.Button("Stop", visible=False, min_width=90, elem_id="stop")
             self.resume = gr.Button("Resume", visible=False, min_width=90, elem_id="resume")
-        self.told = gr.HTML("", padding=False, elem_classes="said", elem_id="said-training")
+        self.message = gr.HTML("", padding=False, elem_classes="said", elem_id="said-training")
         self.grown = gr.Image(
             label="Photos above, what it makes of them below",
             type="filepath",
@@ -75,30 +75,30 @@ class Watch:
             seen,
         ]
         for button, call in ((self.stop, self._stop), (self.resume, self._resume)):
-            button.click(call, self.name, self.told, **QUIET).then(
-                self.look, self.inputs, self.outputs, **QUIET
+            button.click(call, self.name, self.message, **QUIET).then(
+                self.refresh, self.inputs, self.outputs, **QUIET
             )
-        self.name.input(self.look, self.inputs, self.outputs, **QUIET)
-        self.timer.tick(self.look, self.inputs, self.outputs, **QUIET)
+        self.name.input(self.refresh, self.inputs, self.outputs, **QUIET)
+        self.timer.tick(self.refresh, self.inputs, self.outputs, **QUIET)
 
     def _stop(self, name: str | None) -> Any:
-        return self._told(self.trainings.stop, name, "It saves what it has learned, and ends.")
+        return self._call(self.trainings.stop, name, "It saves what it has learned, and ends.")
 
     def _resume(self, name: str | None) -> Any:
-        return self._told(self.trainings.resume, name, "It goes on when its turn comes.")
+        return self._call(self.trainings.resume, name, "It goes on when its turn comes.")
 
     @staticmethod
-    def _told(call: Any, name: str | None, well: str) -> Any:
+    def _call(call: Any, name: str | None, success: str) -> Any:
         try:
             call(name or "")
         except HTTPProblem as problem:
-            return wrong(sentence(problem))
+            return error_html(sentence(problem))
         except UserError as error:
-            return wrong(sentence(refused(error)))
-        return said(well)
+            return error_html(sentence(refused(error)))
+        return message_html(success)
 
-    def look(self, name: str | None, seen: tuple[Any, ...], request: gr.Request) -> tuple[Any, ...]:
-        """All that is shown; what has not changed since is left alone, or it would flicker."""
+    def refresh(self, name: str | None, seen: tuple[Any, ...], request: gr.Request) -> tuple[Any, ...]:
+        """Updates of all components; those that have not changed are skipped, as they would flicker."""
         reports = {
             one["name"]: one for one in map(self.trainings.reports.of, reversed(self.trainings.jobs()))
         }
@@ -137,7 +137,7 @@ class Watch:
 
 
 def _choices(state: str, at_work: bool) -> tuple[bool, bool, bool]:
-    """Whether a training can be used, stopped and resumed."""
+    """Which buttons to show: use, stop, resume."""
     return state == "done", state in ("queued", "running"), state in ("stopped", "failed") and not at_work
 
 
@@ -167,8 +167,8 @@ def _skipped(count: int, first: list[str]) -> str:
     if not count:
         return ""
     more = f" and {count - len(first)} more" if count > len(first) else ""
-    told = f"{counted(count, 'photo')} skipped: {', '.join(first)}{more}"
-    return f'<tr><td colspan="5">{html.escape(told)}</td></tr>'
+    message = f"{counted(count, 'photo')} skipped: {', '.join(first)}{more}"
+    return f'<tr><td colspan="5">{html.escape(message)}</td></tr>'
 
 
 def _legend(colours: dict[str, str]) -> str:
@@ -189,7 +189,7 @@ def _frame(points: list[tuple[int, str, float]]) -> Any:
     if not points:
         return None
     steps = sorted({step for step, _, _ in points})
-    kept = set(steps[:: max(1, len(steps) // MOST_POINTS)]) | set(steps[-1:])
+    kept = set(steps[:: max(1, len(steps) // MAX_POINTS)]) | set(steps[-1:])
     sums: dict[tuple[int, str], float] = {}
     for step, key, value in points:
         if step in kept:

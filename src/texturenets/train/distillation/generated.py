@@ -25,9 +25,9 @@ from texturenets.networks.conditional import ConditionalNetwork
 Features = Callable[[Tensor], dict[str, Tensor]]
 """Images (N, 3, H, W) to features by name."""
 
-DESCENT = 4  # gradient steps of an adversarial picture
-PACE = 3 / 255  # mean change of a pixel in each
-SPOILED = (
+GRADIENT_STEPS = 4  # gradient steps of an adversarial picture
+STEP_SIZE = 3 / 255  # mean change of a pixel in each
+MAX_WEIGHT_NOISE = (
     0.5  # most noise that is added to a network's weights, as a share of each tensor's standard deviation
 )
 
@@ -80,7 +80,7 @@ class Styles:
 
 def spoiled(network: nn.Module, random: np.random.Generator) -> dict[str, Tensor]:
     """The weights of `network` with noise in them."""
-    amount = float(random.uniform(0.05, SPOILED))
+    amount = float(random.uniform(0.05, MAX_WEIGHT_NOISE))
     generator = torch.Generator().manual_seed(int(random.integers(1 << 40)))
     made = {}
     for name, weight in network.named_parameters():
@@ -91,7 +91,7 @@ def spoiled(network: nn.Module, random: np.random.Generator) -> dict[str, Tensor
 
 
 def descend(
-    start: Tensor, goal: Tensor, own: Features, theirs: Features | None, steps: int = DESCENT
+    start: Tensor, goal: Tensor, own: Features, theirs: Features | None, steps: int = GRADIENT_STEPS
 ) -> Tensor:
     """`start` (1, 3, H, W) after gradient steps that take the student's Gram matrices towards those of `goal`.
 
@@ -111,7 +111,7 @@ def descend(
             )
         (slope,) = torch.autograd.grad(total, x)  # type: ignore[arg-type]
         with torch.no_grad():
-            x = (x - PACE * slope / slope.abs().mean().clamp_min(1e-12)).clamp(0, 1)
+            x = (x - STEP_SIZE * slope / slope.abs().mean().clamp_min(1e-12)).clamp(0, 1)
     return x.detach()
 
 

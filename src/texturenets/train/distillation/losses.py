@@ -15,8 +15,8 @@ from texturenets.losses.gram import with_gram
 from texturenets.train.distillation.student import Student
 
 CONTENT = ("4_2", "4_3")  # where pictures are compared position by position
-STEEP = 0.5  # difference of logarithms above which an error of pairs counts linearly
-SMALL = 1e-3  # of the mean distance of a batch: distances below it do not count
+LINEAR_ABOVE = 0.5  # difference of logarithms above which an error of pairs counts linearly
+MIN_DISTANCE = 1e-3  # of the mean distance of a batch: distances below it do not count
 
 
 def losses(
@@ -67,15 +67,15 @@ def _variance(target: Tensor, wanted: Tensor) -> Tensor:
 def log_error(made: Tensor, wanted: Tensor, pairs: Tensor) -> Tensor:
     """How far the logarithms of squared distances in `made` are from those in `wanted`, of pairs (2, P) of pictures.
 
-    The mean square, but linear above `STEEP`: else a few adversarial pictures are all that is learned.
+    The mean square, but linear above `LINEAR_ABOVE`: else a few adversarial pictures are all that is learned.
     """
     if not pairs.shape[1]:
         return made.new_zeros(())
     mine, theirs = (_distances(x, pairs) for x in (made, wanted))
-    least = SMALL * theirs.mean() + 1e-12  # all pictures may be the same one
+    least = MIN_DISTANCE * theirs.mean() + 1e-12  # all pictures may be the same one
     # PyTorch's is the square over 2 beta.
-    error = F.smooth_l1_loss((mine + least).log(), (theirs + least).log(), beta=STEEP)
-    return 2 * STEEP * error
+    error = F.smooth_l1_loss((mine + least).log(), (theirs + least).log(), beta=LINEAR_ABOVE)
+    return 2 * LINEAR_ABOVE * error
 
 
 def _distances(x: Tensor, pairs: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from texturenets.train.configuration import PerceptualConfig
 from texturenets.train.data import Batch
 from texturenets.train.distillation.changes import change
 
-WIDEST = 4.0  # the shorter side of a picture is at most so many times its crop's
+MAX_SCALE = 4.0  # the shorter side of a picture is at most so many times its crop's
 ZOOMS = (0.5, 2.0)  # a crop is of so many times the side, and resized to it
 
 
@@ -66,7 +66,7 @@ class Groups(Dataset[Batch]):
         rgb = self._read(of, self.orders[of](turn), unreadable)
         random = np.random.default_rng((config.seed, 5, step, group))
         zoom = float(np.exp(random.uniform(*np.log(ZOOMS))))
-        crop = data.crop(rgb, max(8, round(zoom * config.image_size)), random, flip=True, widest=WIDEST)
+        crop = data.crop(rgb, max(8, round(zoom * config.image_size)), random, flip=True, widest=MAX_SCALE)
         crop = image.resize(crop[None], (config.image_size, config.image_size))[0].clamp(0, 1)
         return [crop, *(change(crop, random) for _ in range(config.variants - 1))]
 

@@ -30,10 +30,10 @@ from texturenets.train.microbatch import Microbatch
 from texturenets.train.photos import workers_for
 from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
-from texturenets.train.task import Draw, Provenance, StepResult
+from texturenets.train.task import Forward, Provenance, StepResult
 from texturenets.train.trainer_config import TrainerConfig
 
-BEGINNING = 96
+PRUNING_IMAGES = 96
 """Pictures from which the first weights are computed: some ten positions for each unknown of the deepest layers."""
 VALIDATION_BATCHES = 4
 VALIDATION_STEP = 1 << 40  # other crops and changes than those that are trained on
@@ -68,7 +68,7 @@ class DistillationTask:
         if not resume:
             network = self.teacher.networks[TEACHER]
             assert isinstance(network, Descriptor)
-            prune(student, network, self._first_pictures(BEGINNING), self.config.seed)
+            prune(student, network, self._first_pictures(PRUNING_IMAGES), self.config.seed)
         student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student
         self.styles = Styles(list(self.models.values()), self.device)
@@ -132,28 +132,28 @@ class DistillationTask:
         features = self.student(x)
         return {name: self.student.reduced(name, features[name]) for name in features}
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
+    def training_step(self, forward: Forward, microbatch: Microbatch, progress: Progress) -> StepResult:
         """The pictures and the losses of the student."""
         pictures = microbatch.photos
         assert pictures is not None
         with torch.no_grad():
             theirs = _by_name(self.teacher, pictures)
-        own = draw(pictures, (), None)
+        own = forward(pictures, (), None)
         return pictures, losses(self.student, own, theirs, self.config.variants)
 
     def validation_microbatches(self) -> list[Microbatch]:
         """As `Task`."""
         return [Microbatch(len(pictures), pictures, []) for pictures in self.held_out]
 
-    def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
+    def validation_step(self, forward: Forward, microbatch: Microbatch) -> StepResult:
         """As `Task`."""
-        return self.training_step(draw, microbatch, Progress())
+        return self.training_step(forward, microbatch, Progress())
 
-    def shown(self, batch: Batch, images: Tensor) -> Tensor:
+    def example_images(self, batch: Batch, images: Tensor) -> Tensor:
         """The pictures as they were read and changed, and as the networks saw them."""
         return torch.stack([batch.photos[:4], images])
 
-    def save(self, path: Path, network: nn.Module, draw: Draw, provenance: Provenance) -> None:
+    def save(self, path: Path, network: nn.Module, forward: Forward, provenance: Provenance) -> None:
         """As `Task`: the weights in half precision, with a header that says what they were distilled from."""
         tensors = self.student.tensors()
         network_files.check_finite(tensors, path)

@@ -1,4 +1,4 @@
-"""The line to the engine, asked over sockets: clients that give up, lanes, the clock, a service that ends."""
+"""The request queue, over sockets: clients that give up, lanes, estimated times, a service that shuts down."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from webservice import model, photo
 from texturenets import loading
 from texturenets.server import request_queue, server, service
 from texturenets.server.settings import Limits, Settings
-from texturenets.server.time_estimate import Pace
+from texturenets.server.time_estimate import TimeEstimate
 
 SMALL, LARGE = photo(200, 100), photo(2000, 1500)
 
@@ -37,7 +37,7 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
         assert len(running.asked()) < 8
         gone = [one for one in running.lines() if one.get("status") == 499]
         assert len(gone) > 8
-        assert gone[0]["reason"] == "the client has gone"
+        assert gone[0]["reason"] == "the client disconnected"
 
 
 def test_work_by_pieces_ends_when_nobody_waits(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_work_by_pieces_ends_when_nobody_waits(tmp_path: Path) -> None:
         if len(seen) >= 2:
             raise request_queue.GivenUpError
 
-    service._ask(style, check)
+    service._check_between_parts(style, check)
     style.tiled.fits = lambda _: False  # type: ignore[method-assign]
     with pytest.raises(request_queue.GivenUpError):
         style.stylize(np.zeros((1, 3, 1024, 1024), np.float32))
@@ -97,20 +97,20 @@ def test_what_cannot_be_done_in_time_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_the_clock() -> None:
-    pace = Pace()
-    assert pace.least("a", 10**7) == 0
-    pace.took("a", 10**4, 0.1)
-    assert pace.least("a", 10**4) == pytest.approx(0.1)
-    assert pace.least("a", 10**7) < 1.0  # a tiny image's time is not its pixels'
-    pace.took("a", 4 * 2**20, 8.0)
-    assert pace.least("a", 2 * 2**20) == pytest.approx(0.2)
-    assert pace.least("b", 8 * 2**20) == 0
-    slow = Pace()
-    slow.took("a", 4 * 2**20, 8.0)
-    assert slow.least("a", 8 * 2**20) == pytest.approx(16.0)
-    assert slow.least("a", 2 * 2**20) == 0  # a larger one's time says nothing of smaller ones
-    slow.seen["a"][0] = (time.monotonic() - 1000, *slow.seen["a"][0][1:])
-    assert slow.least("a", 8 * 2**20) == 0
+    estimate = TimeEstimate()
+    assert estimate.lower_bound("a", 10**7) == 0
+    estimate.record("a", 10**4, 0.1)
+    assert estimate.lower_bound("a", 10**4) == pytest.approx(0.1)
+    assert estimate.lower_bound("a", 10**7) < 1.0  # a tiny image's time is not its pixels'
+    estimate.record("a", 4 * 2**20, 8.0)
+    assert estimate.lower_bound("a", 2 * 2**20) == pytest.approx(0.2)
+    assert estimate.lower_bound("b", 8 * 2**20) == 0
+    slow = TimeEstimate()
+    slow.record("a", 4 * 2**20, 8.0)
+    assert slow.lower_bound("a", 8 * 2**20) == pytest.approx(16.0)
+    assert slow.lower_bound("a", 2 * 2**20) == 0  # a larger one's time says nothing of smaller ones
+    slow.times["a"][0] = (time.monotonic() - 1000, *slow.times["a"][0][1:])
+    assert slow.lower_bound("a", 8 * 2**20) == 0
 
 
 def test_work_in_flight_is_given_its_time_when_the_service_ends(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_work_in_flight_is_given_its_time_when_the_service_ends(tmp_path: Path) 
         assert running.process.wait(20) == 0
         assert not any("trace" in one for one in running.lines())
     assert list(temporary.iterdir()) == []
-    config = server.configured(FastAPI(), Settings(limits=Limits(seconds=90)), 10)
+    config = server.uvicorn_config(FastAPI(), Settings(limits=Limits(seconds=90)), 10)
     assert (config.timeout_graceful_shutdown or 0) >= 90
 
 
