@@ -123,9 +123,10 @@ def test_the_pages_own_faults_are_logged_and_its_own_words_kept(
 
     monkeypatch.setattr(gr.Blocks, "preprocess_data", fails)
     monkeypatch.setattr(logging.getLogger("texturenets.server"), "propagate", True)
-    with pytest.raises(gr.Error, match=told):
+    with pytest.raises(gr.Error, match=told) as raised:
         asyncio.run(page_module.Page().preprocess_data())
     assert ("disk is full" in caplog.text) is logged
+    assert raised.value.print_exception is False  # Gradio prints a trace
 
 
 def test_clicks_on_nothing_that_is_shown_leave_no_trace(
@@ -416,6 +417,34 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     with pytest.raises(HTTPProblem, match="content_weight"):
         ask("two", changes={"content_weight": -1.0})
     assert [one.name for one in place.jobs()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "size", "told"),
+    [
+        (2.5, 256, "Steps 2.5: give a whole number."),
+        (float("nan"), 256, "Steps nan: give a whole number."),
+        (2, 0.5, "Size of the image 0.5: give a whole number."),
+    ],
+)
+def test_parts_of_steps_and_pixels_are_refused(steps: float, size: float, told: str, tmp_path: Path) -> None:
+    trainings = pytest.importorskip("texturenets.server.trainings", reason="locks as Unix has them")
+    for name in ("models", "photos"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a.png").write_bytes(photo())
+    service = Service(Settings(models=tmp_path / "models", engine=EngineOptions(device="cpu")))
+    place = trainings.Trainings(tmp_path / "models", tmp_path / "photos")
+    with gr.Blocks(analytics_enabled=False):
+        tab = train_tab.TrainTab(service, store.Store(10**6), place)
+    given = (("shown.jpg", str(tmp_path / "a.png")),)
+    form = "mine", "style", "default", steps, None, train_tab.ALL, None, size
+    *_, said = asyncio.run(tab._start(given, *form))
+    assert said == texts.wrong(told)
+    assert not place.jobs()
+    fields = {one.label: one for one in tab.fields}
+    assert fields["Steps"].preprocess(2.5) == 2.5  # Gradio would round it
+    assert fields["Size of the image"].preprocess(0.5) == 0.5
+    assert ("give a whole number" in tab._estimate("style", "default", steps)) is told.startswith("Steps")
 
 
 def test_the_table_of_trainings_names_photos_that_were_skipped() -> None:
