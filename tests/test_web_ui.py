@@ -29,6 +29,7 @@ from texturenets.server.service import Service
 from texturenets.server.settings import Settings
 from texturenets.server.ui import examples, gallery, sessions, store, texts, train_tab, watch
 from texturenets.server.ui import page as page_module
+from texturenets.server.ui.pictures import PictureInput
 
 API = "/page/gradio_api"
 
@@ -349,6 +350,26 @@ def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch:
         asyncio.run(service.check_photo(data))
     said = texts.sentence(refused.value, "IMG_1.heic")
     assert said.startswith("Cannot read IMG_1.heic: this service lacks what decodes HEIC")
+
+
+def test_a_good_image_ends_what_was_said_of_a_bad_one(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    good.write_bytes(photo())
+    bad.write_bytes(b"text")
+    service = Service(Settings(models=tmp_path, engine=EngineOptions(device="cpu")))
+    with gr.Blocks(analytics_enabled=False):
+        field = PictureInput(service, store.Store(10**6), "exemplar", 1, label="Exemplar", height=240)
+    visitor: Any = SimpleNamespace(session_hash="me")
+
+    def choose(path: str, before: Any) -> Any:
+        return asyncio.run(field._changed([(path, None)], before, visitor))
+
+    *_, told = choose(str(bad), ())
+    assert "bad.png" in told
+    _, given, _, told = choose(str(good), ())
+    assert told == ""
+    *_, told = choose(given[0][0], given)  # Gradio tells of the preview, too
+    assert told == gr.skip()
 
 
 def test_examples_are_small_pictures() -> None:
