@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +52,8 @@ def test_the_page_is_there_and_asks_nobody_else(page: TestClient) -> None:
         assert answer.status_code == 200
         assert answer.url.path == "/page/"
         assert "default-src 'self'" in answer.headers["content-security-policy"]
+        tags = re.findall("<meta[^>]*>", answer.text)
+        assert not [tag for tag in tags if "radio" in tag or "{url}" in tag or "Click to try" in tag]
         config = service.get("/page/config").json()
         assert config["analytics_enabled"] is False
         assert "fonts.googleapis" not in answer.text + service.get("/page/theme.css").text
