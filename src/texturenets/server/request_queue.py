@@ -91,9 +91,10 @@ class Lane:
         if len(self.turns) >= self.most:
             raise self.queue.later(_full(len(self.turns), f"{self.name} image"))
         if turn.seconds > most:
-            raise self.queue.later(
+            raise HTTPProblem(
+                503,
                 f"{pixels / 10**6:.1f} megapixels take about {turn.seconds:.0f} s here, and a request has "
-                f"{most:g} s: ask for a smaller image"
+                f"{most:g} s: ask for a smaller image",
             )
         if ahead + turn.seconds > most:
             raise self.queue.later(
@@ -207,13 +208,17 @@ class RequestQueue:
 
     @asynccontextmanager
     async def time(self) -> AsyncIterator[None]:
-        """The time that one request has once its body is there. Raises HTTPProblem (503) where it is not enough."""
+        """The time that one request has once its body is there. Raises HTTPProblem (503) where it is not enough.
+
+        With Retry-After where others were there before it: alone it would take as long again.
+        """
+        others = self.inside > 1 or bool(self.small.turns or self.large.turns)
         try:
             async with asyncio.timeout(self.seconds):
                 yield
         except TimeoutError:
             said = f"not done within {self.seconds:g} s: ask for a smaller image, or later"
-            raise self.later(said) from None
+            raise (self.later(said) if others else HTTPProblem(503, said)) from None
 
     def later(self, detail: str, seconds: float | None = None) -> HTTPProblem:
         """A refusal that says when to come again: in `seconds`, or when the queue will have moved on."""
