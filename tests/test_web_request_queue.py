@@ -89,6 +89,7 @@ def test_what_cannot_be_done_in_time_is_refused_at_once(tmp_path: Path) -> None:
         assert int(refused.headers["retry-after"]) >= 1
         alone = running.stylize(LARGE, "&stroke=0.5")  # painted four times as large
         assert "megapixels take about" in alone.json()["detail"]
+        assert "retry-after" not in alone.headers  # it would take as long again
         first[0].join()
         assert first[1][0].status_code == 200
         logged = [one for one in running.lines() if one.get("status") == 503]

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from texturenets.server.service import Service
 from texturenets.server.settings import Settings
 from texturenets.server.ui import examples, gallery, sessions, store, texts, train_tab, watch
 from texturenets.server.ui import page as page_module
+from texturenets.server.ui.pictures import PictureInput
 
 API = "/page/gradio_api"
 
@@ -50,6 +52,8 @@ def test_the_page_is_there_and_asks_nobody_else(page: TestClient) -> None:
         assert answer.status_code == 200
         assert answer.url.path == "/page/"
         assert "default-src 'self'" in answer.headers["content-security-policy"]
+        tags = re.findall("<meta[^>]*>", answer.text)
+        assert not [tag for tag in tags if "radio" in tag or "{url}" in tag or "Click to try" in tag]
         config = service.get("/page/config").json()
         assert config["analytics_enabled"] is False
         assert "fonts.googleapis" not in answer.text + service.get("/page/theme.css").text
@@ -123,9 +127,10 @@ def test_the_pages_own_faults_are_logged_and_its_own_words_kept(
 
     monkeypatch.setattr(gr.Blocks, "preprocess_data", fails)
     monkeypatch.setattr(logging.getLogger("texturenets.server"), "propagate", True)
-    with pytest.raises(gr.Error, match=told):
+    with pytest.raises(gr.Error, match=told) as raised:
         asyncio.run(page_module.Page().preprocess_data())
     assert ("disk is full" in caplog.text) is logged
+    assert raised.value.print_exception is False  # Gradio prints a trace
 
 
 def test_clicks_on_nothing_that_is_shown_leave_no_trace(
@@ -350,6 +355,26 @@ def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch:
     assert said.startswith("Cannot read IMG_1.heic: this service lacks what decodes HEIC")
 
 
+def test_a_good_image_ends_what_was_said_of_a_bad_one(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    good.write_bytes(photo())
+    bad.write_bytes(b"text")
+    service = Service(Settings(models=tmp_path, engine=EngineOptions(device="cpu")))
+    with gr.Blocks(analytics_enabled=False):
+        field = PictureInput(service, store.Store(10**6), "exemplar", 1, label="Exemplar", height=240)
+    visitor: Any = SimpleNamespace(session_hash="me")
+
+    def choose(path: str, before: Any) -> Any:
+        return asyncio.run(field._changed([(path, None)], before, visitor))
+
+    *_, told = choose(str(bad), ())
+    assert "bad.png" in told
+    _, given, _, told = choose(str(good), ())
+    assert told == ""
+    *_, told = choose(given[0][0], given)  # Gradio tells of the preview, too
+    assert told == gr.skip()
+
+
 def test_examples_are_small_pictures() -> None:
     photos = examples.photos()
     assert {"hills", "fruit"} <= {path.stem for path in photos}
@@ -416,6 +441,34 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     with pytest.raises(HTTPProblem, match="content_weight"):
         ask("two", changes={"content_weight": -1.0})
     assert [one.name for one in place.jobs()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "size", "told"),
+    [
+        (2.5, 256, "Steps 2.5: give a whole number."),
+        (float("nan"), 256, "Steps nan: give a whole number."),
+        (2, 0.5, "Size of the image 0.5: give a whole number."),
+    ],
+)
+def test_parts_of_steps_and_pixels_are_refused(steps: float, size: float, told: str, tmp_path: Path) -> None:
+    trainings = pytest.importorskip("texturenets.server.trainings", reason="locks as Unix has them")
+    for name in ("models", "photos"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a.png").write_bytes(photo())
+    service = Service(Settings(models=tmp_path / "models", engine=EngineOptions(device="cpu")))
+    place = trainings.Trainings(tmp_path / "models", tmp_path / "photos")
+    with gr.Blocks(analytics_enabled=False):
+        tab = train_tab.TrainTab(service, store.Store(10**6), place)
+    given = (("shown.jpg", str(tmp_path / "a.png")),)
+    form = "mine", "style", "default", steps, None, train_tab.ALL, None, size
+    *_, said = asyncio.run(tab._start(given, *form))
+    assert said == texts.wrong(told)
+    assert not place.jobs()
+    fields = {one.label: one for one in tab.fields}
+    assert fields["Steps"].preprocess(2.5) == 2.5  # Gradio would round it
+    assert fields["Size of the image"].preprocess(0.5) == 0.5
+    assert ("give a whole number" in tab._estimate("style", "default", steps)) is told.startswith("Steps")
 
 
 def test_the_table_of_trainings_names_photos_that_were_skipped() -> None:

@@ -14,11 +14,13 @@ _POLICY = (
 )
 """Browsers load from this host only. Gradio's page needs inline scripts and styles, and eval()."""
 
-EXTERNAL = re.compile(
-    rb"""<link\b[^>]*\bhref=["']?https?://[^>]*>|<script\b[^>]*\bsrc=["']?https?://[^>]*>\s*</script>""",
+FOREIGN = re.compile(
+    rb"""<link\b[^>]*\bhref=["']?https?://[^>]*>|<script\b[^>]*\bsrc=["']?https?://[^>]*>\s*</script>"""
+    rb"""|<meta\b[^>]*["'](og|twitter):[^>]*>""",
     re.IGNORECASE,
 )
-"""The tags by which Gradio's page would load from other hosts: fonts, and a script for iframes."""
+"""The tags by which Gradio's page would load from other hosts (fonts, a script for iframes), and its previews, which
+name Gradio."""
 
 
 def policy(frames: Sequence[str] = ()) -> str:
@@ -27,7 +29,7 @@ def policy(frames: Sequence[str] = ()) -> str:
 
 
 class ContentSecurityPolicy:
-    """ASGI middleware: adds the policy to every HTML page, and removes the tags that it would block."""
+    """ASGI middleware: adds the policy to every HTML page, and removes the tags of FOREIGN."""
 
     def __init__(self, app: ASGIApp, frames: Sequence[str] = ()) -> None:
         self.app, self.policy = app, policy(frames)
@@ -51,7 +53,7 @@ class ContentSecurityPolicy:
                 held.append(message.get("body", b""))
                 if message.get("more_body"):
                     return
-                body = EXTERNAL.sub(b"", b"".join(held))
+                body = FOREIGN.sub(b"", b"".join(held))
                 MutableHeaders(scope=start)["Content-Length"] = str(len(body))
                 await send(start)
                 message = {"type": "http.response.body", "body": body}

@@ -89,9 +89,10 @@ class Lane:
         if len(self.requests) >= self.max_requests:
             raise self.queue.busy(_full(len(self.requests), f"{self.name} image"))
         if request.seconds > limit:
-            raise self.queue.busy(
+            raise HTTPProblem(
+                503,
                 f"{pixels / 10**6:.1f} megapixels take about {request.seconds:.0f} s here, and a request has "
-                f"{limit:g} s: ask for a smaller image"
+                f"{limit:g} s: ask for a smaller image",
             )
         if ahead + request.seconds > limit:
             raise self.queue.busy(
@@ -204,13 +205,17 @@ class RequestQueue:
 
     @asynccontextmanager
     async def time(self) -> AsyncIterator[None]:
-        """The time limit of a request whose body has been read. Raises HTTPProblem (503) when it is over."""
+        """The time limit of a request whose body has been read. Raises HTTPProblem (503) when it is over.
+
+        With Retry-After if others were there before it: alone it would take as long again.
+        """
+        others = self.count > 1 or bool(self.small.requests or self.large.requests)
         try:
             async with asyncio.timeout(self.seconds):
                 yield
         except TimeoutError:
             detail = f"not done within {self.seconds:g} s: ask for a smaller image, or later"
-            raise self.busy(detail) from None
+            raise (self.busy(detail) if others else HTTPProblem(503, detail)) from None
 
     def busy(self, detail: str, seconds: float | None = None) -> HTTPProblem:
         """A response 503 whose Retry-After is `seconds`, or estimated from the requests in the queue."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 
 from texturenets import image
 from texturenets.errors import UserError
@@ -225,7 +225,12 @@ def _add_others(app: FastAPI, available: Callable[[], Trainings]) -> None:
         """A training: state, step, losses, seconds left."""
         return await report_after(lambda trainings: trainings.files.find(name))
 
-    @app.delete("/v1/trainings/{name}", status_code=204, responses=documented(401, 404, 408, 409, 415, 503))
+    @app.delete(
+        "/v1/trainings/{name}",
+        status_code=204,
+        response_class=Response,  # FastAPI's own has a Content-Type
+        responses=documented(401, 404, 408, 409, 415, 503),
+    )
     async def remove(request: Request, name: str) -> None:
         """Remove a training that is not running, with its checkpoint, records and images; its model stays."""
         await bodies.no_body(request)

@@ -57,7 +57,8 @@ class Page(gr.Blocks):
         """The arguments of the function that an event calls. Raises gradio.Error."""
         try:
             return await super().preprocess_data(*words, **more)
-        except gr.Error:
+        except gr.Error as error:  # a number below its field's least, say
+            error.print_exception = False
             raise
         except Exception as error:  # pydantic, components and Gradio each raise their own
             if isinstance(error, OSError | MemoryError):  # the machine's fault, not the sender's

@@ -102,7 +102,8 @@ class PictureInput:
             gr.skip() if shown == paths else self._shown(shown),
             gr.skip() if now == before else now,
             tuple(refused) if changed else gr.skip(),
-            error_html(*refused) if refused else gr.skip(),
+            # Other images are taken: what was said of the last ones is over.
+            error_html(*refused) if refused or now not in ((), before) else gr.skip(),
         )
 
     async def _read(self, path: Path) -> str:

@@ -101,7 +101,6 @@ class TrainTab:
             )
             steps = gr.Number(
                 first.steps,
-                precision=0,
                 minimum=1,
                 maximum=training_routes.MAX_STEPS,
                 label="Steps",
@@ -128,7 +127,6 @@ class TrainTab:
             )
             size = gr.Number(
                 first.style_size,
-                precision=0,
                 minimum=0,
                 label="Size of the image",
                 info="Its longer side in pixels. Larger: broader strokes; 0: its own.",
@@ -180,6 +178,8 @@ class TrainTab:
         run = _recipe(kind, preset)
         if run is None:
             return ""
+        if refused := _not_whole("Steps", steps):
+            return refused
         count = int(steps or run.steps)
         timed = _clock(self.service.catalogue.models(), kind, self.trainings.folder)
         if not timed:
@@ -203,8 +203,13 @@ class TrainTab:
         """The one to look at, the form's name, and what is said. The image stays, for another try."""
         if not given:
             return gr.skip(), gr.skip(), error_html("Choose an image first.")
+        if refused := _not_whole("Steps", steps) or _not_whole("Size of the image", size):
+            return gr.skip(), gr.skip(), error_html(refused)
         service, path = self.service, Path(given[-1][1])
-        changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
+        changes = {
+            "content_weight": weight if kind == "style" else None,
+            "style_size": None if size is None else int(size),
+        }
         try:
             with service.queue.slot():
                 data = await service.queue.in_thread(path.read_bytes)
@@ -244,6 +249,11 @@ class TrainTab:
         """Kind and name of a model that a training has made; None where it has made none."""
         known = self.service.catalogue.models().get(name or "")
         return (known.header.kind, str(name)) if known else None
+
+
+def _not_whole(label: str, number: float | None) -> str:
+    """What is said to a number with a part of one, which Gradio would round; empty for a whole one, or none."""
+    return f"{label} {number:g}: give a whole number." if number is not None and number % 1 else ""
 
 
 def _presets(kind: ModelKind) -> list[tuple[str, str]]:
