@@ -408,7 +408,7 @@ def test_a_signal_between_two_steps_saves_too(studio: tiny.Studio, monkeypatch: 
     write = callbacks.Log.__call__
 
     @contextmanager
-    def remember(training: Trainer) -> Iterator[list[int]]:
+    def remember(training: Trainer, **_: object) -> Iterator[list[int]]:
         runs.append(training)
         yield []
 

@@ -388,7 +388,7 @@ def follow(trainer: Trainer, quiet: bool) -> bool:
     from texturenets.train.interruption import interruptible
 
     shown = TrainingProgress(trainer, quiet)
-    with interruptible(trainer), shown.bar:
+    with interruptible(trainer, say=shown.say), shown.bar:
         for record in trainer:
             shown(record)
     return bool(trainer.progress(trainer.state.step) >= 1)

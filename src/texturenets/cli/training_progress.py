@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from rich import progress
 from rich.console import Console
 
@@ -51,20 +53,23 @@ class TrainingProgress:
             return
         if not self.waits_told and done > FORECAST_AFTER and record.waited > 0.5:
             self.waits_told = True
-            self._say(f"a step waited {record.waited:.1f} s for photos to be read; raise --workers")
+            self.say(f"a step waited {record.waited:.1f} s for photos to be read; raise --workers")
         if self.quiet:
             return
         if not self.forecast_made and done >= min(FORECAST_AFTER, self.options.steps):
             self.forecast_made = True
             told = forecast(self.trainer, record.step, done, record.seconds - self.seconds)
-            self._say(f"{told} on {self.trainer.device}")
+            self.say(f"{told} on {self.trainer.device}")
         if record.validation:
             training, validation = sum(mean_losses([record]).values()), sum(record.validation.values())
             best = " (best)" if record.best else ""
-            self._say(f"step {record.step}: training {training:.3f}, validation {validation:.3f}{best}")
+            self.say(f"step {record.step}: training {training:.3f}, validation {validation:.3f}{best}")
 
-    def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+    def say(self, text: str) -> None:
+        """Print a line above the bar, in the first process; never raises, as signals say something at any moment."""
+        if self.first:
+            with suppress(RuntimeError, OSError):
+                self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def forecast(trainer: Trainer, step: int, done: int, seconds: float) -> str:
