@@ -118,6 +118,16 @@ def test_a_double_press_saves(studio: tiny.Studio, monkeypatch: pytest.MonkeyPat
     assert checkpoint.read_state(result.folder).step == 2
 
 
+def test_sigterm_saves_and_says_so_by_its_status(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled(monkeypatch, lambda: signal.raise_signal(signal.SIGTERM))
+    result = studio.run(steps=5, save_every=100)
+    assert result.status == 143
+    assert "finishing this step, then saving; Ctrl-C ends without saving\n" in result.error
+    assert checkpoint.read_state(result.folder).step == 2
+
+
 @pytest.mark.parametrize(
     ("save_every", "kept"), [(1, "step 1 was the last that was saved"), (100, "no step was saved")]
 )

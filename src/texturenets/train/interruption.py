@@ -23,8 +23,8 @@ def interruptible(
     signals: Sequence[signal.Signals] = SIGNALS,
     say: Callable[[str], object] | None = None,
 ) -> Iterator[list[int]]:
-    """`signals` end the training after the current step, saved; Ctrl-C more than DOUBLE_PRESS seconds later ends it at
-    once. Gives a list of those that have come. `say` is called with a line at the first.
+    """`signals` end the training after the current step, saved; Ctrl-C more than DOUBLE_PRESS seconds later ends it
+    at once. Gives a list of those that have come. `say` is called with a line at the first.
 
     Raises KeyboardInterrupt at such a second Ctrl-C, with the last step that was saved.
     """
