@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -116,6 +118,22 @@ def test_a_double_press_saves(studio: tiny.Studio, monkeypatch: pytest.MonkeyPat
     assert "finishing this step, then saving; Ctrl-C again ends without saving\n" in result.error
     assert "stopped after step 2 of 5, checkpoint saved" in result.error
     assert checkpoint.read_state(result.folder).step == 2
+
+
+def test_the_line_does_not_wait_for_what_the_signal_has_interrupted() -> None:
+    """As an import or a lock of what prints, in the main thread."""
+    held, said = threading.Lock(), []
+
+    def say(line: str) -> None:
+        with held:
+            said.append(line)
+
+    trainer = SimpleNamespace(stop=False, saved_step=0)
+    with interruption.interruptible(trainer, [signal.SIGINT], say) as come:  # type: ignore[arg-type]
+        with held:
+            ctrl_c()
+        assert (come, trainer.stop) == ([signal.SIGINT], True)
+    assert said == ["finishing this step, then saving; Ctrl-C again ends without saving"]
 
 
 def test_sigterm_saves_and_says_so_by_its_status(

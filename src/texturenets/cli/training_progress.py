@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from rich import progress
 from rich.console import Console
 
@@ -66,10 +64,9 @@ class TrainingProgress:
             self.say(f"step {record.step}: training {training:.3f}, validation {validation:.3f}{best}")
 
     def say(self, text: str) -> None:
-        """Print a line above the bar, in the first process; never raises, as signals say something at any moment."""
+        """Print a line above the bar, in the first process."""
         if self.first:
-            with suppress(RuntimeError, OSError):
-                self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def forecast(trainer: Trainer, step: int, done: int, seconds: float) -> str:
