@@ -18,7 +18,7 @@ from texturenets.train.trainer import Trainer
 def run(out: Path, words: list[str]) -> int:
     """The command line `words`, its last gradients written to `out` by the first process."""
 
-    def follow(trainer: Trainer, _: bool) -> bool:
+    def follow(trainer: Trainer, _: bool) -> int:
         for _record in trainer:
             pass
         if trainer.fabric.is_global_zero:
@@ -26,7 +26,7 @@ def run(out: Path, words: list[str]) -> int:
                 k: p.grad.contiguous() for k, p in trainer.network.named_parameters() if p.grad is not None
             }
             save_file(gradients, out)
-        return True
+        return 0
 
     train.follow = follow  # type: ignore[assignment]
     return main(words)

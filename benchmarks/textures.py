@@ -52,10 +52,7 @@ LOSSES: dict[str, list[str]] = {
 SEED, COUNT, SIDE, LARGE = 7, 4, 256, 512
 REGULAR = 0.5  # correlation from which an exemplar has courses: brick_wall has 0.87, red_peppers 0.37
 SAVE_EVERY = 20  # steps that a crash costs at most
-INTERRUPTED, TERMINATED = (
-    130,
-    143,
-)  # exit status of a training that was stopped, and of one that had not begun
+INTERRUPTED, TERMINATED = 130, 143  # exit status of a training that Ctrl-C or SIGTERM has stopped
 EXEMPLARS = ("brick_wall.jpg",)
 
 Array = NDArray[np.float64]

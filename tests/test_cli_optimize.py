@@ -273,6 +273,15 @@ def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(rgb(Path(out.strip())), expected, atol=0.51 / 255, rtol=0)
 
 
+def test_what_cannot_be_written_is_told_before_any_work(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*_: Any, **__: Any) -> None:
+        pytest.fail("it reads the pictures first")
+
+    monkeypatch.setattr(image, "read", work)
+    tiny.read_only(monkeypatch)
+    assert here.fail("-o", "ro/o.png") == "texturenets: cannot write ro/o.png: Read-only file system\n"
+
+
 @pytest.mark.parametrize("records", [0, 1])  # the first is the start
 def test_ctrl_c_before_the_first_iteration_writes_nothing(
     here: Here, monkeypatch: pytest.MonkeyPatch, records: int

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
 
 from texturenets import files
 from texturenets.errors import UserError
@@ -71,6 +72,26 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="Is a directory"), files.atomic_write(tmp_path / "folder"):
         pass
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def test_what_cannot_be_written_is_told_before_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    files.check_writable(tmp_path / "new" / "one" / "x.png")
+    for name, said in [
+        ("file/x.png", "file is a file, not a folder"),
+        ("file/new/x.png", "file is a file, not a folder"),
+        ("folder", "Is a directory"),
+        ("x" * 300, "File name too long"),
+    ]:
+        with pytest.raises(UserError, match=f"^cannot write {tmp_path / name}: .*{said}$"):
+            files.check_writable(tmp_path / name)
+    tiny.read_only(monkeypatch)
+    with pytest.raises(UserError, match=f"^cannot write {tmp_path}/x.png: Read-only file system$"):
+        files.check_writable(tmp_path / "x.png")
     assert names(tmp_path) == ["file", "folder"]
 
 

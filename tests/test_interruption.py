@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,8 @@ import torch
 from test_public import config, how
 
 import texturenets as tn
-from texturenets.train import checkpoint
+from texturenets.train import checkpoint, interruption
+from texturenets.train.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +85,94 @@ def test_progress_stops_by_one_word_alone(
     )
     assert checkpoint.read_state(tmp_path / "a.run").step == end
     assert (tmp_path / "a.safetensors").exists() == (end == 3)
+
+
+def signalled(patch: pytest.MonkeyPatch, send: Callable[[], object]) -> None:
+    """`send` is called in the second step."""
+    check = Trainer._check_losses
+
+    def checked(self: Trainer, step: int, *more: Any) -> None:
+        check(self, step, *more)
+        if step == 2:
+            send()
+
+    patch.setattr(Trainer, "_check_losses", checked)
+
+
+def ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def thrice() -> None:
+    ctrl_c()
+    try:
+        ctrl_c()
+    finally:
+        ctrl_c()
+
+
+def test_a_double_press_saves(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    signalled(monkeypatch, thrice)
+    result = studio.run(steps=5, save_every=100)
+    assert result.status == 130
+    assert "finishing this step, then saving; Ctrl-C again ends without saving\n" in result.error
+    assert "stopped after step 2 of 5, checkpoint saved" in result.error
+    assert checkpoint.read_state(result.folder).step == 2
+
+
+def test_the_line_does_not_wait_for_what_the_signal_has_interrupted() -> None:
+    """As an import or a lock of what prints, in the main thread."""
+    held, said = threading.Lock(), []
+
+    def say(line: str) -> None:
+        with held:
+            said.append(line)
+
+    trainer = SimpleNamespace(stop=False, saved_step=0)
+    with interruption.interruptible(trainer, [signal.SIGINT], say) as come:  # type: ignore[arg-type]
+        with held:
+            ctrl_c()
+        assert (come, trainer.stop) == ([signal.SIGINT], True)
+    assert said == ["finishing this step, then saving; Ctrl-C again ends without saving"]
+
+
+def test_sigterm_saves_and_says_so_by_its_status(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled(monkeypatch, lambda: signal.raise_signal(signal.SIGTERM))
+    result = studio.run(steps=5, save_every=100)
+    assert result.status == 143
+    assert "finishing this step, then saving; Ctrl-C ends without saving\n" in result.error
+    assert checkpoint.read_state(result.folder).step == 2
+
+
+@pytest.mark.parametrize(
+    ("save_every", "kept"), [(1, "step 1 was the last that was saved"), (100, "no step was saved")]
+)
+def test_ctrl_c_once_more_ends_without_saving(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch, save_every: int, kept: str
+) -> None:
+    monkeypatch.setattr(interruption, "DOUBLE_PRESS", -1)
+    signalled(monkeypatch, thrice)
+    result = studio.run(steps=5, save_every=save_every)
+    assert result.status == 130
+    assert result.error.endswith(f"\ntexturenets: interrupted: ended without saving: {kept}\n")
+    assert "Traceback" not in result.error
+    assert (result.folder / checkpoint.NAME).exists() == (save_every == 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_once_it_is_saved_does_nothing(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "DOUBLE_PRESS", -1)
+    signalled(monkeypatch, ctrl_c)
+    save = Trainer.save
+
+    def saved(self: Trainer) -> Path:
+        path = save(self)
+        ctrl_c()
+        return path
+
+    monkeypatch.setattr(Trainer, "save", saved)
+    result = studio.run(steps=5, save_every=100)
+    assert "stopped after step 2 of 5, checkpoint saved" in result.error
+    assert checkpoint.read_state(result.folder).step == 2

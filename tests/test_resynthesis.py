@@ -182,6 +182,20 @@ def test_ctrl_c_writes_what_there_is(studio: Path, monkeypatch: pytest.MonkeyPat
     assert "stopped after iteration 1 of 3" in err
 
 
+@pytest.mark.parametrize("command", ["tile", "inpaint"])
+def test_what_cannot_be_written_is_told_before_any_work(
+    studio: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def work(*_: Any, **__: Any) -> None:
+        pytest.fail("it reads the picture first")
+
+    monkeypatch.setattr(image, "read", work)
+    tiny.read_only(monkeypatch)
+    mask = ["--mask", str(studio / "hole.png")] if command == "inpaint" else []
+    error = refused(studio, command, str(studio / "photo.png"), *mask, "-o", "ro/t.png")
+    assert error == "texturenets: cannot write ro/t.png: Read-only file system\n"
+
+
 def mask_file(size: tuple[int, int], value: int, box: tuple[int, int, int, int] | None = None) -> str:
     mask = Image.new("L", size, value)
     if box:

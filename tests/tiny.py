@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +196,15 @@ def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
         self.stop = at == step
 
     patch.setattr(Trainer, "_check_losses", stopping)
+
+
+def read_only(patch: pytest.MonkeyPatch) -> None:
+    """No file can be made from here on, not even by root."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    patch.setattr(tempfile, "mkstemp", fail)
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

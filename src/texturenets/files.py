@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -88,12 +89,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Parent folders are created. Raises UserError, with the reason, where it cannot be written.
     """
+    with _failures_told(path), temporary_sibling(path) as part:
+        yield part
+        publish(part, path)
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserError, with the reason, where the file `path` cannot be written; for the start of long work.
+
+    Nothing is left, and no folder made.
+    """
+    with _failures_told(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        with temporary_sibling(there / path.name):
+            pass
+
+
+@contextmanager
+def _failures_told(path: Path) -> Iterator[None]:
+    """Raise UserError for an OSError in the block, which writes `path`."""
     try:
-        with temporary_sibling(path) as part:
-            yield part
-            publish(part, path)
+        yield
     except FileExistsError:
-        raise UserError(f"cannot write {path}: {path.parent} is a file, not a folder") from None
+        file = next(folder for folder in path.parents if folder.exists())
+        raise UserError(f"cannot write {path}: {file} is a file, not a folder") from None
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -15,7 +15,7 @@ from texturenets.cli.flags import given, optional_flags, user_chose_networks
 from texturenets.cli.outputs import check_inputs, folder_of
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
-from texturenets.files import remove_stale
+from texturenets.files import check_writable, remove_stale
 from texturenets.train import recipes
 from texturenets.train.configuration import Precision, StyleConfig, flag
 from texturenets.train.trainer_config import TrainerConfig
@@ -338,8 +338,10 @@ def _out(output: str | None, content: Path | None, style: Path) -> Path:
 
 
 def check_output(out: Path, inputs: Sequence[Path]) -> None:
-    """Raises UserError for a format that cannot be written, and if `out` is one of `inputs`."""
+    """Raises UserError for a format that cannot be written, if `out` is one of `inputs`, and if its folder cannot be
+    written to."""
     from texturenets import image
 
     image.output_format(out)
     check_inputs([out], inputs)
+    check_writable(out)

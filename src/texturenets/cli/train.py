@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -329,7 +330,7 @@ def _train(trainer: Trainer, quiet: bool) -> int:
     """Train to the end and print the result; the exit status."""
     begun, options, state = trainer.state.step, trainer.task.config, trainer.state
     try:
-        finished = follow(trainer, quiet)
+        status = follow(trainer, quiet)
     finally:
         trainer.leave()
     if not trainer.fabric.is_global_zero:
@@ -339,7 +340,7 @@ def _train(trainer: Trainer, quiet: bool) -> int:
         print(
             f"{counted(len(trainer.unreadable), 'photo')} cannot be read and {were} skipped", file=sys.stderr
         )
-    if not finished:
+    if status:
         minutes = f", {state.seconds / 60:.1f} of {options.minutes:g} minutes"
         far = minutes if options.minutes else f" of {options.steps}"
         print(
@@ -348,7 +349,7 @@ def _train(trainer: Trainer, quiet: bool) -> int:
             file=sys.stderr,
         )
         print(trainer.folder)
-        return 130
+        return status
     if begun and state.step == begun:
         print(
             f"the run was already finished, after step {begun}: more --steps (or --minutes) continue it",
@@ -382,13 +383,18 @@ def _download_bar(quiet: bool) -> Any:
     return download_progress()
 
 
-def follow(trainer: Trainer, quiet: bool) -> bool:
-    """Train to the end, with a progress bar and lines on standard error. False where it was interrupted."""
+def follow(trainer: Trainer, quiet: bool) -> int:
+    """Train to the end, with a progress bar and lines on standard error; the exit status: 0, or where it was stopped
+    130, by SIGTERM 143."""
     from texturenets.cli.training_progress import TrainingProgress
     from texturenets.train.interruption import interruptible
 
     shown = TrainingProgress(trainer, quiet)
-    with interruptible(trainer), shown.bar:
+    with interruptible(trainer, say=shown.say) as come, shown.bar:
         for record in trainer:
             shown(record)
-    return bool(trainer.progress(trainer.state.step) >= 1)
+    if trainer.progress(trainer.state.step) >= 1:
+        return 0
+    return 128 + (
+        come[0] if come else signal.SIGINT
+    )  # as a shell says it; none came where another process was told

@@ -51,20 +51,22 @@ class TrainingProgress:
             return
         if not self.waits_noted and done > FORECAST_AFTER and record.waited > 0.5:
             self.waits_noted = True
-            self._say(f"a step waited {record.waited:.1f} s for photos to be read; raise --workers")
+            self.say(f"a step waited {record.waited:.1f} s for photos to be read; raise --workers")
         if self.quiet:
             return
         if not self.forecast_made and done >= min(FORECAST_AFTER, self.options.steps):
             self.forecast_made = True
             message = forecast(self.trainer, record.step, done, record.seconds - self.seconds)
-            self._say(f"{message} on {self.trainer.device}")
+            self.say(f"{message} on {self.trainer.device}")
         if record.validation:
             training, validation = sum(mean_losses([record]).values()), sum(record.validation.values())
             best = " (best)" if record.best else ""
-            self._say(f"step {record.step}: training {training:.3f}, validation {validation:.3f}{best}")
+            self.say(f"step {record.step}: training {training:.3f}, validation {validation:.3f}{best}")
 
-    def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+    def say(self, text: str) -> None:
+        """Print a line above the bar, in the first process."""
+        if self.first:
+            self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def forecast(trainer: Trainer, step: int, done: int, seconds: float) -> str:

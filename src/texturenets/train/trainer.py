@@ -76,6 +76,7 @@ class Trainer:
         self.cuda_graph = CudaGraphStep(self._compute_step) if self._has_fixed_kernels() else None
         self.optimizer = optimizer.make(task.config, self.network, self.device, self.cuda_graph is not None)
         self.state = checkpoint.TrainingState(0, 0.0, None, 0, self.fingerprint)
+        self.saved_step = 0  # of the last checkpoint; 0: none
         try:
             if self.fabric.is_global_zero:
                 self.run_folder.take(task.config, resume)
@@ -112,7 +113,7 @@ class Trainer:
         checkpoint.restore(self.folder, self.network, self.optimizer)
         if self.scaler and state.scaler:
             self.scaler.load_state_dict(state.scaler)
-        self.state = state
+        self.state, self.saved_step = state, state.step
         state.fingerprint = (
             self.fingerprint
         )  # with the new `steps` or `minutes`, which may be more than before
@@ -341,6 +342,7 @@ class Trainer:
             self.save_model(self.run_folder.last)
             self.state.scaler = self.scaler.state_dict() if self.scaler else None
             path = checkpoint.save(self.folder, self.state, self.network, self.optimizer)
+        self.saved_step = self.state.step
         return path
 
     def save_model(self, path: Path) -> None:
