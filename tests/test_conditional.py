@@ -373,7 +373,7 @@ def test_a_model_of_one_style_says_what_mixtures_take(
     )
     video = (
         "--to-style udnie: wave is a model of one style: a video goes from style to style within a model of several, "
-        "which `texturenets train gallery` learns; then say -s MODEL:STYLE --to-style STYLE"
+        "which `texturenets train gallery` learns (none is shipped); then say -s MODEL:STYLE --to-style STYLE"
     )
     for words, said in (
         (["a.png", "-s", "wave=0.5,udnie=0.5"], unnamed),

@@ -708,7 +708,7 @@ def test_a_cache_counts_its_photos_not_its_crops(studio: tiny.Studio, tmp_path: 
     (photos / "train" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     tiny.picture(photos / "val" / "a.png", seed=5)
     settings = {**tiny.CACHE, "content": photos, "weights": [str(studio.weights)], "crops_per_photo": 30}
-    out = tmp_path / "a.cache"
+    out = tmp_path / "a.h5"
     status, _, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))
     assert status == 0, error
     assert error.count("skipped: ") == 1
