@@ -463,7 +463,7 @@ def test_parts_of_steps_and_pixels_are_refused(steps: float, size: float, told: 
     given = (("shown.jpg", str(tmp_path / "a.png")),)
     form = "mine", "style", "default", steps, None, train_tab.ALL, None, size
     *_, said = asyncio.run(tab._start(given, *form))
-    assert said == texts.wrong(told)
+    assert said == texts.error_html(told)
     assert not place.jobs()
     fields = {one.label: one for one in tab.fields}
     assert fields["Steps"].preprocess(2.5) == 2.5  # Gradio would round it
