@@ -231,6 +231,21 @@ def test_the_oldest_files_go_when_there_are_too_many() -> None:
     assert not paths[2].exists()
 
 
+def test_a_folder_that_goes_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = store.Store(100)
+    first, second = (kept.put(name, "photo", {"a": bytes(40)})[0] for name in ("me", "you"))
+    scandir = os.scandir
+
+    def vanishing(path: Any) -> Any:
+        if Path(path) == first.parent:
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    kept.trim(100)
+    assert not second.exists()
+
+
 def test_galleries_show_what_there_is(tmp_path: Path) -> None:
     model(tmp_path, "my_own-style_iv")
     catalogue = Catalogue(tmp_path)

@@ -119,10 +119,12 @@ class Store:
     def trim(self, more: int = 0) -> None:
         """Delete what is older than MAX_AGE_SECONDS, and the oldest files until `more` bytes fit."""
         found = []
-        for path in self.folder.rglob("*"):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                if path.is_file():
+        for folder, _, names in os.walk(
+            self.folder
+        ):  # which passes over folders that another request deletes
+            for path in (Path(folder, name) for name in names):
+                with contextlib.suppress(OSError):
+                    status = path.stat()
                     found.append((status.st_mtime, status.st_size, path))
         held, count = sum(size for _, size, _ in found), len(found)
         for when, size, path in sorted(found):
