@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from browsing import LOST, UNPLUG, visit
-from galleries import gallery
 from PIL import Image
 from shown import needs_package, static
-from webservice import model, photo
+from webservice import models_folder, photo
 
 from texturenets import image, loading
 from texturenets.modelfiles import modelfile
@@ -111,10 +110,7 @@ def test_the_camera_is_painted_live(address: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    gallery(made)
-    model(made, "plain")
-    return made
+    return models_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,9 @@ pytest.importorskip("gradio", reason="the extra `web` is not installed")
 
 import numpy as np
 from browsing import visit
-from galleries import gallery
 from PIL import Image
 from shown import ServiceThread
-from webservice import model, photo
+from webservice import models_folder, photo
 
 from texturenets import loading
 
@@ -24,10 +23,7 @@ DESKTOP: dict[str, Any] = {"viewport": {"width": 1200, "height": 900}}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    gallery(made)
-    model(made, "aaa_tiny")
-    return made
+    return models_folder(tmp_path_factory, "aaa_tiny")
 
 
 @pytest.fixture(scope="module")

@@ -108,23 +108,16 @@ def test_what_is_learned_needs_no_pytorch_the_next_time(here: Path) -> None:
     (here / "start").mkdir()
     (here / "start" / "sitecustomize.py").write_text(AT_START)
     found = os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1] / "src")])
-    words = ["stylize", "photo.png", "-s", "late.png", *INTO, "--engine", "onnx", "-o", "again.png"]
-    done = subprocess.run(
-        [sys.executable, "-m", "texturenets", *words],
-        env={**os.environ, "PYTHONPATH": found},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def run(style: str) -> subprocess.CompletedProcess[str]:
+        words = ["stylize", "photo.png", "-s", style, *INTO, "--engine", "onnx", "-o", "again.png"]
+        command = [sys.executable, "-m", "texturenets", *words]
+        env = {**os.environ, "PYTHONPATH": found}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    done = run("late.png")
     assert (done.returncode, done.stdout) == (0, "again.png\n"), done.stderr
-    words[3] = "photo.png"  # which is not learned
-    done = subprocess.run(
-        [sys.executable, "-m", "texturenets", *words],
-        env={**os.environ, "PYTHONPATH": found},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("photo.png")  # which is not learned
     assert done.returncode == 2
     assert "to learn photo.png needs PyTorch: pip install" in done.stderr
 
@@ -230,7 +223,7 @@ def test_photos_to_learn_on(here: Path) -> None:
     assert (96, 288) in sizes
     assert (72, 90) in sizes  # of the photo, which is small
     assert max(min(size) for size in sizes) == 96
-    assert len(list(paintings._content(here / "b", ["many"], 64).iterdir())) == paintings.MOST_PHOTOS + 3
+    assert len(list(paintings._content(here / "b", ["many"], 64).iterdir())) == paintings.MAX_PHOTOS + 3
     assert len(list(paintings._content(here / "c", [], 64).iterdir())) == 3
 
 

@@ -18,7 +18,7 @@ pytest.importorskip("prometheus_client", reason="the extra `web` is not installe
 from fastapi.testclient import TestClient
 from galleries import gallery
 from PIL import Image
-from webservice import client, model, opened, photo
+from webservice import client, models_folder, opened, photo
 
 from texturenets import loading
 from texturenets.image import formats
@@ -28,10 +28,7 @@ from texturenets.networks import network_files
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    gallery(made)
-    model(made, "plain")
-    return made
+    return models_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ import pytest
 pytest.importorskip("gradio", reason="the extra `web` is not installed")
 
 from fastapi.testclient import TestClient
-from galleries import gallery
 from PIL import Image
-from webservice import client, model, opened, photo
+from webservice import client, models_folder, opened, photo
 
 from texturenets import loading
 from texturenets.engines.options import EngineOptions
@@ -36,10 +35,7 @@ PHOTO = photo(80, 64)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    gallery(made)
-    model(made, "plain")
-    return made
+    return models_folder(tmp_path_factory)
 
 
 def begun(folder: Path) -> Service:

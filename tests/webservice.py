@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from fastapi.testclient import TestClient
+from galleries import gallery
 from PIL import Image
 from tiny import BASE, Studio, words
 
@@ -74,3 +76,11 @@ def trainer(studio: Studio, folder: Path, **flags: Any) -> list[str]:
         "sys.exit(main(['train', *sys.argv[1:], *small]))\n"
     )
     return [sys.executable, str(script)]
+
+
+def models_folder(factory: pytest.TempPathFactory, plain: str = "plain") -> Path:
+    """A new folder with `galleries.gallery`, and a model of one style called `plain`."""
+    made = factory.mktemp("models")
+    gallery(made)
+    model(made, plain)
+    return made

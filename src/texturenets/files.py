@@ -89,7 +89,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Parent folders are created. Raises UserError, with the reason, where it cannot be written.
     """
-    with _failures_told(path), temporary_sibling(path) as part:
+    with _write_errors(path), temporary_sibling(path) as part:
         yield part
         publish(part, path)
 
@@ -99,7 +99,7 @@ def check_writable(path: Path) -> None:
 
     Nothing is left, and no folder made.
     """
-    with _failures_told(path):
+    with _write_errors(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         there = next(folder for folder in path.absolute().parents if folder.exists())
@@ -108,7 +108,7 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def _failures_told(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     """Raise UserError for an OSError in the block, which writes `path`."""
     try:
         yield

@@ -27,7 +27,7 @@ GALLERY: Final = "gallery"
 
 MINUTES: Final = 1.0
 
-MOST_PHOTOS = 16
+MAX_PHOTOS = 16
 """Of those to stylize that are learned on: they are decoded before the minute begins."""
 
 
@@ -106,16 +106,17 @@ def _learn(style: ChosenStyle, kept: Path, photos: Sequence[str], device: str, *
     config = into.recipe(base, style.minutes)
     modelfile.keep_base(kept, base)  # now: where the cache cannot be written, it says so before the minute
     remove_stale(kept)
-    if not quiet:
-        time = f"{style.minutes:g} minute{'' if style.minutes == 1 else 's'}"
-        print(f"learning {painting} into {base.stem} for {time}, once: it is kept", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="texturenets-") as name:
         content = _content(Path(name) / "photos", photos, config.image_size)
 
         def made(config: GalleryConfig) -> Trainer:
             return _trainer(config, style, content, device, quiet=quiet)
 
-        file = _trained(with_own(made, config, chosen=False, resumed=None, say=warn), quiet=quiet)
+        trainer = with_own(made, config, chosen=False, resumed=None, say=warn)
+        if not quiet:  # now that the painting is read and the weights are there
+            time = f"{style.minutes:g} minute{'' if style.minutes == 1 else 's'}"
+            print(f"learning {painting} into {base.stem} for {time}, once: it is kept", file=sys.stderr)
+        file = _trained(trainer, quiet=quiet)
         with atomic_write(kept) as part:
             part.write_bytes(file.read_bytes())
 
@@ -157,7 +158,7 @@ def _trained(trainer: Trainer, *, quiet: bool) -> Path:
 
 
 def _content(folder: Path, photos: Sequence[str], side: int) -> Path:
-    """A folder of photos to learn on: those that are stylized, at most MOST_PHOTOS, and those of the package.
+    """A folder of photos to learn on: those that are stylized, at most MAX_PHOTOS, and those of the package.
 
     They are no larger than crops of `side` pixels want them, to be decoded fast; what cannot be read is left out.
     """
@@ -167,7 +168,7 @@ def _content(folder: Path, photos: Sequence[str], side: int) -> Path:
 
     local = [name for name in photos if "://" not in name]
     found = [path for path in image.expand(local, recursive=True, empty=True) if not video.is_video(path)]
-    chosen = found[:: max(1, len(found) // MOST_PHOTOS)][:MOST_PHOTOS]
+    chosen = found[:: max(1, len(found) // MAX_PHOTOS)][:MAX_PHOTOS]
     for number, path in enumerate([*chosen, *map(Path, PHOTOS)]):
         info = image.read_header(path)
         large = info is not None and min(info.upright) > MAX_SCALE * side

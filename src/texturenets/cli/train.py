@@ -390,11 +390,10 @@ def follow(trainer: Trainer, quiet: bool) -> int:
     from texturenets.train.interruption import interruptible
 
     shown = TrainingProgress(trainer, quiet)
-    with interruptible(trainer, say=shown.say) as come, shown.bar:
+    with interruptible(trainer, say=shown.say) as received, shown.bar:
         for record in trainer:
             shown(record)
     if trainer.progress(trainer.state.step) >= 1:
         return 0
-    return 128 + (
-        come[0] if come else signal.SIGINT
-    )  # as a shell says it; none came where another process was told
+    # As a shell says it. Without a signal here, another process of the training got it.
+    return 128 + (received[0] if received else signal.SIGINT)

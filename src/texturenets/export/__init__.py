@@ -88,23 +88,25 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
     return {key: value for key, value in entries.items() if value}
 
 
-def onnx_model(graph: bytes, said: Mapping[str, str]) -> onnx.ModelProto:
+def onnx_model(graph: bytes, entries: Mapping[str, str]) -> onnx.ModelProto:
     """The ONNX file `graph` with its metadata; a style map may also be weights for the whole image."""
     import onnx
 
-    model, said = onnx.load_from_string(graph), dict(said)
-    if STYLES in said:
+    model, entries = onnx.load_from_string(graph), dict(entries)
+    if STYLES in entries:
         style_input.constant_too(model)
-        said[f"input {STYLES}"] += "; or (batch, styles, 1, 1), the same everywhere"
-    onnx.helper.set_model_props(model, said)
+        entries[f"input {STYLES}"] += "; or (batch, styles, 1, 1), the same everywhere"
+    onnx.helper.set_model_props(model, entries)
     return model
 
 
-def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) -> tuple[list[Path], Runner]:
+def _write_onnx(
+    graph: bytes, entries: dict[str, str], io_spec: IOSpec, out: Path
+) -> tuple[list[Path], Runner]:
     from texturenets.export.snippet import snippet
 
-    model = onnx_model(graph, said)
-    model.doc_string = snippet(io_spec, out.name, said.get(STYLES, ""))
+    model = onnx_model(graph, entries)
+    model.doc_string = snippet(io_spec, out.name, entries.get(STYLES, ""))
     with atomic_write(out) as part:
         part.write_bytes(model.SerializeToString())
     return [out], _runner(out)

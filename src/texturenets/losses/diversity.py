@@ -40,9 +40,8 @@ class DiversityLoss(Loss):
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0. Raises UserError for a layer that does not exist."""
         layer, weight = settings["diversity_layer"], settings["diversity_weight"]
-        layer = (
-            layer if layer == PIXELS else full_names([layer])[0]
-        )  # a wrong name is told of also without a weight
+        # Before the weight is looked at: a wrong name is an error without one, too.
+        layer = layer if layer == PIXELS else full_names([layer])[0]
         if not weight:
             return None
         return cls(layer=layer, weight=weight, scaling=settings["loss_scaling"])

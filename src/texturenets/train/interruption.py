@@ -25,17 +25,17 @@ def interruptible(
     say: Callable[[str], object] | None = None,
 ) -> Iterator[list[int]]:
     """`signals` end the training after the current step, saved; Ctrl-C more than DOUBLE_PRESS seconds later ends it
-    at once. Gives a list of those that have come. `say` is called with a line at the first.
+    at once. Yields the list of signals received so far. `say` is called with a line at the first.
 
     Raises KeyboardInterrupt at such a second Ctrl-C, with the last step that was saved.
     """
-    come: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield come
+        yield received
         return
 
-    with _said_by_a_thread(say) as told, _handled(_Handler(trainer, come, told), signals):
-        yield come
+    with _in_a_thread(say) as print_line, _handled(_Handler(trainer, received, print_line), signals):
+        yield received
 
 
 @contextmanager
@@ -57,9 +57,9 @@ def _handled(handler: _Handler, signals: Sequence[signal.Signals]) -> Iterator[N
 
 
 @contextmanager
-def _said_by_a_thread(say: Callable[[str], object] | None) -> Iterator[Callable[[str], object]]:
-    """What is given to this function a thread says: a signal may come while the main thread is in the middle of
-    printing, or of importing what prints."""
+def _in_a_thread(say: Callable[[str], object] | None) -> Iterator[Callable[[str], object]]:
+    """Yields a function that has a thread call `say`: a signal may arrive while the main thread prints, or imports
+    what prints."""
     lines: SimpleQueue[str | None] = SimpleQueue()  # whose `put` may interrupt itself
 
     def speak() -> None:
@@ -78,28 +78,28 @@ def _said_by_a_thread(say: Callable[[str], object] | None) -> Iterator[Callable[
 
 
 class _Handler:
-    """Of the signals; it adds them to `come`."""
+    """Handler of the signals, which it adds to `received`."""
 
-    def __init__(self, trainer: Trainer, come: list[int], say: Callable[[str], object]) -> None:
-        self.trainer, self.come, self.say = trainer, come, say
+    def __init__(self, trainer: Trainer, received: list[int], say: Callable[[str], object]) -> None:
+        self.trainer, self.received, self.say = trainer, received, say
         self.aborted = False
-        self.asked = 0.0  # when, and what was saved by then
-        self.saved_step = 0
+        self.first_at = 0.0  # time of the first signal
+        self.saved_step = 0  # the last one saved at that time
 
     def __call__(self, number: int, _: Any) -> None:
-        if self.come:
-            self.come.append(number)
+        if self.received:
+            self.received.append(number)
             if number == signal.SIGINT and self._may_abort():
                 self.aborted = True
                 raise KeyboardInterrupt
             return
-        self.come.append(number)
+        self.received.append(number)
         self.trainer.stop = True
-        self.asked, self.saved_step = time.monotonic(), self.trainer.saved_step
+        self.first_at, self.saved_step = time.monotonic(), self.trainer.saved_step
         again = " again" if number == signal.SIGINT else ""
         self.say(f"finishing this step, then saving; Ctrl-C{again} ends without saving")
 
     def _may_abort(self) -> bool:
         """Not twice, not at a double press, and not once the step is saved and only processes are left to end."""
-        late = time.monotonic() - self.asked > DOUBLE_PRESS
+        late = time.monotonic() - self.first_at > DOUBLE_PRESS
         return late and not self.aborted and self.trainer.saved_step == self.saved_step
