@@ -119,9 +119,8 @@ class Store:
     def trim(self, more: int = 0) -> None:
         """Delete what is older than MAX_AGE_SECONDS, and the oldest files until `more` bytes fit."""
         found = []
-        for folder, _, names in os.walk(
-            self.folder
-        ):  # which passes over folders that another request deletes
+        # Not `Path.rglob`, which fails where another request deletes a folder meanwhile.
+        for folder, _, names in os.walk(self.folder):
             for path in (Path(folder, name) for name in names):
                 with contextlib.suppress(OSError):
                     status = path.stat()
