@@ -102,7 +102,7 @@ def test_without_camera_or_display(
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     for words, told in (
-        (["--webcam", "/dev/nosuchcamera"], "no camera at /dev/nosuchcamera"),
+        (["--webcam", "/dev/nosuchcamera"], "no camera at /dev/nosuchcamera: "),
         (["--webcam", "/dev/null"], "cannot use the camera /dev/null"),
         (["--webcam", "a", "b"], "one camera"),
         ([__file__, "--webcam"], "is a file, not a camera: leave out --webcam"),

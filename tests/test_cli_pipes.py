@@ -119,6 +119,19 @@ def test_what_cannot_be_piped(
     assert error.count("\n") == 1
 
 
+def test_several_images_in_one_pipe(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    tiny.picture(here / "other.png", seed=2)
+    Image.open("photo.jpg").save("photo.png")
+    for first, second in (("photo.jpg", "other.png"), ("photo.png", "photo.jpg"), ("photo.jpg", "photo.jpg")):
+        feed(monkeypatch, Path(first).read_bytes() + Path(second).read_bytes())
+        assert run("stylize", "-", "-s", "wave", "-o", "-") == 2
+        out, error = capsys.readouterr()
+        assert (out, error) == (
+            "",
+            "texturenets: -: standard input holds several images: send one, or name their files\n",
+        )
+
+
 @pytest.mark.parametrize(
     ("data", "told"), [(b"", "-: standard input is empty"), (b"\xff\xd8\xff!", "stdin.jpg")]
 )

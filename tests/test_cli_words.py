@@ -44,6 +44,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ["-: standard input and output are for stylize, optimize, sample, tile, inpaint: name a file"],
         ),
         ("export wave --to onnx -o wave.safetensors", ["give a file that ends in .onnx, or a folder"]),
+        ("export wave --to onnx -o w.txt", ["--output w.txt: give a file that ends in .onnx", "-o w/"]),
         ("models shw wave", ["shw: unexpected argument: say `texturenets models show wave`"]),
         ("stylize photo.jpg --preserve-colour", ["Did you mean --preserve-color? See `"]),
         (

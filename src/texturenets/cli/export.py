@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag
+from texturenets.cli.outputs import free_folder, names_folder
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 
@@ -18,7 +19,7 @@ def export(
     /,
     *,
     to: Literal["onnx", "openvino", "web"],
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     generator: str | None = None,
     runtime: Path | None = None,
     quiet: Flag = False,
@@ -39,8 +40,8 @@ def export(
     to
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output
-        File for one model, or a folder: one that exists, a name without the format's suffix, or any name
-        for several models; existing files are replaced. With --to web, models are added to a page that exists
+        File for one model, or a folder: one that exists, or a name that ends in / or has no suffix; existing files
+        are replaced. With --to web, models are added to a page that exists
         [default: the current folder].
     generator
         FILE.py:CLASS: code of a network of your own, executed by PyTorch to compare the exported file with, in place
@@ -62,9 +63,9 @@ def export(
             raise UserError(
                 f"--generator {generator}: --to web takes the graph in the model file, and no code"
             )
-        if output is None or output.is_file():
+        if output is None or Path(output).is_file():
             raise UserError("--to web writes a folder: name one, with --output FOLDER")
-        print(static_page.write([modelfile.find(name) for name in models], output, runtime))
+        print(static_page.write([modelfile.find(name) for name in models], Path(output), runtime))
         return
     if runtime is not None:
         raise UserError(f"--runtime is for --to web, not --to {to}")
@@ -94,20 +95,21 @@ def _stem_of(name: str) -> str:
     return f"{stem}-{'+'.join(mix)}" if mix else stem
 
 
-def _plan(stems: list[str], models: list[str], output: Path | None, suffix: str) -> list[tuple[str, Path]]:
+def _plan(stems: list[str], models: list[str], output: str | None, suffix: str) -> list[tuple[str, Path]]:
     """Models and the files that they become, called by `stems`. Raises UserError where two would become one."""
-    from texturenets.modelfiles import modelfile
-
-    if output is not None and output.suffix == suffix and not output.is_dir():
-        if len(models) > 1:
+    folder = Path() if output is None else Path(output).expanduser()
+    if output is not None and not folder.is_dir() and not names_folder(output):
+        if folder.suffix == suffix and len(models) > 1:
             raise UserError(
                 f"--output {output} is one file, and there are {len(models)} models: give a folder, as with "
-                f"-o {output.with_suffix('')}"
+                f"-o {folder.with_suffix('')}/"
             )
-        return [(models[0], output)]
-    folder = output or Path()
-    if folder.is_file() or folder.suffix in (".onnx", ".xml", ".bin", ".safetensors", *modelfile.PUBLISHED):
-        raise UserError(f"--output {folder}: give a file that ends in {suffix}, or a folder")
+        if folder.suffix == suffix:
+            return [(models[0], folder)]
+        if folder.suffix or folder.is_file():
+            raise UserError(
+                f"--output {output}: give a file that ends in {suffix}, or a folder, as with -o {free_folder(folder)}"
+            )
     plan = [(name, folder / f"{stem}{suffix}") for name, stem in zip(models, stems, strict=True)]
     for i, (name, out) in enumerate(plan):
         if any(out == other for _, other in plan[:i]):

@@ -88,7 +88,7 @@ def optimize(
         The painting or texture; given several times, the weighted average of their Gram matrices is used.
     output
         Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
-        output. An existing image is replaced [default: STYLE-texture.png, PHOTO-STYLE.png].
+        output. An existing image is replaced [default: STYLE-texture.png, PHOTO-STYLE-optimized.png].
     size
         Longer side of the stylized photo in pixels; of a texture WIDTHxHEIGHT, or one number for a square
         [default: as large as the photo (the texture), but at most 512].
@@ -334,7 +334,7 @@ def _out(output: str | None, content: Path | None, style: Path) -> Path:
     folder = folder_of([content or style], output)
     if folder is None:
         return Path(str(output)).expanduser()
-    return folder / (f"{content.stem}-{style.stem}.png" if content else f"{style.stem}-texture.png")
+    return folder / (f"{content.stem}-{style.stem}-optimized.png" if content else f"{style.stem}-texture.png")
 
 
 def check_output(out: Path, inputs: Sequence[Path]) -> None:

@@ -20,6 +20,10 @@ from texturenets.errors import UserError, cannot_write
 COMMANDS = ("stylize", "optimize", "sample", "tile", "inpaint")  # that read images or write one
 OUTPUT = ("-o", "--output")
 MAX_DOWNLOAD_BYTES = 128 << 20  # of a photo: no camera's is larger
+MARKERS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82"}
+"""First bytes of JPEG and PNG files, with their last ones (ISO 10918-1, B.1.1.3; PNG specification, 5.2, 11.2.5)."""
+MAX_HEADER_BYTES = 1 << 20
+"""Where the index of a file of several pictures (CIPA DC-007) is looked for: before the first picture's pixels."""
 _WRITE_MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # flags that write more than a result
 _NOT_PHOTOS = (
     "--mask",
@@ -117,8 +121,21 @@ def _received(folder: Path) -> Path:
         raise UserError("-: standard input is empty: send an image, as with < photo.jpg")
     suffix = formats.suffix_by_content(path)
     if not suffix:
-        raise UserError(f"-: standard input is no image that can be read here ({formats.readable()})")
+        raise UserError(
+            f"-: standard input is no image that can be read here ({formats.readable()}); name a video by its file"
+        )
+    if _holds_several(path):
+        raise UserError("-: standard input holds several images: send one, or name their files")
     return path.rename(path.with_suffix(suffix))
+
+
+def _holds_several(path: Path) -> bool:
+    """Whether a file holds a JPEG or PNG image directly after the end of another, as of `cat a.jpg b.jpg`."""
+    data = path.read_bytes()
+    if b"MPF\0" in data[:MAX_HEADER_BYTES]:  # one photo with previews after it, as cameras write
+        return False
+    ends = [end for start, end in MARKERS.items() if data.startswith(start)]
+    return any(end + start in data for end in ends for start in MARKERS)
 
 
 def _with_fetched(words: Sequence[str], urls: set[int], folder: Path) -> tuple[list[str], int]:

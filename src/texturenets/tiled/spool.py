@@ -286,7 +286,7 @@ def choose_folder(needed: int, chosen: Path | None, others: Sequence[Path] = ())
         too_small.append(f"{folder} has {gigabytes(free)} free")
     there = " and ".join(dict.fromkeys(too_small)) or "no disk is here"
     raise UserError(
-        f"this needs {gigabytes(needed)} of disk for a while, and {there}: "
+        f"this needs at least {gigabytes(needed)} of disk for a while, and {there}: "
         "free space, name another disk with `spool` FOLDER, or ask for a smaller image with `size`"
     )
 

@@ -119,7 +119,11 @@ def camera(device: str | None, longer: int) -> Iterator[Pixels]:
     if not name:
         raise UserError('--webcam: name the camera, as in `stylize "video=NAME" --webcam`')
     if system == "v4l2" and not Path(name).exists():
-        raise UserError(f"--webcam: there is no camera at {name}; name one that is there, as /dev/video1")
+        cameras = sorted(str(path) for path in Path("/dev").glob("video*"))
+        hint = (
+            f"name one of {', '.join(cameras)}" if cameras else "connect one; this machine has no /dev/video*"
+        )
+        raise UserError(f"--webcam: there is no camera at {name}: {hint}")
     try:
         opened = av.open(name, format=system)
     except (av.error.FFmpegError, ValueError, OSError) as error:
