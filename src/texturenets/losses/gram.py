@@ -24,7 +24,9 @@ class _Gram(torch.autograd.Function):
             rows = rows.float()  # sums of squares overflow
         ctx.save_for_backward(rows)
         ctx.shape = features.shape, features.dtype
-        return features.view_as(features), mean_products(rows, rows)
+        # Not `view_as`, which gives a batch of one another stride, and a channels-last map is then taken for another: a
+        # copy before and after each pooling.
+        return features.detach(), mean_products(rows, rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Tensor | None:
@@ -49,7 +51,10 @@ def mean_products(one: Tensor, other: Tensor) -> Tensor:
     """Means over positions of the products of channels, (N, P, C) and (N, P, C): (N, C, C), float32 or wider."""
     if one.dtype == torch.float16:
         one, other = one.float(), other.float()  # sums of squares overflow
-    product = one.transpose(1, 2) @ other
+    if one.device.type == "cpu":  # bmm would first copy the transposed maps, which takes ten times as long
+        product = torch.stack([a.t() @ b for a, b in zip(one, other, strict=True)])
+    else:
+        product = one.transpose(1, 2) @ other
     wide = product if product.dtype.itemsize > 4 else product.float()
     return wide / one.shape[1]
 
