@@ -36,3 +36,11 @@ def test_gram_gradient_with_and_without_a_layer_behind() -> None:
         return passed.pow(3).sum() + matrices.pow(2).sum()
 
     assert torch.autograd.gradcheck(both, (f,))
+
+
+def test_a_channels_last_batch_of_one_keeps_its_strides() -> None:
+    """Others make pooling and convolutions take it for a contiguous map, and copy it."""
+    f = torch.randn(1, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    passed, _ = with_gram(f.requires_grad_())
+    assert passed.stride() == f.stride()
+    assert torch.nn.functional.max_pool2d(passed, 2).is_contiguous(memory_format=torch.channels_last)
