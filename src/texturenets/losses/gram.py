@@ -24,8 +24,8 @@ class _Gram(torch.autograd.Function):
             rows = rows.float()  # sums of squares overflow
         ctx.save_for_backward(rows)
         ctx.shape = features.shape, features.dtype
-        # Not `view_as`: it changes the first stride of a batch of one, and a channels-last map is then not known as one,
-        # and copied before and after each pooling.
+        # Not `view_as`: it changes the first stride of a batch of one, and a channels-last map is then not known as
+        # one, and copied before and after each pooling.
         return features.detach(), mean_products(rows, rows)
 
     @staticmethod
