@@ -84,7 +84,7 @@ class _InstanceNormFunction(torch.autograd.Function):
     PyTorch's own copies such feature maps to the other format and back, forward and backward, which takes several
     times as long, and for a batch of one its gradients are wrong (PyTorch 2.13). So the forward pass is group
     normalization with one channel a group: the same function, fast, if less exact where a feature map is almost
-    constant. Its backward pass is slow in PyTorch, hence the one here.
+    constant. Its backward pass is slow in PyTorch, so that of batch normalization is used, an image at a time.
     """
 
     @staticmethod
@@ -94,31 +94,25 @@ class _InstanceNormFunction(torch.autograd.Function):
             # A slice of a feature map, as `space_to_depth_conv.conv_after_upsample` returns
             x = x.contiguous(memory_format=torch.channels_last)
         y, mean, rstd = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
-        ctx.save_for_backward(x, weight, mean.view(n, 1, c), rstd.view(n, 1, c))
+        ctx.save_for_backward(x, weight, mean.view(n, c), rstd.view(n, c))
+        ctx.eps = eps
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight, mean, rstd = ctx.saved_tensors
-        n, c, h, w = x.shape
-        # Rows of positions: no copy where the feature map is channels-last.
-        grad = grads[0].permute(0, 2, 3, 1).reshape(n, h * w, c)
-        centred = x.permute(0, 2, 3, 1).reshape(n, h * w, c) - mean.to(x.dtype)
-        # Sums as products with ones: those of bf16 are accumulated in float32, and a plain sum takes longer.
-        ones = grad.new_ones(n, 1, h * w)
-        sum_grad = (ones @ grad).to(mean.dtype)
-        sum_grad_xhat = (ones @ (grad * centred)).to(mean.dtype) * rstd  # x-hat: the normalized x
-        factor = rstd * weight
-        # arXiv 1502.03167, section 3, its three gradients of x put together
-        slope, offset = -factor * rstd * sum_grad_xhat / (h * w), -factor * sum_grad / (h * w)
-        grad_input = torch.addcmul(offset.to(x.dtype), slope.to(x.dtype), centred)
-        grad_input.addcmul_(factor.to(x.dtype), grad)
-        return (
-            grad_input.view(n, h, w, c).permute(0, 3, 1, 2),
-            sum_grad_xhat.sum((0, 1)).to(weight.dtype),
-            sum_grad.sum((0, 1)).to(weight.dtype),
-            None,
-        )
+        # PyTorch's gradients are wrong where the two are of different memory formats.
+        is_last = x.is_contiguous(memory_format=torch.channels_last)
+        grad = grads[0].contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
+        gradients = [
+            torch.ops.aten.native_batch_norm_backward(
+                *(grad.narrow(0, i, 1), x.narrow(0, i, 1), weight, None, None),
+                *(mean[i], rstd[i], True, ctx.eps, [True, True, True]),
+            )
+            for i in range(len(x))
+        ]
+        of_input, of_weight, of_bias = zip(*gradients, strict=True)
+        return torch.cat(of_input), torch.stack(of_weight).sum(0), torch.stack(of_bias).sum(0), None
 
 
 class InstanceNorm(nn.Module):
