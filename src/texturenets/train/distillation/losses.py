@@ -37,11 +37,9 @@ def losses(
         out[f"features/{name}"] = error / _variance(target, wanted).clamp_min(1e-12)
         spread = (wanted - wanted.mean(0)).square().mean()
         out[f"gram/{name}"] = (made - wanted).square().mean() / spread.clamp_min(1e-12)
-        pairs = torch.combinations(torch.arange(len(target), device=target.device)).T
-        out[f"pairs/{name}"] = log_error(made, wanted, pairs)
+        out[f"pairs/{name}"] = log_error(made, wanted)
         if name in CONTENT:
-            same = pairs[:, pairs[0] // group == pairs[1] // group]
-            out[f"content/{name}"] = log_error(student.mapped(name, features), target, same)
+            out[f"content/{name}"] = log_error(student.mapped(name, features), target, group)
     return out
 
 
@@ -64,19 +62,33 @@ def _variance(target: Tensor, wanted: Tensor) -> Tensor:
     return wanted.diagonal(dim1=1, dim2=2).sum(1).mean() - target.mean((0, 2, 3)).square().sum()
 
 
-def log_error(made: Tensor, wanted: Tensor, pairs: Tensor) -> Tensor:
-    """How far the logarithms of squared distances in `made` are from those in `wanted`, of pairs (2, P) of pictures.
+def log_error(made: Tensor, wanted: Tensor, group: int | None = None) -> Tensor:
+    """How far the logarithms of squared distances in `made` (N, ...) are from those in `wanted`, of pairs of pictures.
 
-    The mean square, but linear above `LINEAR_ABOVE`: else a few adversarial pictures are all that is learned.
+    All pairs, or those within groups of `group`. The mean square, but linear above `LINEAR_ABOVE`: else a few
+    adversarial pictures are all that is learned.
     """
-    if not pairs.shape[1]:
+    mine, theirs = _distances(made, group), _distances(wanted, group)
+    if not len(mine):
         return made.new_zeros(())
-    mine, theirs = (_distances(x, pairs) for x in (made, wanted))
     least = MIN_DISTANCE * theirs.mean() + 1e-12  # all pictures may be the same one
     # PyTorch's is the square over 2 beta.
     error = F.smooth_l1_loss((mine + least).log(), (theirs + least).log(), beta=LINEAR_ABOVE)
     return 2 * LINEAR_ABOVE * error
 
 
-def _distances(x: Tensor, pairs: Tensor) -> Tensor:
-    return (x[pairs[0]] - x[pairs[1]]).flatten(1).square().mean(1)
+def _distances(x: Tensor, group: int | None) -> Tensor:
+    """Mean squared distances of pairs of pictures, as |a|^2 + |b|^2 - 2 a b: no tensor is as large as all pairs.
+
+    The mean picture is subtracted first, so that near pictures are not lost to rounding. (`torch.pdist` is not on MPS.)
+    """
+    rows = x.flatten(1)
+    rows = rows - rows.mean(0)
+    products = rows @ rows.T
+    squares = products.diagonal()
+    one, other = torch.combinations(torch.arange(len(x), device=x.device)).T
+    if group is not None:
+        same = one // group == other // group
+        one, other = one[same], other[same]
+    distances = squares[one] + squares[other] - 2 * products[one, other]
+    return distances.clamp_min(0) / rows.shape[1]
