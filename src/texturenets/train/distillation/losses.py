@@ -63,7 +63,7 @@ def _variance(target: Tensor, wanted: Tensor) -> Tensor:
 
 
 def log_error(made: Tensor, wanted: Tensor, group: int | None = None) -> Tensor:
-    """How far the logarithms of squared distances in `made` (N, ...) are from those in `wanted`, of pairs of pictures.
+    """How far the logarithms of squared distances in `made` (N, ...) are from those in `wanted`, of pairs.
 
     All pairs, or those within groups of `group`. The mean square, but linear above `LINEAR_ABOVE`: else a few
     adversarial pictures are all that is learned.
@@ -80,7 +80,7 @@ def log_error(made: Tensor, wanted: Tensor, group: int | None = None) -> Tensor:
 def _distances(x: Tensor, group: int | None) -> Tensor:
     """Mean squared distances of pairs of pictures, as |a|^2 + |b|^2 - 2 a b: no tensor is as large as all pairs.
 
-    The mean picture is subtracted first, so that near pictures are not lost to rounding. (`torch.pdist` is not on MPS.)
+    The mean picture is subtracted first, so that near pictures are not lost to rounding. MPS has no `torch.pdist`.
     """
     rows = x.flatten(1)
     rows = rows - rows.mean(0)
