@@ -197,7 +197,7 @@ def test_layers_are_bounded_as_photos_are(
     assert refused.value.status == status
 
 
-def given(service: Service, folder: Path, name: str, data: bytes) -> mix.GivenMask:
+def given(service: Service, folder: Path, name: str, data: bytes) -> mix.UploadedMask:
     """The mask in a file of that name, for a photo of 80 x 64 pixels."""
     (folder / "photo.png").write_bytes(PHOTO)
     (folder / name).write_bytes(data)

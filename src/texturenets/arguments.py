@@ -63,7 +63,7 @@ def shown(value: object) -> str:
 
 
 def check_plain(value: object, depth: int = 0) -> None:
-    """Raise ValueError for JSON values that other programs may not be able to represent: see the messages."""
+    """Raise ValueError for JSON values that other programs may not be able to represent; the messages say which."""
     if depth > MAX_DEPTH:
         raise ValueError("it is nested too deeply")
     if isinstance(value, dict):
@@ -82,6 +82,6 @@ def check_plain(value: object, depth: int = 0) -> None:
 
 
 def stops(answer: object) -> bool:
-    """Whether the return value of a callback `progress` ends the work: only the text "stop", as progress bars and
-    `print` return other values."""
+    """Whether the return value of a callback `progress` asks to stop: only the string "stop" does, because progress
+    bars and `print` return other values."""
     return isinstance(answer, str) and answer == "stop"

@@ -167,7 +167,7 @@ def normal(  # noqa: PLR0917 (a place and a size)
 
 
 def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[int, int, int]]:
-    """(channels, height, width) of every map for an output of that size. Raises ValueError where it has none."""
+    """(channels, height, width) of every map for an output of that size. Raises ValueError if it has none."""
     for noise in inputs:
         if height % noise.stride or width % noise.stride:
             raise ValueError(f"{height} x {width} pixels are not multiples of {noise.stride}")
@@ -231,8 +231,8 @@ def draw(
     """All noise maps for a generator's output of `height` x `width` pixels, one image a seed.
 
     (N, channels, height / stride, width / stride) each, N the number of `seeds`; the stream is the place in
-    `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError where
-    a size or a place is no multiple of a stride. On CUDA they are made on the GPU.
+    `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError if
+    a size or a place is not a multiple of a stride. On CUDA they are made on the GPU.
     """
     if not inputs:  # and no size may be known, while a network is traced
         return []

@@ -45,7 +45,7 @@ class Texture:
         io_spec = engine.io_spec
         self.inputs: tuple[NoiseInput, ...] = io_spec.noise
         self.stride = io_spec.stride
-        self.fixed: int | None = io_spec.stride if io_spec.fixed else None
+        self.fixed: int | None = io_spec.stride if io_spec.fixed_size else None
         self.periodic = io_spec.periodic
         self.scales = tuple(sorted({n.stride for n in self.inputs}, reverse=True))
         if not self.inputs or io_spec.channels:
@@ -225,7 +225,7 @@ class Texture:
                     f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
                     f"{self.stride}; {self.rounded(height, width, tileable)} can"
                 )
-            least = max(MIN_SAMPLE_SIDE, self.engine.io_spec.least)
+            least = max(MIN_SAMPLE_SIDE, self.engine.io_spec.min_side)
             padded = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
             # Wrapped around by itself, a side that is not to tile would.
             sides.append(padded + (self.stride if tileable and not wraps and padded == side else 0))
@@ -309,7 +309,7 @@ class Texture:
             ]
         elif tileable:
             # A tile below what the engine takes, several times: the network wraps around, so it draws itself again.
-            least = self.engine.io_spec.least
+            least = self.engine.io_spec.min_side
             times = (-(-least // height) if rows else 1, -(-least // width) if columns else 1)
             maps = [
                 _indexed(m, *(np.arange(n * side) for n, side in zip(times, m.shape[2:], strict=True)))

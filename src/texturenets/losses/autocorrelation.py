@@ -34,7 +34,7 @@ class AutocorrelationLoss(LayerLoss):
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
-        """None where its weight is 0. Raises UserError for layers that do not exist."""
+        """None if its weight is 0. Raises UserError for layers that do not exist."""
         return cls.of(settings, "autocorrelation_weight", "structure_layers")
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:

@@ -42,7 +42,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 def split(layer: str, default: str) -> tuple[str, str]:
     """`network:layer` (or a bare layer of the network `default`) as the pair of names, both checked.
 
-    Raises UserError, with the nearest known name, where either does not exist.
+    Raises UserError, with the nearest known name, if either does not exist.
     """
     network, colon, name = layer.rpartition(":")
     network = network if colon else default
@@ -54,7 +54,7 @@ def split(layer: str, default: str) -> tuple[str, str]:
 
 
 def full_names(layers: Iterable[str], default: str = "vgg16") -> tuple[str, ...]:
-    """`network:layer` for each, of the network `default` where none is named. Raises UserError for unknown ones."""
+    """`network:layer` for each, of the network `default` if none is named. Raises UserError for unknown ones."""
     return tuple(":".join(split(layer, default)) for layer in layers)
 
 
@@ -76,7 +76,7 @@ class Descriptor(nn.Module):
     ) -> None:
         """`padding=False` leaves out the convolutions' zero padding (`-vgg_no_pad` of the Torch7 program).
 
-        Raises UserError where the weights lack a layer that is needed.
+        Raises UserError if the weights lack a layer that is needed.
         """
         super().__init__()
         self.name, self.sha256 = pretrained.name, pretrained.sha256

@@ -117,7 +117,7 @@ def detect(path: Path) -> WeightsFormat:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """The texts in the header of a safetensors file. Raises UserError where it cannot be read."""
+    """The texts in the header of a safetensors file. Raises UserError if it cannot be read."""
     try:
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
@@ -148,7 +148,7 @@ class WeightsFile:
     def networks(self) -> list[str]:
         """The networks that the file may hold, by its shapes: those with most layers in it.
 
-        Several where it cannot be told, as for the first blocks of VGG-16 and VGG-19; none where nothing fits.
+        Several where it cannot be told, as for the first blocks of VGG-16 and VGG-19; none if nothing fits.
         """
         counts: dict[str, int] = {}
         for network in LAYERS:
@@ -160,7 +160,7 @@ class WeightsFile:
     def read(self, network: str) -> Contents:
         """The layers of `network` in the file, which may hold the first ones only.
 
-        Raises UserError, in one line, where the file is damaged or holds another network.
+        Raises UserError, in one line, if the file is damaged or holds another network.
         """
         try:
             chosen = choose(network, self.arrays)
@@ -173,7 +173,7 @@ class WeightsFile:
 
 
 def open_file(path: Path) -> WeightsFile:
-    """The file at `path`. Raises UserError, in one line, where it is damaged or of no known format."""
+    """The file at `path`. Raises UserError, in one line, if it is damaged or of no known format."""
     kind = detect(path)
     try:
         return WeightsFile(path, kind, _READERS[kind](path))
@@ -198,7 +198,7 @@ def choose(network: str, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """The arrays in `stored` that are layers of `network`, by canonical name.
 
     Knows torchvision's, Caffe's and Keras' names, after any prefix ("module.", "vgg/"); where a file has
-    several copies, the one with most layers. Raises UserError where there is none and where shapes differ.
+    several copies, the one with most layers. Raises UserError if there is none and if shapes differ.
     """
     aliases = {name: layer.key for layer in LAYERS[network] for name in (layer.key, *layer.names)}
     copies: dict[str, dict[str, Stored]] = {}

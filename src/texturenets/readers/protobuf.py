@@ -50,7 +50,7 @@ class Wire:
         raise FormatError("a number is cut short")
 
     def message(self, start: int, end: int) -> Iterator[Field]:
-        """The fields of the message at `start` to `end`. Raises FormatError where they are none."""
+        """The fields of the message at `start` to `end`. Raises FormatError if they are none."""
         position = start
         while position < end:
             self.fields += 1

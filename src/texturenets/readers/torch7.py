@@ -68,7 +68,7 @@ class Tensor:
     stride: tuple[int, ...]
 
     def array(self) -> Array:
-        """The numbers as float32, of `shape`, copied. Raises FormatError where the storage is too short."""
+        """The numbers as float32, of `shape`, copied. Raises FormatError if the storage is too short."""
         count = math.prod(self.shape) if self.shape else 0
         if not count:
             return np.zeros(self.shape or (0,), np.float32)
@@ -84,7 +84,7 @@ class Tensor:
     def onward(self, count: int) -> Array:
         """`count` numbers of the storage from where this tensor begins, as float32, beyond its end if need be.
 
-        Raises FormatError where the storage ends before.
+        Raises FormatError if the storage ends before.
         """
         if self.storage is None or self.offset + count > self.storage.data.size:
             raise FormatError(f"a storage ends before the {count} numbers that a layer reads of it")
@@ -99,7 +99,7 @@ class TorchObject:
     value: Any = None
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The field `key`, or `default` where there is none."""
+        """The field `key`, or `default` if there is none."""
         return self.value.get(key, default) if isinstance(self.value, dict) else default
 
 

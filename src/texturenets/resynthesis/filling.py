@@ -31,7 +31,7 @@ def fill(
     before; `steps`: most iterations of L-BFGS at each. The networks are on the hole's device.
 
     Yields a record an iteration, with the whole picture; the last one is the result, in which all pixels that are not
-    free are those of the hole's picture. Raises UserError where the known part is too small, and for `scales` that do
+    free are those of the hole's picture. Raises UserError if the known part is too small, and for `scales` that do
     not work.
     """
     size = (int(hole.picture.shape[2]), int(hole.picture.shape[3]))

@@ -16,7 +16,7 @@ from texturenets.resynthesis import holes
 from texturenets.resynthesis.holes import Hole
 from texturenets.stylize.regions import read_mask
 from texturenets.train import style_images
-from texturenets.train.least_size import too_small
+from texturenets.train.min_size import too_small
 
 WHITE = 0.5  # luminance of a mask from which it is white
 CONTEXT = 128  # pixels on each side of a hole from which the texture is learned, at least

@@ -58,7 +58,7 @@ class HoleObjective(Objective):
     def of(cls, descriptors: Descriptors, settings: LossSettings, hole: Hole) -> Self:
         """With the losses and scales of a configuration, on the layers that know enough of the exemplar.
 
-        Raises UserError where there is none.
+        Raises UserError if there is none.
         """
         layers, scales = layers_of(build(settings)), int(settings["pyramid_loss"])
         picture = _positions(descriptors, layers, scales, hole.picture, hole.changed(), wraps=hole.wraps)

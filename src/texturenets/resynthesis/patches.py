@@ -30,7 +30,7 @@ def start(hole: Hole, seed: int) -> Tensor:
     """The picture (1, 3, H, W) with patches in place of the free pixels: where the picture wraps, of those that are
     wholly free.
 
-    Raises UserError where nothing is known that is as large as the smallest patch.
+    Raises UserError if nothing is known that is as large as the smallest patch.
     """
     factor = math.ceil(max(hole.exemplar.shape[2:]) / MAX_SEARCH_SIDE)
     height, width = hole.picture.shape[2:]

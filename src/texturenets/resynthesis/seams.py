@@ -67,7 +67,7 @@ def _edge(unknown: Tensor, axis: int, wraps: bool) -> Tensor:
 
 def _steps(hole: Hole, places: Places, axis: int) -> tuple[Tensor, Tensor]:
     """The mean (1, 3, H, W) of the steps that the exemplar takes from each pixel's place and to the next one's, and
-    where there is any, as 0 and 1."""
+    if there is any, as 0 and 1."""
     move = [int(axis == 2), int(axis == 3)]
     nexts = [p.roll(-1, axis - 2) for p in places]
     here, known = _step(hole, [p + m for p, m in zip(places, move, strict=True)], places)

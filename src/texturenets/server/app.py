@@ -217,7 +217,7 @@ def _samples(app: FastAPI, service: Service) -> None:
         with service.queue.slot():
             await bodies.no_body(request)
             work = service.sample(
-                texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
+                texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, format_name=format
             )
             made = await bodies.cancel_on_disconnect(request, work)
         return _picture(*made)

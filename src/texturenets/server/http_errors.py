@@ -72,7 +72,7 @@ CLIENT_CLOSED_REQUEST = 499
 """Status of a request whose client disconnected, as in nginx; only the log shows it."""
 
 
-def note(**fields: Any) -> None:
+def add_log_fields(**fields: Any) -> None:
     """Add fields to the current request's log line; outside of a request nothing."""
     if (log_fields := LOG_FIELDS.get(None)) is not None:
         log_fields.update(fields)
@@ -97,7 +97,7 @@ class HTTPProblem(Exception):  # noqa: N818  RFC 9457's word
 
     def response(self) -> Response:
         """The response, for a route or as an ASGI application."""
-        note(reason=self.detail)
+        add_log_fields(reason=self.detail)
         return Response(self.body(), self.status, self.headers, MEDIA)
 
 
@@ -164,7 +164,7 @@ def install(app: FastAPI, pattern_hints: Mapping[str, str]) -> None:
 
     @app.exception_handler(DisconnectedError)
     async def disconnected(_: Request, error: DisconnectedError) -> Response:
-        note(reason=str(error))
+        add_log_fields(reason=str(error))
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
     @app.exception_handler(UserError)

@@ -36,8 +36,8 @@ class Masks:
     def read(self, styles: Sequence[str], size: tuple[int, int], most: int) -> dict[str, image.Picture | str]:
         """The masks by the names of `styles`, decoded and scaled to the photo's `size` (H, W).
 
-        `most`: pixels of a file. Raises UserError for what is no mask of that photo, and HTTPProblem for an animation
-        or a format that the service cannot decode (415), and for too many pixels (413).
+        `most`: pixels of a file. Raises UserError for what is not a mask of that photo, and HTTPProblem for an
+        animation or a format that the service cannot decode (415), and for too many pixels (413).
         """
         read: dict[str, image.Picture | str] = {}
         for name, data in assigned(styles, self.masks, self.keep).items():

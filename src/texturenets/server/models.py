@@ -77,7 +77,7 @@ class Catalogue:
     """The shipped models and those of a folder. The folder is read again at every call; names are never paths."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Raises UserError if `folder` is no folder, or cannot be read."""
+        """Raises UserError if `folder` is not a folder, or cannot be read."""
         if folder is not None:
             check_folder("--models", folder)
         self.folder = folder

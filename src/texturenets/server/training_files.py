@@ -102,7 +102,7 @@ class TrainingFiles:
         return job
 
     def write(self, job: TrainingJob) -> TrainingJob:
-        """Save the state of a training. Raises UserError where it cannot be written."""
+        """Save the state of a training. Raises UserError if it cannot be written."""
         with atomic_write(self.job_dir(job.name) / "job.json") as part:
             part.write_text(json.dumps(asdict(job)), "utf-8")
         return job

@@ -17,14 +17,14 @@ from texturenets.errors import UserError
 from texturenets.image import sizes
 from texturenets.modelfiles import modelfile
 from texturenets.server import bodies
-from texturenets.server.http_errors import LOG_FIELDS, HTTPProblem, documented, note, refused
+from texturenets.server.http_errors import LOG_FIELDS, HTTPProblem, add_log_fields, documented, refused
 from texturenets.server.numbers import WHOLE
 from texturenets.server.service import Service
 from texturenets.server.training_runner import weights_missing
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
 from texturenets.train.configuration import TaskConfig, flag
-from texturenets.train.least_size import too_small
+from texturenets.train.min_size import too_small
 
 if TYPE_CHECKING:
     from texturenets.server.training_files import TrainingJob
@@ -191,7 +191,7 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
         ] = "",
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
-        note(training=name, kind=kind)
+        add_log_fields(training=name, kind=kind)
         trainings = available()
         with service.queue.slot():
             data, _ = await bodies.read_image_body(request)

@@ -11,7 +11,7 @@ from texturenets.server.http_errors import HTTPProblem
 def measure(data: bytes, what: str, instead: str = "") -> tuple[str, tuple[int, int]]:
     """Format and (H, W) of an image's file, which errors call `what`; `instead`: where animations are taken.
 
-    Raises UserError for what is no image, and HTTPProblem (415) for an animation and for a format whose optional
+    Raises UserError for what is not an image, and HTTPProblem (415) for an animation and for a format whose optional
     decoder is missing.
     """
     try:

@@ -17,7 +17,7 @@ from texturenets.memory.budget import Budget
 from texturenets.stylize.memory_limits import way_out
 from texturenets.stylize.mixing import Selection
 from texturenets.stylize.options import StylizeOptions
-from texturenets.stylize.stroke import ladder
+from texturenets.stylize.stroke import stylization_sizes
 from texturenets.stylize.style import Style
 from texturenets.tiled import large_files
 from texturenets.tiled.rows import Interval, Size
@@ -99,7 +99,7 @@ def _paint(
     folder: Path,
 ) -> None:
     """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
-    stages = ladder(photo.size, choice.stroke)
+    stages = stylization_sizes(photo.size, choice.stroke)
     asked: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
     source: RowSource = Resized(photo.rgb, photo.size, stages[0])
     with ExitStack() as stack:
@@ -122,7 +122,7 @@ def _paint(
 
 
 def _check_masks(style: Style, photo: large_files.LargePhoto, masks: Mapping[str, Any]) -> None:
-    """Raise UserError where the masks, which are held whole, do not fit in memory."""
+    """Raise UserError if the masks, which are held whole, do not fit in memory."""
     budget = Budget.of(style.tiled.memory)
     needed = _MASK_BYTES * (len(masks) + 1) * photo.size[0] * photo.size[1]
     if needed > budget.left():
@@ -137,7 +137,7 @@ def _check_wrap(
 ) -> None:
     """Raise UserError for a photo that wraps around and would have to be resampled: here strips do not."""
     wrap, stride = options.wrap, style.engine.io_spec.stride
-    resampled = options.size is not None or len(ladder(photo.size, choice.stroke)) > 1
+    resampled = options.size is not None or len(stylization_sizes(photo.size, choice.stroke)) > 1
     if wrap and (resampled or whole_periods(photo.size, stride, wrap) != photo.size):
         height, width = photo.size
         raise UserError(

@@ -116,7 +116,7 @@ def _warn_of_use(rgb: Array, luminance: Array, what: str) -> None:
 
 
 def check_shape(what: str, stored: tuple[int, int], size: tuple[int, int]) -> None:
-    """Raise UserError where a mask of `stored` (H, W) has another aspect ratio than a photo of `size`; `what`: how
+    """Raise UserError if a mask of `stored` (H, W) has another aspect ratio than a photo of `size`; `what`: how
     errors call it."""
     (height, width), (rows, columns) = stored, size
     if abs(np.log(width / height) - np.log(columns / rows)) > max(SAME_SHAPE, 2 / min(*size, *stored)):
@@ -130,7 +130,7 @@ def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, 
     """The regions of `styles` ("photo" may be among them), each of which but one has a mask.
 
     The one without gets what the others leave; the photo's mask counts before the others. Raises UserError for masks
-    of other styles, and where more than one has none.
+    of other styles, and if more than one has none.
     """
     for name in masks:
         if name not in styles:

@@ -26,7 +26,7 @@ from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
 from texturenets.stylize.mixing import Selection, check_mixture, choose
-from texturenets.stylize.stroke import Stroke, check, ladder
+from texturenets.stylize.stroke import Stroke, check, stylization_sizes
 from texturenets.tiled.tiled_style import TiledStyle
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ MAX_VARIANTS = 4
 """Mixtures of styles whose engines are kept, of a model of several styles: those that were used last."""
 
 MIN_NETWORK_SIDE = 64
-"""Smaller images are padded by reflection to this many pixels a side: instance normalization (arXiv 1607.08022)
+"""Smaller images are padded by reflection to this many pixels per side: instance normalization (arXiv 1607.08022)
 needs more than a few pixels for its statistics, also at the network's lowest resolution."""
 
 
@@ -152,7 +152,7 @@ class Style:
 
         Any size from 1 x 1 will do. Grey images come back with three channels, as styles have colours. Alpha
         is kept unchanged. A warning says where a PIL image that comes back cannot hold all that the file does: more
-        than 8 bits a channel, several frames.
+        than 8 bits per channel, several frames.
 
         `size`: longer side of the result in pixels, with the same aspect ratio; None keeps the size. `strength`: 0
         gives the photo, 1 the full style, between them a linear mix of both. `preserve_color`: the photo's colours
@@ -172,7 +172,7 @@ class Style:
         mask leaves the rest of the photo as it is, also for a model of one style. Statistics of instance
         normalization are those of the whole image.
 
-        Raises UserError for an option out of its range, an argument that is no image, and when memory runs out.
+        Raises UserError for an option out of its range, an argument that is not an image, and when memory runs out.
         """
         check_options(size, strength, noise_level, stroke, wrap)
         arguments.flag("preserve_color", preserve_color)
@@ -281,7 +281,9 @@ class Style:
         """Stylize (1, 3, H, W); with a stroke other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
         wrap, stride = self.tiled.variant.wrap, self.engine.io_spec.stride
-        first, *finer = (sizes.whole_periods(step, stride, wrap) for step in ladder(size, choice.stroke))
+        first, *finer = (
+            sizes.whole_periods(step, stride, wrap) for step in stylization_sizes(size, choice.stroke)
+        )
         y = self._run_network(image.resize_wrapped(photo, first, wrap), seed, level, choice.styles)
         for larger in finer:
             self.between()
@@ -301,7 +303,7 @@ class Style:
         if not self.tiled.fits(size):
             return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine, styles=where), photo)
         io_spec = self.engine.io_spec
-        padding = io_spec.stride, max(MIN_NETWORK_SIDE, io_spec.least), io_spec.margin, wrap
+        padding = io_spec.stride, max(MIN_NETWORK_SIDE, io_spec.min_side), io_spec.margin, wrap
         x, box = sizes.pad_to_multiple(photo, *padding)
         total = int(x.shape[-2]), int(x.shape[-1])
         drawn = noise.draw_arrays(io_spec.noise, [seed], *sizes.period(box, total, wrap))

@@ -38,7 +38,7 @@ class NotInStripsError(UserError):
 
 
 def vips() -> Any:
-    """The module pyvips. Raises UserError where it is not installed."""
+    """The module pyvips. Raises UserError if it is not installed."""
     try:
         import pyvips
     except (ImportError, OSError):

@@ -40,20 +40,20 @@ STRIP_SHARE: Final = 0.6
 class TiledNetwork:
     """The network `graph`, strip by strip, on `engine`.
 
-    `smallest`: images are padded to at least this many pixels a side. `wrap`: the axes along which they wrap around,
-    as `graph` does (`graph.wrapping`). Raises UserError for a network with a fixed
-    output size, or with inputs other than a photo, noise and a style map.
+    `smallest`: images are padded to at least this many pixels per side. `wrap`: the axes along which they wrap
+    around, as `graph` does (`graph.wrapping`). Raises UserError for a network with a fixed output size, or with
+    inputs other than a photo, noise and a style map.
     """
 
     def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1, wrap: Wrap = "") -> None:
-        if graph.fixed:
+        if graph.fixed_size:
             raise UserError(f"this network draws only images of {graph.stride} pixels a side, none larger")
         others = [named.name for named in graph.io_spec.inputs if named.name != STYLES or named.stride != 1]
         if others:
             names = ", ".join(others)
             raise UserError(f"this network takes {names} beside a photo: its images have to fit in memory")
         self.stride, self.margin, self.wrap = graph.stride, graph.margin, wrap
-        self.smallest = max(smallest, graph.io_spec.least)
+        self.smallest = max(smallest, graph.io_spec.min_side)
         self.graph, self.engine = optimize(graph, CPU_PASSES), engine
 
     def run(
@@ -76,7 +76,7 @@ class TiledNetwork:
         `seed`, `level`: of the noise, if it takes any. `styles`: the style map, if it takes one, of the photo's size.
         `memory`: bytes for everything. `spool`: the folder for
         feature maps that do not fit; else a default one, or one of `folders`. `announce` gets what is
-        needed. Raises TooLittleMemoryError with the `memory` that suffices, and UserError where the disk does not.
+        needed. Raises TooLittleMemoryError with the `memory` that suffices, and UserError if the disk does not.
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin, self.wrap)
         drawn = period(box, padded, self.wrap)
@@ -143,7 +143,7 @@ def refined(graph: Graph) -> Graph:
 
     Low frequencies stay those of the enlarged image, high frequencies are the network's.
     """
-    result = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed)
+    result = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed_size)
     photo = next(i for i, node in enumerate(result.nodes) if node.operation == "photo")
     weights = bell()
     reach = len(weights) // 2

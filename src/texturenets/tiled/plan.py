@@ -215,7 +215,7 @@ def _worth(network: PlannedNetwork, i: int) -> bool:
         i = network.sources[i][0]
     if network.nodes[i].operation in ("conv", "deconv"):
         return multiplications(network, i) >= MIN_MULTIPLICATIONS
-    return network.nodes[i].operation in ("add", "mul")  # residual blocks go on from it: else all begin anew
+    return network.nodes[i].operation in ("add", "mul")  # residual blocks go on from it: else all begin again
 
 
 def multiplications(network: PlannedNetwork, i: int) -> int:

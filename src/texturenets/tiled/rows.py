@@ -43,7 +43,7 @@ ELEMENTWISE: Final = frozenset(
 def map_size(node: Node, picture: Size) -> Size:
     """Height and width of the node's feature map for an image of that size, a multiple of the network's stride."""
     height, width = (int(side * node.scale) for side in picture)
-    return height + node.extra, width + node.extra_columns
+    return height + node.extra_rows, width + node.extra_columns
 
 
 def before(node: Node) -> int:

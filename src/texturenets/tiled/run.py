@@ -92,7 +92,7 @@ class TooLittleMemoryError(UserError):
 def run(job: TiledJob, sink: RowSink, progress: ShareProgress = lambda _: None) -> None:
     """Compute the network on the image, strip by strip, and give the result to `sink`.
 
-    Raises UserError where memory or disk do not suffice.
+    Raises UserError if memory or disk do not suffice.
     """
     try:
         _TiledRun(job, spool_dtype_of(job)).all(sink, progress)
@@ -190,7 +190,7 @@ class _TiledRun:
         middle = (self.job.picture[0] - rows) // 2 // stride * stride
         strip = build(self.network, image_pass, (middle, middle + rows), self.weights)
         nodes = strip.graph.nodes
-        size = [node.channels * node.extra * node.extra_columns for node in nodes]
+        size = [node.channels * node.extra_rows * node.extra_columns for node in nodes]
         last = {source: number for number, node in enumerate(nodes) for source in node.sources}
         last.update({part.number: len(nodes) for part in strip.outputs.values()})
         live = int(most_live([(n, last.get(n, n), size[n]) for n in range(len(nodes))]))

@@ -78,7 +78,7 @@ class SpoolFile:
         self.size = size
 
     def put(self, values: Sequence[NDArray[Any]], offset: int) -> None:
-        """Write contiguous arrays one after the other. Raises UserError where the disk is full."""
+        """Write contiguous arrays one after the other. Raises UserError if the disk is full."""
         try:
             self._move(_write, values, offset)
         except OSError as error:
@@ -192,7 +192,7 @@ class FeatureMap:
         self.type = np.dtype({"bfloat16": "uint16"}.get(dtype, dtype))
 
     def write(self, rows: Interval, values: NDArray[Any]) -> None:
-        """`values` (1, height, W, C) at `rows`. Raises OverflowedError where half precision does not hold them."""
+        """`values` (1, height, W, C) at `rows`. Raises OverflowedError if half precision does not hold them."""
         stored = np.asarray(values, self.type)
         if self.type == np.float16 and _overflowed(stored):
             raise OverflowedError

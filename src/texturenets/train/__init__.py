@@ -15,12 +15,12 @@ NEEDED = {
 
 
 def lacking(what: str = "training") -> str:
-    """What keeps this installation from training, or from `what`, with the extra's name; "" where nothing does."""
+    """What keeps this installation from training, or from `what`, with the extra's name; "" if nothing does."""
     missing = [title for name, title in NEEDED.items() if find_spec(name) is None]
     return f"{what} needs {', '.join(missing)}: {install('train')}" if missing else ""
 
 
 def require(what: str = "training") -> None:
-    """Raise MissingError, with the extra's name, where a package is missing that `what` takes."""
+    """Raise MissingError, with the extra's name, if a package is missing that `what` takes."""
     if text := lacking(what):
         raise MissingError(text)

@@ -135,7 +135,7 @@ def _append(
 
 
 def read_info(path: Path) -> CacheInfo:
-    """What the cache at `path` holds. Raises UserError where it is none of ours."""
+    """What the cache at `path` holds. Raises UserError if it is none of ours."""
     try:
         with h5py.File(path, "r") as file:
             info = json.loads(file.attrs["texturenets"])

@@ -1,4 +1,4 @@
-"""What must be the same when a training is resumed, and what differs where it is not."""
+"""What must be the same when a training is resumed, and what differs if it is not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _identity(model: str | None) -> str | None:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What is not the same, in words: options with both values. How long a training lasts is no difference."""
+    """What is not the same, in words: options with both values. How long a training lasts is not a difference."""
     before, now = old.get("run", {}), new["run"]
     options = [
         k for k, v in now.items() if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)

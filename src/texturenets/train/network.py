@@ -35,7 +35,7 @@ def make(
     """The network of `spec` on `device`, initialized by the seed of `options` or with the weights of `config.init`.
 
     `spec`: what `check` gives. `conditions`: rows of its normalizations, for a network of several styles. Sets
-    torch's random state. Raises UserError where the network cannot be written down as a graph.
+    torch's random state. Raises UserError if the network cannot be written down as a graph.
     """
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
@@ -69,7 +69,7 @@ def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
         raise UserError(
             f"`into` {base}: it does not hold several styles: name a model of `train gallery`, for `train style`"
         )
-    if not isinstance(network, ConditionalNetwork):  # code of somebody's own, run from its graph
+    if not isinstance(network, ConditionalNetwork):  # the user's own code, run from its graph
         raise UserError(f"`into` {base}: its network is code of its own, which takes no further style")
     known = header.rows
     for name in network.rows:
@@ -97,7 +97,7 @@ def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
 
 
 def check_image_size(network: nn.Module, options: TaskConfig) -> None:
-    """Raise UserError where the network does not draw images of the size asked for."""
+    """Raise UserError if the network does not draw images of the size asked for."""
     stride, side = getattr(network, "stride", 1), options.image_size
     if side % stride:
         below = side // stride * stride

@@ -17,7 +17,7 @@ A, B, C = 3.4445, -4.7750, 2.0315
 # Root mean square of a matrix's step over the learning rate. Liu et al. 2025 (arXiv 2502.16982, section 2.2)
 # take 0.2 to match Adam; 0.5 with the default rate was the first value tried here, and serves.
 MUON_SCALE = 0.5
-MAX_RGB_OUTPUTS = 3  # a convolution to RGB, of so many output channels at most, is no hidden layer: Adam
+MAX_RGB_OUTPUTS = 3  # a convolution to RGB, of so many output channels at most, is not a hidden layer: Adam
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
 

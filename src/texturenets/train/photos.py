@@ -61,7 +61,7 @@ class CachedPhotos:
     """
 
     def __init__(self, path: Path, config: StyleConfig) -> None:
-        """Raises UserError for a file that is no cache, and options that do not go with one."""
+        """Raises UserError for a file that is not a cache, and options that do not go with one."""
         self.path, self.config = path, config
         self.info = feature_cache.read_info(path)
         self.digest, self.count = self.info.digest, self.info.train
@@ -75,7 +75,7 @@ class CachedPhotos:
             raise UserError("`texture_photos` chooses among photos: give `content` a folder, not a cache")
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
-        """Raises UserError where the cache was made for other losses than those that take `layers` of the photos."""
+        """Raises UserError if the cache was made for other losses than those that take `layers` of the photos."""
         descriptor = descriptor_fingerprint(self.config, layers, setup)
         wanted: list[tuple[str, Any, Any]] = [
             ("`content_layers`", self.info.layers, layers),

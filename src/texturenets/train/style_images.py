@@ -12,7 +12,7 @@ from torch import Tensor
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.fetch import digest
-from texturenets.train.least_size import too_small
+from texturenets.train.min_size import too_small
 
 FLAT = 1 / 255  # standard deviation of the channels below which an image holds nothing to learn
 

@@ -41,7 +41,7 @@ class StyleTask(GeneratorTask):
         """`content`: a folder of photos, or a file of `training.cache`. `losses`: of the user's own, beside those of
         `config`.
 
-        Raises UserError for a painting that is too small or of one color, and where there are too few photos.
+        Raises UserError for a painting that is too small or of one color, and if there are too few photos.
         """
         self.config = config
         own = check_own(losses)

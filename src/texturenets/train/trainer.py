@@ -128,7 +128,7 @@ class Trainer:
     def __iter__(self) -> Iterator[Record]:
         """Train, from the next step on; yields the record of each step, after the callbacks were called with it.
 
-        Set `stop` to end after the current step, with a checkpoint. Raises UserError; where the disk is full, it says
+        Set `stop` to end after the current step, with a checkpoint. Raises UserError; if the disk is full, it says
         which model is kept and how to resume.
         """
         factories = self.callbacks if self.fabric.is_global_zero else ()

@@ -89,7 +89,7 @@ def output_suffix(path: PurePath) -> str:
 
 
 def check_output(path: Path, source: Path) -> None:
-    """Raise UserError where `source` does not become a video under such a name: before the work, not after."""
+    """Raise UserError if `source` does not become a video under such a name: before the work, not after."""
     suffix = path.suffix.lower()
     if suffix == ".png" and source.suffix.lower() not in (".png", ".apng"):
         raise UserError(

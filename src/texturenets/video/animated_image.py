@@ -127,7 +127,7 @@ class MovingWriter:
     """A `Sink`: a GIF, WebP or APNG at `part`. Its frames are kept in memory until the last is there."""
 
     def __init__(self, part: Path, path: Path, info: VideoInfo, *, quality: int | None) -> None:
-        """Raises UserError where memory does not hold all frames."""
+        """Raises UserError if memory does not hold all frames."""
         self.part, self.path, self.info, self.quality = part, path, info, quality
         self.format = _FORMATS[path.suffix.lower()]
         self.frames: list[Image.Image] = []

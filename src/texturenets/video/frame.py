@@ -42,7 +42,7 @@ class ColorSpace:
 class VideoInfo:
     """What is known of a video before its frames are.
 
-    `size`: (H, W), upright. `count`: frames, as the file says. `rate`: frames a second on average. `time_base`:
+    `size`: (H, W), upright. `count`: frames, as the file says. `rate`: frames per second on average. `time_base`:
     the unit of time stamps, in seconds. `aspect`: width over height of a pixel. `loop`: how often an animation is
     repeated, 0 for ever, None once.
     """

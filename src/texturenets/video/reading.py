@@ -28,7 +28,7 @@ _HD = (1280, 720)
 
 
 def load_av() -> Any:
-    """PyAV. Raises UserError where it is not installed."""
+    """PyAV. Raises UserError if it is not installed."""
     try:
         import av
     except ImportError as error:
@@ -127,7 +127,7 @@ class Video:
         raise UserError(f"{self.path} holds no animation that can be decoded here")
 
     def _scan(self) -> _Scan:
-        """Raises UserError where the file ends before the time that it says."""
+        """Raises UserError if the file ends before the time that it says."""
         container = self._open()
         try:
             video = self._stream(container)

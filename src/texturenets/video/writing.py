@@ -26,7 +26,7 @@ _MAX_CRF: Final = {"libx264": 51, "libvpx-vp9": 63}  # the largest constant rate
 _UNPLAYABLE: Final = {"mp4": ("pcm_", "vorbis", "wma"), "mov": ("vorbis", "opus", "wma", "flac")}
 _SOUND: Final = {"webm": "libopus"}
 _AAC: Final = "aac"
-_SOUND_RATE: Final = 64_000  # bits a second of a channel, where sound is encoded anew
+_SOUND_RATE: Final = 64_000  # bits per second of a channel, where sound is encoded anew
 # The numbers of ITU-T H.273 (table 4) to those of libswscale; 709 where it is neither.
 _MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
@@ -46,14 +46,14 @@ class VideoWriter:
     """A `Sink`: a video at `part`, of the format that the suffix of `path` names.
 
     Time stamps are those of the frames. Sides that are odd are made even by doubling the last row or column. The
-    sound of `source`, where it is a video, is copied packet by packet, or encoded anew where the format does not
+    sound of `source`, if it is a video, is copied packet by packet, or encoded anew where the format does not
     hold it, transparent pixels are laid on white; `notes` says so.
     """
 
     def __init__(
         self, part: Path, path: Path, info: VideoInfo, *, quality: int | None, source: Video | None
     ) -> None:
-        """Raises UserError where this PyAV has no encoder for it."""
+        """Raises UserError if this PyAV has no encoder for it."""
         self.av, self.path, self.info = load_av(), path, info
         self.notes: list[str] = []
         self.format = WRITTEN[path.suffix.lower()]

@@ -73,7 +73,7 @@ def _other_vgg19(network: str, contents: readers.Contents) -> bool:
 
 
 def check_at_hand(name: str) -> None:
-    """Raise UserError, as `load` would, where no file of weights of `name` is at hand and none may be fetched.
+    """Raise UserError, as `load` would, if no file of weights of `name` is at hand and none may be fetched.
 
     Quick: no file is read. Where fetching is allowed nothing is checked.
     """
@@ -87,13 +87,13 @@ def check_at_hand(name: str) -> None:
 
 
 def shipped(name: str) -> Path | None:
-    """The file of weights of the network `name` that comes with this package; None where there is none."""
+    """The file of weights of the network `name` that comes with this package; None if there is none."""
     path = registry.PACKAGE / SOURCES[name].file
     return path if not SOURCES[name].urls and path.is_file() else None
 
 
 def require(pretrained: Pretrained, names: Iterable[str]) -> None:
-    """Raise UserError, naming the layer, where one of the tensors `names` is not there."""
+    """Raise UserError, naming the layer, if one of the tensors `names` is not there."""
     for name in names:
         if name not in pretrained.tensors:
             key = name.rpartition(".")[0]
@@ -183,7 +183,7 @@ _SUFFIXES: Final = (".safetensors", ".h5", ".hdf5", ".caffemodel", ".net", ".pth
 
 
 def network_of(path: Path) -> str | None:
-    """The network that the name of a file begins with: the longest that fits; None where none does."""
+    """The network that the name of a file begins with: the longest that fits; None if none does."""
     stem = path.name.lower()
     fits = [(len(p), network) for network, s in SOURCES.items() for p in s.prefixes if stem.startswith(p)]
     return max(fits)[1] if fits else None
@@ -299,7 +299,7 @@ def _keep(pretrained: Pretrained, path: Path) -> None:
 
 
 def _from_cache(name: str, path: Path) -> Pretrained | None:
-    """The weights that `_keep` wrote; None where the file is damaged."""
+    """The weights that `_keep` wrote; None if the file is damaged."""
     try:
         contents = readers.read(path, name)
         header = contents.metadata

@@ -14,7 +14,7 @@ from texturenets.files import atomic_write
 from texturenets.modelfiles.titles import title
 from texturenets.server.models import Catalogue
 from texturenets.server.ui.store import folder
-from texturenets.server.ui.texts import NO_LONGER
+from texturenets.server.ui.texts import STALE_VALUE
 
 Shown = TypeVar("Shown")
 
@@ -48,11 +48,11 @@ def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
 
 
 def clicked(event: gr.EventData, shown: Sequence[Shown]) -> Shown:
-    """Which of `shown` was clicked. Raises gradio.Error where none was, or it has gone since."""
+    """Which of `shown` was clicked. Raises gradio.Error if none was, or it has gone since."""
     data = event._data  # not gr.SelectData, whose constructor fails for what no browser sends
     index = data.get("index") if isinstance(data, dict) else None
     if type(index) is not int or not 0 <= index < len(shown):
-        raise gr.Error(NO_LONGER, print_exception=False)
+        raise gr.Error(STALE_VALUE, print_exception=False)
     return shown[index]
 
 

@@ -154,7 +154,7 @@ class GradioGuard:
                 path, address = one.get("path"), one.get("url")
                 if path is not None and not (isinstance(path, str) and self._is_own(path)):
                     raise HTTPProblem(
-                        422, "a file that was not uploaded here, or no longer is: give it again"
+                        422, "a file that was not uploaded here or is no longer here: upload it again"
                     )
                 if isinstance(address, str) and address.startswith("data:"):
                     raise HTTPProblem(422, "an image within an event: upload it")

@@ -34,7 +34,7 @@ from texturenets.server.ui.gradio_guard import GradioGuard  # noqa: E402
 from texturenets.server.ui.queued_work import QueuedWork  # noqa: E402
 from texturenets.server.ui.sessions import Sessions  # noqa: E402
 from texturenets.server.ui.stylize_tab import StylizeTab  # noqa: E402
-from texturenets.server.ui.texts import NO_LONGER  # noqa: E402
+from texturenets.server.ui.texts import STALE_VALUE  # noqa: E402
 from texturenets.server.ui.texture_tab import TextureTab  # noqa: E402
 from texturenets.server.ui.theme import CSS, theme  # noqa: E402
 from texturenets.server.ui.train_tab import TrainTab  # noqa: E402
@@ -63,7 +63,7 @@ class Page(gr.Blocks):
         except Exception as error:  # pydantic, components and Gradio each raise their own
             if isinstance(error, OSError | MemoryError):  # the machine's fault, not the sender's
                 log.exception("page")
-            raise gr.Error(NO_LONGER, print_exception=False) from None
+            raise gr.Error(STALE_VALUE, print_exception=False) from None
 
 
 def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:

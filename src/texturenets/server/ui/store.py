@@ -83,10 +83,10 @@ class Store:
         except OSError:  # the disk is full
             shutil.rmtree(place, ignore_errors=True)
             raise
-        self.keep(session, what, made)
+        self.replace(session, what, made)
         return made
 
-    def keep(self, session: str, what: str, paths: list[Path]) -> None:
+    def replace(self, session: str, what: str, paths: list[Path]) -> None:
         """Store `paths` under the key `what` of `session`; the files stored there before are deleted."""
         with self.lock:
             before = self.files.pop((session, what), [])

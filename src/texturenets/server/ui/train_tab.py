@@ -18,7 +18,7 @@ from texturenets.server import training_routes
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
-from texturenets.server.ui.pictures import Given, PictureInput
+from texturenets.server.ui.pictures import PictureInput, Uploads
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import error_html, message_html, sentence
 from texturenets.server.ui.watch import QUIET, Watch
@@ -79,7 +79,7 @@ class TrainTab:
         gr.on([kind.change, preset.change, steps.change], self._estimate, asked, self.estimate, **QUIET)
         begun = self.begin.click(
             self._start,
-            [self.picture.given, self.name, *self.fields],
+            [self.picture.uploads, self.name, *self.fields],
             [watch.name, self.name, watch.message],
             show_progress_on=watch.message,
         )
@@ -190,7 +190,7 @@ class TrainTab:
 
     async def _start(  # noqa: PLR0917  Gradio passes positional arguments
         self,
-        given: Given,
+        uploads: Uploads,
         name: str,
         kind: ModelKind,
         preset: str,
@@ -201,11 +201,11 @@ class TrainTab:
         size: float | None,
     ) -> tuple[Any, Any, Any]:
         """The one to look at, the form's name, and what is said. The image stays, for another try."""
-        if not given:
+        if not uploads:
             return gr.skip(), gr.skip(), error_html("Choose an image first.")
         if refused := _not_whole("Steps", steps) or _not_whole("Size of the image", size):
             return gr.skip(), gr.skip(), error_html(refused)
-        service, path = self.service, Path(given[-1][1])
+        service, path = self.service, Path(uploads[-1][1])
         changes = {
             "content_weight": weight if kind == "style" else None,
             "style_size": None if size is None else int(size),
@@ -246,7 +246,7 @@ class TrainTab:
         return name
 
     def used(self, name: str | None) -> tuple[ModelKind, str] | None:
-        """Kind and name of a model that a training has made; None where it has made none."""
+        """Kind and name of a model that a training has made; None if it has made none."""
         known = self.service.catalogue.models().get(name or "")
         return (known.header.kind, str(name)) if known else None
 
@@ -292,5 +292,5 @@ def _pace(training: Any) -> float:
             return 0.0
         run, step = training["run"], training["step"]
         return float(training["seconds"]) / float(step * run["batch_size"] * run["image_size"] ** 2)
-    except (KeyError, TypeError, ValueError, ArithmeticError):  # a step of 10**400 is no float
+    except (KeyError, TypeError, ValueError, ArithmeticError):  # a step of 10**400 is not a float
         return 0.0

@@ -33,7 +33,7 @@ MAX_WEIGHT_NOISE = (
 
 
 def style_files(models: Sequence[str]) -> dict[str, str]:
-    """{name: path} of the styles that `models` names. Raises UserError for one that is no style."""
+    """{name: path} of the styles that `models` names. Raises UserError for one that is not a style."""
     if tuple(models) == ("none",):
         return {}
     if tuple(models) == ("shipped",):
@@ -56,7 +56,7 @@ class Styles:
 
     @torch.no_grad()
     def __call__(self, picture: Tensor, random: np.random.Generator) -> Tensor:
-        """`picture` (1, 3, H, W) as one of the networks paints it; unchanged where there are none."""
+        """`picture` (1, 3, H, W) as one of the networks paints it; unchanged if there are none."""
         if not self.networks:
             return picture
         network = self.networks[int(random.integers(len(self.networks)))]
