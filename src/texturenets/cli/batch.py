@@ -50,7 +50,7 @@ class StyleWork:
 
 @dataclass(frozen=True)
 class BatchRun:
-    """How a command goes through its files; the fields are the flags of that name."""
+    """How a command processes its files; each field is the flag of that name."""
 
     count: int = 1
     rate: float | None = None
@@ -63,7 +63,7 @@ class BatchRun:
 
     @property
     def flags(self) -> dict[str, object]:
-        """What was asked for, by its flag; None or False where nothing was."""
+        """The values of the given flags, by flag; None or False for others."""
         return {
             "--count": self.count if self.count != 1 else None,
             "--rate": self.rate,
@@ -77,7 +77,7 @@ class BatchRun:
 @dataclass(frozen=True)
 class Plan:
     """All work of a command, one item for each style. `folder`: where a contact sheet is written. `ignored`: files
-    that lie among the photos and cannot be read."""
+    among the photos that cannot be read."""
 
     works: Sequence[StyleWork]
     folder: Path
@@ -95,7 +95,7 @@ def planned(
 ) -> Plan:
     """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done.
 
-    `masks`: files that no result may overwrite, and names of gradients.
+    `masks`: files that no result may overwrite, or names of gradients.
     """
     from texturenets import image, video
 
@@ -200,7 +200,7 @@ def _patterns(plan: Plan) -> list[Path]:
 
 
 def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
-    """Print what photos contained that their results do not, as 16 bits a channel: one line for each kind."""
+    """Print what photos contained that their results do not, such as 16 bits per channel: one line for each kind."""
     for what, photos in notes.items():
         each = list(dict.fromkeys(photos))
         more = f" and {len(each) - 1} more hold" if len(each) > 1 else " holds"
@@ -246,7 +246,7 @@ def _paint(
                         report.result(job[1], fields(job), skipped=job not in waiting)
                     else:
                         report.failure(job[0], error, {"style": work.style.name})
-        finally:  # after an interruption: the photo in progress was still written
+        finally:  # also after an interruption: the photo in progress was still written
             for job, known in written.items():
                 if not known:
                     report.result(job[1], fields(job))

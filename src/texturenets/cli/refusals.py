@@ -25,10 +25,10 @@ from texturenets.errors import UserError
 
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number, as 0.5", bool: "yes or no"}
 
-_NEGATIVE = re.compile(r"-[\d.]")  # which is taken for an option where it is no number
+_NEGATIVE = re.compile(r"-[\d.]")  # taken for an option unless it is a number
 
 _OPTIONS = {"evaluate": "--photo", "optimize": "--style", "demo": "--photo"}
-"""By command the option that a word without one was most likely meant for."""
+"""By command, the option that a word without an option was most likely meant for."""
 
 
 _INTO = "--into adds a style to a model of several: `texturenets train style` takes it"
@@ -39,7 +39,7 @@ _OTHERS = {
     },
     "train gallery": {"--into": _INTO},
 }
-"""By command the options that others have, and what is said of them."""
+"""By command, options that only other commands have, and the hint for each."""
 
 
 def check_whole(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -59,7 +59,7 @@ def _is_whole(text: str) -> bool:
 
 
 def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> None:
-    """Raise UserError for an option without text, as of an unset variable of a shell. A `config` of cyclopts."""
+    """Raise UserError for an empty option value, for example from an unset shell variable. A `config` of cyclopts."""
     for argument in arguments:
         for token in argument.tokens:
             if not token.value.strip() and token.implicit_value is UNSET:
@@ -69,7 +69,7 @@ def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> N
 
 
 def check_output_given(app: App, words: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Raise UserError for an `--output` without text, as `check_given`. A `config` of cyclopts."""
+    """Raise UserError for an empty `--output`, as `check_given`. A `config` of cyclopts."""
     check_given(app, words, [argument for argument in arguments if "--output" in argument.names])
 
 
@@ -101,7 +101,7 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
 
 
 def _option_after_dashes(words: Sequence[str]) -> str | None:
-    """The first word after -- that looks like an option, and names no file."""
+    """The first word after -- that looks like an option and is not a file."""
     after = words[words.index("--") + 1 :] if "--" in words else ()
     return next((word for word in after if word.startswith("-") and not Path(word).exists()), None)
 
@@ -181,7 +181,7 @@ def _help(error: CycloptsError) -> str:
     described = error.app.assemble_argument_collection(parse_docstring=True)
     helps = [one.parameter.help for one in described if one.name == error.argument.name]
     text = " ".join(str(helps[0] or "").split()).partition(" [default")[0].rstrip(".") if helps else ""
-    text = text.replace("`", "")  # which in an error would make a flag of a word
+    text = text.replace("`", "")  # in an error they would turn the word into a flag
     first = text.partition(" ")[0]
-    named = first != first.capitalize()  # as WIDTHxHEIGHT, which is no word
+    named = first != first.capitalize()  # such as WIDTHxHEIGHT
     return f": {text if named else text[:1].lower() + text[1:]}" if text else ""

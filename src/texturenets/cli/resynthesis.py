@@ -101,9 +101,8 @@ def resynthesize(
     losses: Any,
     trainer: Any,
 ) -> int:
-    """Replace a part of `photo`, the one that `prepare` chooses, and write the result; returns the exit status.
-
-    `kind`: the end of the result's name. `inputs`: other input files, which the result may not overwrite.
+    """Replace the part of `photo` that `prepare` chooses, and write the result; returns the exit status. `kind`: last
+    part of the result's name. `inputs`: other input files, which the result must not overwrite.
     """
     asked = options or Options()
     check_numbers(asked.steps, None, asked.pictures_every)
@@ -166,7 +165,7 @@ def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:
 
 
 def _note(photo: Path, out: Path, source: Picture) -> None:
-    """Print notes on what of the photo the result does not keep."""
+    """Print notes about properties of the photo that the result does not keep."""
     from texturenets import image
 
     not_kept = image.not_kept(source, image.kept_bits(out, source.bits))

@@ -1,4 +1,4 @@
-"""Styles by name, and what is taken for one."""
+"""Styles by name: how `--style` and similar arguments are interpreted."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from texturenets.hub.names import is_name
 
 @dataclass(frozen=True)
 class ChosenStyle:
-    """The model file of a style, and of a model of several styles which, as ((name, weight), ...).
-
-    `painting`: an image that is first learned into that model, for so many `minutes` (`paintings.learned`).
+    """The model file of a style; for a model with several styles also which, as ((name, weight), ...). `painting`: an
+    image that is first added to that model by `minutes` of training (`paintings.learned`).
     """
 
     model: Path
@@ -26,19 +25,19 @@ class ChosenStyle:
 
     @property
     def name(self) -> str:
-        """What results are called by."""
+        """The name of the style in names of results."""
         if self.painting is not None:
             return self.painting.stem
         return "+".join(name for name, _ in self.styles) or self.model.stem
 
     @property
     def mix(self) -> dict[str, float] | None:
-        """As `Style.stylize` takes it."""
+        """The mixture, as `Style.stylize` takes it."""
         return dict(self.styles) or None
 
 
 def within_model() -> str:
-    """Completes messages on combinations of styles, which exist only there."""
+    """The end of messages about combining styles, which is possible only within one model."""
     from texturenets import loading
 
     several = next(iter(loading.shipped_galleries()), None)
@@ -54,18 +53,16 @@ def find_styles(
     into: str | None = None,
     minutes: float | None = None,
 ) -> list[ChosenStyle]:
-    """Styles, each once: shipped names, files, "MODEL:STYLE=WEIGHT,...", paintings, `all` for all shipped ones; none
-    is the first.
-
-    `photos`: what is to be stylized, for what is said of paintings. `into`: the model that these are learned into,
-    for so many `minutes`. Raises UserError.
+    """Styles, each once: shipped names, files, "MODEL:STYLE=WEIGHT,...", paintings, `all` for all shipped ones;
+    without names, the first shipped one. `photos`: the photos to stylize, for messages about paintings. `into`: the
+    model to which paintings are added, by `minutes` of training. Raises UserError.
     """
     from texturenets import loading
 
     found: dict[ChosenStyle, None] = {}
     for name in names or [loading.default_style()]:
         if name == "all":
-            loading.default_style()  # says so where there is none
+            loading.default_style()  # says so if there is none
             for shipped in loading.shipped_styles().values():
                 file, mix = loading.split_name(shipped)
                 found[ChosenStyle(loading.find_style(file), tuple((mix or {}).items()))] = None
@@ -96,7 +93,7 @@ def find_styles(
 
 
 def _painting(file: str, photos: Sequence[str], into: str | None, minutes: float | None) -> ChosenStyle:
-    """The style of the painting `file`, which is learned when it is first used."""
+    """The style of the painting `file`; it is learned on first use."""
     from texturenets.cli import paintings
 
     base = paintings.base_for(file, into, photos)
@@ -105,7 +102,8 @@ def _painting(file: str, photos: Sequence[str], into: str | None, minutes: float
 
 
 def _found(file: str | Path, mix: Mapping[str, float] | None) -> Path:
-    """The model file of a style. Raises UserError, of a model that is to hold several with how one is made."""
+    """The model file of a style. Raises UserError; if the model would need several styles, the message says how one
+    is trained."""
     from texturenets import loading
 
     try:
@@ -113,7 +111,7 @@ def _found(file: str | Path, mix: Mapping[str, float] | None) -> Path:
     except UserError as error:
         here = Path(str(file))
         there = [path for path in (here, Path(f"{here}.safetensors"), Path(f"{here}.run")) if path.exists()]
-        if mix is None or is_name(str(file)) or here.suffix or there:  # of which the error speaks
+        if mix is None or is_name(str(file)) or here.suffix or there:  # the error names it
             raise
         text = str(error)
         raise UserError(
@@ -130,7 +128,7 @@ def _each(path: Path) -> list[ChosenStyle]:
 
 
 def _check_one(name: str) -> None:
-    """Say what a name might have meant as well; raises UserError for several in one, and for the photo."""
+    """Print a note if a name is ambiguous. Raises UserError for several styles in one name, and for `photo`."""
     from texturenets.modelfiles.conditions import PHOTO
 
     styles = name.split(",")
@@ -151,7 +149,8 @@ def _check_one(name: str) -> None:
 
 
 def note_shipped(name: str, flag: str = "") -> None:
-    """Say which of two models of one name is taken, the shipped one; `flag`: what comes before the other's name."""
+    """Print a note that the shipped model is used, if a file has the same name. `flag`: the option before the
+    name."""
     from texturenets.modelfiles import modelfile
 
     if name in modelfile.shipped() and Path(f"{name}.safetensors").is_file():
@@ -160,7 +159,7 @@ def note_shipped(name: str, flag: str = "") -> None:
 
 def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
     """Raise UserError for a model file among the photos, a photo that is not there but called like a style, and an
-    option after --, where it is a photo."""
+    option after --, if it is a photo."""
     from texturenets.modelfiles import modelfile
 
     for name in photos:
@@ -180,9 +179,9 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
 
 
 def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
-    """Raise UserError where a trained model is named in place of an image to learn.
+    """Raise UserError if a trained model is named in place of an image to learn.
 
-    `photo`: what is to be stylized.
+    `photo`: the photo to stylize, for the message.
     """
     from texturenets.modelfiles import modelfile
 
@@ -200,22 +199,22 @@ def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
 
 
 def _is_painting(name: str) -> bool:
-    """Whether a style is an image that is to be learned first. Raises UserError for one that is not there, and for
+    """Whether a style is an image that has to be learned first. Raises UserError if it does not exist, and for
     another program's network."""
     from texturenets import image
 
     if is_name(name):
-        return False  # it is no file yet
+        return False  # it is not a file yet
     check_published(name)
     if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
-        glued = f"-s{name}"  # a file whose name begins with that is taken for -s and its value
+        glued = f"-s{name}"  # a file name that begins so is parsed as -s and its value
         hint = f"; for the photo {glued} say ./{glued}" if Path(glued).is_file() else ""
         raise UserError(f"--style {name}: no such file{hint}")
     return has_image_suffix(name)
 
 
 def check_no_exemplar(name: str) -> None:
-    """Raise UserError where an image, or another program's network, is named as a texture."""
+    """Raise UserError if an image, or another program's network, is named as a texture."""
     check_published(name)
     if has_image_suffix(name):
         raise UserError(
@@ -235,7 +234,7 @@ def check_published(name: str) -> None:
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether the file of that name is an image, or called like one and no model."""
+    """Whether `name` is an image file, or has an image suffix and is not a model."""
     from texturenets import image
     from texturenets.modelfiles import modelfile
 
