@@ -196,8 +196,8 @@ def cache_folder() -> Path:
 
     Raises UserError if a file has that name, or if there is no home folder.
     """
-    if own := os.environ.get("TEXTURENETS_CACHE"):
-        folder = Path(own).expanduser()
+    if chosen := os.environ.get("TEXTURENETS_CACHE"):
+        folder = Path(chosen).expanduser()
         if folder.exists() and not folder.is_dir():
             raise UserError(f"TEXTURENETS_CACHE names {folder}, which is no folder")
         return folder

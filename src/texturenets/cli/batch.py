@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StyleWork:
-    """The videos and photos to stylize in `style`. `asked`: the options of each photo's result, by its path."""
+    """The videos and photos to stylize in `style`. `options_of`: the options of each photo's result, by its path."""
 
     style: ChosenStyle
     videos: Sequence[video_jobs.VideoJob]
     photos: Sequence[PathPair]
-    asked: Mapping[Path, StylizeOptions]
+    options_of: Mapping[Path, StylizeOptions]
     options: StylizeOptions
 
     @property
@@ -137,9 +137,11 @@ def planned(
             if one
             else [video_jobs.VideoJob((path,), result) for path, result in of_style if path in videos]
         )
-        own = replace(options, mix=style.mix)
-        asked = {result: replace(own, seed=seeds[i % run.count]) for i, (_, result) in enumerate(stills)}
-        works.append(StyleWork(style, moving, stills, asked, own))
+        with_mix = replace(options, mix=style.mix)
+        options_of = {
+            result: replace(with_mix, seed=seeds[i % run.count]) for i, (_, result) in enumerate(stills)
+        }
+        works.append(StyleWork(style, moving, stills, options_of, with_mix))
     if one is not None:
         return Plan(works, Path(one.result).parent, ignored)
     folder = folder_of(found, output, len(styles))
@@ -217,7 +219,7 @@ def _paint(
     """Stylize the photos in `todo`; the others of `work` exist already. `notes` collects what results do not keep."""
 
     def fields(job: PathPair) -> dict[str, object]:
-        return {"source": str(job[0]), "style": work.style.name, "seed": work.asked[job[1]].seed}
+        return {"source": str(job[0]), "style": work.style.name, "seed": work.options_of[job[1]].seed}
 
     if painter is None:
         for job in work.photos:
@@ -227,7 +229,9 @@ def _paint(
     from texturenets.stylize.pipeline import Pipeline
 
     follow(painter, report.quiet, bar=len(todo) == 1)
-    pipeline = Pipeline(painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo))
+    pipeline = Pipeline(
+        painter, work.options_of, lambda photo, what: notes.setdefault(what, []).append(photo)
+    )
     written: dict[PathPair, bool] = {}  # whether each has been reported
 
     def noted(job: PathPair, picture: image.Picture | None) -> None:

@@ -100,9 +100,9 @@ def _size(text: str | None, original: tuple[int, int], *, keep: bool) -> tuple[i
     """(H, W) for `--size`; with `keep`, in the aspect ratio of the image's size `original`."""
     if text is None:
         return fit_longer(original, min(max(original), DEFAULT_MAX_SIDE))
-    asked = picture_size(text)
+    requested = picture_size(text)
     if not keep:
-        return asked
+        return requested
     if "x" in text.lower():
         raise UserError(f"--size {text}: the photo keeps its shape; give only its longer side")
-    return fit_longer(original, asked[1])
+    return fit_longer(original, requested[1])

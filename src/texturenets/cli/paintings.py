@@ -87,8 +87,8 @@ def _kept(painting: Path, base: Path, minutes: float) -> Path:
     from texturenets.files import cache_folder
     from texturenets.modelfiles import modelfile
 
-    asked = f"{modelfile.FORMAT} {float(minutes)} {digest(painting, 'sha256')}"
-    name = hashlib.sha256(asked.encode()).hexdigest()[:32]
+    identity = f"{modelfile.FORMAT} {float(minutes)} {digest(painting, 'sha256')}"
+    name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     return cache_folder() / "paintings" / digest(base, "sha256")[:32] / f"{name}.safetensors"
 
 

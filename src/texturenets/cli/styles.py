@@ -97,8 +97,8 @@ def _painting(file: str, photos: Sequence[str], into: str | None, minutes: float
     from texturenets.cli import paintings
 
     base = paintings.base_for(file, into, photos)
-    asked = paintings.MINUTES if minutes is None else paintings.check_minutes(minutes)
-    return ChosenStyle(base, ((paintings.STYLE, 1.0),), Path(file), asked)
+    duration = paintings.MINUTES if minutes is None else paintings.check_minutes(minutes)
+    return ChosenStyle(base, ((paintings.STYLE, 1.0),), Path(file), duration)
 
 
 def _found(file: str | Path, mix: Mapping[str, float] | None) -> Path:
@@ -169,13 +169,13 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
                 f"stylize -s STYLE -- {photos[0]}"
             )
     for name in photos:
-        asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
+        flags = " ".join(f"-s {one}" for one in (*(styles or ()), name))
         if is_name(name):
-            raise UserError(f"{name} is a style, and no photo: say {asked}")
+            raise UserError(f"{name} is a style, and no photo: say {flags}")
         if name in modelfile.shipped() and not Path(name).exists():
-            raise UserError(f"{name} is a style, and no photo is called so: say {asked}")
+            raise UserError(f"{name} is a style, and no photo is called so: say {flags}")
         if modelfile.is_model(name):
-            raise UserError(f"{name} is a model file, and no photo: to stylize with it say {asked}")
+            raise UserError(f"{name} is a model file, and no photo: to stylize with it say {flags}")
 
 
 def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:

@@ -203,13 +203,13 @@ def _opened(job: VideoJob, options: StylizeOptions) -> Iterator[FrameSource]:
 
 def _rate(rate: float | None) -> Fraction:
     """Frame rate of a video made of images; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
-    asked = RATE if rate is None else rate
-    if not 0.01 <= asked <= 1000:  # also for NaN
-        raise UserError(f"--rate {asked:g} is no number of frames a second between 0.01 and 1000")
-    whole_number = round(asked * 1.001)
-    if abs(asked - whole_number / 1.001) < 0.005 and abs(asked - round(asked)) > 0.005:
+    per_second = RATE if rate is None else rate
+    if not 0.01 <= per_second <= 1000:  # also for NaN
+        raise UserError(f"--rate {per_second:g} is no number of frames a second between 0.01 and 1000")
+    whole_number = round(per_second * 1.001)
+    if abs(per_second - whole_number / 1.001) < 0.005 and abs(per_second - round(per_second)) > 0.005:
         return Fraction(whole_number * 1000, 1001)
-    return Fraction(asked).limit_denominator(1000)
+    return Fraction(per_second).limit_denominator(1000)
 
 
 @contextmanager

@@ -118,18 +118,18 @@ def find(patterns: Sequence[str], output: str, ignored: list[str] | None = None)
 def _local(pattern: str, output: str, ignored: list[str]) -> Iterator[Photo]:
     root = Path(pattern).expanduser()
     without = None if is_url(output) else output
-    asked = os.path.abspath(root) if root.is_dir() else ""  # noqa: PTH100
+    searched = os.path.abspath(root) if root.is_dir() else ""  # noqa: PTH100
     others: list[Path] = []
     paths = image.expand([pattern], recursive=True, without=without, also=video.SUFFIXES, ignored=others)
     ignored.extend(map(str, others))
     for path in paths:
-        inside = path.parent.relative_to(root) if asked else Path()
+        inside = path.parent.relative_to(root) if searched else Path()
         try:
             info = path.stat()
             stamp, size = f"{info.st_size}-{info.st_mtime_ns}", info.st_size
         except OSError:  # deleted in the meantime; reading it reports that
             stamp, size = "", 0
-        yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size, asked)  # noqa: PTH100  links stay
+        yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size, searched)  # noqa: PTH100  links stay
 
 
 def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
@@ -144,7 +144,7 @@ def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
             infos = {path: fs.info(path)} if fs.exists(path) else {}
     many, wanted = folder or len(infos) != 1, image.suffixes() | video.SUFFIXES
     without = f"{output.rstrip('/')}/" if is_url(output) else None
-    asked = str(fs.unstrip_protocol(path)) if folder else ""
+    searched = str(fs.unstrip_protocol(path)) if folder else ""
     count = 0
     for name, info in sorted(infos.items()):
         inside = PurePosixPath(name).relative_to(path) if folder else PurePosixPath(PurePosixPath(name).name)
@@ -163,7 +163,7 @@ def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
         count += 1
         changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")
         size = int(info.get("size") or 0)
-        yield Photo(address, inside.parent, f"{size}-{changed}", size, asked)
+        yield Photo(address, inside.parent, f"{size}-{changed}", size, searched)
     if not count:
         raise UserError(f"no images at {url}")
 

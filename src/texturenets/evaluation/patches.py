@@ -42,11 +42,11 @@ def patch_distance(samples: Sequence[Tensor], exemplar: Tensor, seed: int = 0) -
     if not fits(exemplar, *samples):
         raise ValueError(f"images below {MIN_SIDE} pixels have no patches at all {LEVELS} levels")
     random = torch.Generator().manual_seed(seed % 2**63)
-    theirs, own = [laplacian_pyramid(sample) for sample in samples], laplacian_pyramid(exemplar)
+    pyramids, reference = [laplacian_pyramid(sample) for sample in samples], laplacian_pyramid(exemplar)
     values = {}
     for level, name in enumerate(NAMES):
-        a = descriptors([pyramid[level] for pyramid in theirs], random)
-        b = descriptors([own[level]], random)
+        a = descriptors([pyramid[level] for pyramid in pyramids], random)
+        b = descriptors([reference[level]], random)
         values[name] = SCALE * sliced_distance(a, b, random)
     return {**values, "mean": sum(values.values()) / LEVELS}
 

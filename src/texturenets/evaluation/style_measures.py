@@ -141,9 +141,10 @@ def calm_paint(photo: Tensor, result: Tensor, painting: Tensor) -> float:
     median of the whole painting. `photo` and `result` have the same size; the border is left out.
     """
     inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    own = amplitude(photo)[inside]
-    there = amplitude(result)[inside][own <= own.flatten().kthvalue(max(1, own.numel() // 4)).values]
-    return float(there.median() / amplitude(painting).median())
+    photo_amplitude = amplitude(photo)[inside]
+    quarter = photo_amplitude.flatten().kthvalue(max(1, photo_amplitude.numel() // 4)).values
+    smooth = amplitude(result)[inside][photo_amplitude <= quarter]
+    return float(smooth.median() / amplitude(painting).median())
 
 
 def amplitude(x: Tensor) -> Tensor:

@@ -154,9 +154,9 @@ def _no_repository(name: HubName) -> UserError:
 def _no_revision(name: HubName) -> UserError:
     from huggingface_hub import errors
 
-    kind, asked = f"revision of {name.repo}", name.revision or "main"
+    kind, missing = f"revision of {name.repo}", name.revision or "main"
     try:
         refs = api().list_repo_refs(name.repo)
     except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # the nearest name is of use, not needed
-        return UserError(f"{name}: unknown {kind} {asked!r}")
-    return UserError(f"{name}: {unknown(kind, asked, [ref.name for ref in (*refs.branches, *refs.tags)])}")
+        return UserError(f"{name}: unknown {kind} {missing!r}")
+    return UserError(f"{name}: {unknown(kind, missing, [ref.name for ref in (*refs.branches, *refs.tags)])}")

@@ -49,9 +49,9 @@ def without_pillows_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _max_pixels(asked: int | None) -> int:
-    if asked is not None:
-        return asked
+def _max_pixels(max_pixels: int | None) -> int:
+    if max_pixels is not None:
+        return max_pixels
     text = os.environ.get(MAX_PIXELS_VARIABLE)
     if not text:
         return MAX_PIXELS

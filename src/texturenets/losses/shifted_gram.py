@@ -47,8 +47,8 @@ class ShiftedGramLoss(LayerLoss):
         """The matrices of several style images are averaged, by their shares; shifts that one lacks are left out."""
         self.targets = []
         for share, style in styles:
-            own = [{k: self._matrices(maps[k], share) for k in self.layers} for maps in style.maps]
-            self.targets = added(self.targets, own, lambda m, n: {s: m[s] + n[s] for s in m if s in n})
+            matrices = [{k: self._matrices(maps[k], share) for k in self.layers} for maps in style.maps]
+            self.targets = added(self.targets, matrices, lambda m, n: {s: m[s] + n[s] for s in m if s in n})
 
     def _matrices(self, features: Tensor, share: float) -> dict[Shift, Tensor]:
         return {shift: share * shifted_gram(features, *shift) for shift in shifts(features, self.reach)}

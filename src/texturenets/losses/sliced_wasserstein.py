@@ -73,13 +73,13 @@ def sliced_wasserstein(
     each axis. Where the sizes differ, the style's are interpolated. "relative": over the mean square of the style's
     features, which is the distance of features of zero, in the mean over all directions.
     """
-    own = _projected(features, axes)
-    count = own.shape[2]
+    projected = _projected(features, axes)
+    count = projected.shape[2]
     with torch.no_grad():
         aim = sum(
             share * _resampled(_projected(style, axes).sort(2).values, count) for share, style in styles
         )
-    distance = (own.sort(2).values - aim).square().mean((1, 2))
+    distance = (projected.sort(2).values - aim).square().mean((1, 2))
     if scaling == "relative":
         power = sum(share * _wide(style).square().mean() for share, style in styles)
         distance = distance / torch.as_tensor(power).clamp_min(1e-12)

@@ -100,12 +100,12 @@ def shares(
     """
     row = dict.fromkeys(conditions, 0.0)
     for style, weight in mix.items():
-        own = [condition for condition in conditions if condition.style == style]
-        if not own:
+        of_style = [condition for condition in conditions if condition.style == style]
+        if not of_style:
             raise unknown("style of this model", style, styles_of(conditions))
-        across = _between(strength, {c.strength for c in own})
-        along = _between(math.log(stroke), {math.log(c.stroke): c.stroke for c in own})
-        for condition in own:
+        across = _between(strength, {c.strength for c in of_style})
+        along = _between(math.log(stroke), {math.log(c.stroke): c.stroke for c in of_style})
+        for condition in of_style:
             row[condition] += (
                 weight * across.get(condition.strength, 0.0) * along.get(math.log(condition.stroke), 0.0)
             )

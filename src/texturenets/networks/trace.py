@@ -216,8 +216,8 @@ class _GraphRecorder:
             elif node.operation == "noise" and noises:
                 number.append(self.add("linear", next(given), by=node.settings["scale"]))
             else:
-                own = dict((*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)))
-                weights: dict[str, Tensor | None] = {role: own[role] for role in node.weights}
+                tensors = dict((*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)))
+                weights: dict[str, Tensor | None] = {role: tensors[role] for role in node.weights}
                 sources = [number[s] for s in node.sources]
                 number.append(self.add(node.operation, *sources, weights=weights, **node.settings))
         return TracedMap(number[-1])
@@ -263,9 +263,9 @@ class _GraphRecorder:
         if name == "photo":
             return self.add("photo")
         inputs: Any = getattr(self.network, "noise", ())
-        asked: NoiseInput = inputs[int(name.removeprefix("noise"))]
+        noise: NoiseInput = inputs[int(name.removeprefix("noise"))]
         return self.add(
-            "noise", channels=asked.channels, stride=asked.stride, distribution=asked.distribution
+            "noise", channels=noise.channels, stride=noise.stride, distribution=noise.distribution
         )
 
     def _output(self, x: Any) -> None:

@@ -120,10 +120,10 @@ class Calls(LayerCalls):
         known = dict(zip(words, given, strict=False)) | dict(options)
         idle = _CALLS[name].partition("/")[2].split()
         known = {key: value for key, value in known.items() if key not in idle}
-        own: Callable[..., Any] | None = getattr(self, f"take_{name}", None)
-        if own is not None:
+        method: Callable[..., Any] | None = getattr(self, f"take_{name}", None)
+        if method is not None:
             x = known.pop("input", None)
-            return own(x, **known) if x is not None else own(**known)
+            return method(x, **known) if x is not None else method(**known)
         x = known["input"]
         match name:
             case "leaky_relu":

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 
 class _Message:
-    """The fields of a message, by number; of several with one number the last counts, or `all` gives them."""
+    """The fields of a message, by number; of several with the same number the last is used; `all` returns all."""
 
     def __init__(self, data: bytes) -> None:
         wire = Wire(data)

@@ -96,7 +96,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     _state(app, service)
     training_routes.add(app, service, trainings)
     if settings.page:
-        from texturenets.server.ui import page  # here, as the import takes seconds
+        from texturenets.server.ui import page  # imported here, because that takes seconds
 
         page.mount(app, service, trainings)
     app.add_middleware(ContentSecurityPolicy, frames=settings.frames)
@@ -170,11 +170,10 @@ def _stylized(app: FastAPI, service: Service) -> None:
         ] = "auto",
         quality: Annotated[int | None, WHOLE, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
-        """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept.
-
-        Of a model of several styles `style` says which, as MODEL:wave, or a mixture, as MODEL:wave=0.6,udnie=0.4.
+        """Stylize a photo: its file as the body, or as a file of a form. The photo is not kept. For a model with
+        several styles, `style` is one of them, such as MODEL:wave, or a mixture, such as MODEL:wave=0.6,udnie=0.4.
         Files `mask` of the form say where the style goes (white: there, black: the photo stays, or the second style),
-        a file `keep` where the photo stays; the texts left-to-right and top-to-bottom are masks, too.
+        a file `keep` where the photo stays; the names left-to-right and top-to-bottom stand for gradient masks.
         """
         with service.queue.slot():
             data, beside = await bodies.read_image_body(request, ("mask", "keep"), GRADIENTS)

@@ -73,7 +73,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 def add_log_fields(**fields: Any) -> None:
-    """Add fields to the current request's log line; outside of a request nothing."""
+    """Add fields to the current request's log line; no effect outside of a request."""
     if (log_fields := LOG_FIELDS.get(None)) is not None:
         log_fields.update(fields)
 
@@ -104,7 +104,7 @@ class HTTPProblem(Exception):  # noqa: N818  RFC 9457's word
 def refused(error: UserError, status: int = 422) -> HTTPProblem:
     """The response for `error`, with `status`.
 
-    An error that only the operator can mend (FOR_OPERATORS, a full disk) is logged instead, and the response is 503.
+    An error that only the operator can fix (FOR_OPERATORS, a full disk) is logged instead, and the response is 503.
     """
     full = isinstance(error, DiskFullError)
     if not full and not FOR_OPERATORS.search(str(error)):

@@ -65,7 +65,7 @@ def load_model(settings: Settings) -> Callable[[Path], Any]:
 
 
 class Service:
-    """The models, the request queue and the metrics. Requests run within `running`."""
+    """The models, the request queue and the metrics. Requests run inside `running`."""
 
     def __init__(self, settings: Settings, load: Callable[[Path], Any] | None = None) -> None:
         """`load`: loads a model file, in place of `texturenets.load`. Raises UserError if the models folder cannot be

@@ -16,7 +16,7 @@ TOKEN_VARIABLE = "TEXTURENETS_TOKEN"
 """The environment variable with the token; the value of a flag could be seen in the list of processes."""
 
 TOKEN_LENGTH = 2**12
-"""Characters of a token, at most."""
+"""Maximum number of characters of a token."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -28,8 +28,9 @@ class Limits:
     """Limits of a service.
 
     `bytes`: of a request body. `pixels`: width times height of a photo and of a result. `side`: longer side of either
-    in pixels. `seconds`: time limit of a request, and of its body alone. `queue`: most requests at a time; further
-    ones get status 503. `models`: most models in memory. `trainings`: most unfinished trainings.
+    in pixels. `seconds`: time limit of a request, and of its body alone. `queue`: maximum number of requests at a
+    time; further ones get status 503. `models`: maximum number of models in memory. `trainings`: maximum number of
+    unfinished trainings.
     """
 
     bytes: int = 32 * 2**20
@@ -73,7 +74,7 @@ class Settings:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        """Raises UserError for hosts and origins that no request could name."""
+        """Raises UserError for invalid hosts and origins."""
         for name in self.hosts:
             if host_name(f"[{name}]" if ":" in name else name) != name.lower():
                 raise UserError(f"--public-host {name}: give the name alone, as example.org")
@@ -100,7 +101,7 @@ def host_name(text: str) -> str:
         return ""
     try:
         return urlsplit(f"//{text}").hostname or ""
-    except ValueError:  # no address in the brackets
+    except ValueError:  # not an address in the brackets
         return ""
 
 
@@ -118,7 +119,7 @@ def token_from(file: Path | None) -> str | None:
     if file is not None:
         try:
             with file.open(encoding="utf-8") as stream:
-                text = stream.read(TOKEN_LENGTH + 1).strip()  # no more, as it may have no end
+                text = stream.read(TOKEN_LENGTH + 1).strip()  # not more, because it may be endless
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--token-file {file}: cannot read it: {reason(error)}") from None
         source = f"--token-file {file}"
@@ -144,7 +145,7 @@ def check_folder(flag: str, folder: Path) -> None:
 
 
 def size_in_bytes(text: str, flag: str) -> int:
-    """ "32M" as a number; K, M and G count in 1024. Raises UserError, also for a part of a byte."""
+    """ "32M" as a number; K, M and G count in 1024. Raises UserError, also for a fraction of a byte."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
         raise UserError(f"{flag} {text!r} is no size: give a number, with K, M or G, as 32M")

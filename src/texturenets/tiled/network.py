@@ -71,12 +71,11 @@ class TiledNetwork:
         announce: Callable[[str], None] = lambda _: None,
         progress: ShareProgress = lambda _: None,
     ) -> None:
-        """Stylize `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
-
-        `seed`, `level`: of the noise, if it takes any. `styles`: the style map, if it takes one, of the photo's size.
-        `memory`: bytes for everything. `spool`: the folder for
-        feature maps that do not fit; else a default one, or one of `folders`. `announce` gets what is
-        needed. Raises TooLittleMemoryError with the `memory` that suffices, and UserError if the disk does not.
+        """Stylize `photo` of `size` (H, W) and pass the result to `sink`, strip by strip. `seed`, `level`: of the
+        noise, if it has noise inputs. `styles`: the style map, if it has that input, of the photo's size. `memory`:
+        bytes for everything. `spool`: the folder for feature maps that do not fit; by default a usual one, or one of
+        `folders`. `announce` is called with a message about the needed memory and disk. Raises TooLittleMemoryError
+        with the `memory` that suffices, and UserError if the disk does not.
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin, self.wrap)
         drawn = period(box, padded, self.wrap)
@@ -87,7 +86,7 @@ class TiledNetwork:
         job = TiledJob(self.graph, padded, inputs, Path(), int(STRIP_SHARE * memory), self.engine)
         needed = disk(job)
         job.folder = choose_folder(needed, spool, folders)
-        if needed and memory:  # with none, the error says what it takes
+        if needed and memory:  # without memory, the error says how much is needed
             num_passes = len(planning.plan_passes(PlannedNetwork(self.graph.nodes, padded)))
             announce(
                 f"{size[1]} x {size[0]} pixels in {num_passes} passes, within {gigabytes(memory)} for the "
@@ -108,7 +107,8 @@ class TiledNetwork:
     def _inputs(
         self, photo: RowSource, size: Size, drawn: Size, seed: int, level: float
     ) -> dict[int, RowSource]:
-        """By node. `drawn`: of `size`, the part that noise is drawn for; it repeats to the bottom and right."""
+        """The inputs by node. `drawn`: the part of `size` for which noise is generated; it repeats to the bottom and
+        right."""
         inputs: dict[int, RowSource] = {}
         stream = 0
         for i, node in enumerate(self.graph.nodes):
@@ -128,7 +128,7 @@ class TiledNetwork:
 def _noise(
     noise_input: NoiseInput, seed: int, stream: int, level: float, width: int
 ) -> Callable[[int, int], NDArray[np.float32]]:
-    """A function of the first row and the number of rows that gives that part of a noise map, (1, C, rows, width)."""
+    """A function from the first row and the number of rows to that part of a noise map, (1, C, rows, width)."""
     make = noise.uniform_array if noise_input.distribution == "uniform" else noise.normal_array
 
     def rows(top: int, height: int) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ class TrainingState:
     scaler: dict[str, Any] | None = None
 
     def invalid(self) -> str:
-        """A message about a value that cannot be; empty if all can."""
+        """A message about an invalid value; empty if all are valid."""
         for name in ("step", "best_step"):
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value < 2**53:
@@ -54,7 +54,7 @@ class TrainingState:
 
 
 def save(folder: Path, state: TrainingState, network: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
-    """Write the checkpoint of `folder`; the one before stays until this one is complete."""
+    """Write the checkpoint of `folder`; the previous one stays until this one is complete."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         for key, value in moments.items():
@@ -140,7 +140,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
             like = parameters[int(index)]
-            # In memory as the weights are: the same sums in the same order as without the interruption.
+            # In the memory format of the weights: the same sums in the same order as without the interruption.
             fits = value.shape == like.shape
             state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value) if fits else value
     current = optimizer.state_dict()

@@ -1,4 +1,4 @@
-"""Where the photos of a style training come from: a folder, or a cache with their content features."""
+"""Sources of photos for training a style: a folder, or a cache with content features."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class FolderPhotos:
             )
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
-        """Whatever the losses look at will do."""
+        """Nothing to check: the losses may use any layers."""
 
     def crops(self, batch: int, slots: range, first: int | None = None) -> Dataset[Batch]:
-        """Batches by step, of all photos, or of the `first` so many."""
+        """Batches by step, of all photos, or of only the `first` ones."""
         config, chosen = self.config, self.found.train[:first]
         return data.Crops(
             chosen, side=config.image_size, batch=batch, slots=slots, seed=config.seed, flip=config.flip

@@ -90,7 +90,7 @@ class Task(Protocol):
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
         """The batches of `steps`, counted from 0. `slots`: the indices within a batch that this process computes.
 
-        `workers`: data loader processes; None for as many as suit the device.
+        `workers`: data loader processes; None for the device's default.
         """
         ...
 

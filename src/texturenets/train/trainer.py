@@ -1,4 +1,4 @@
-"""The trainer: the training loop, which yields one record a step, saves checkpoints, and prints nothing.
+"""The trainer: the training loop, which yields one record per step, saves checkpoints, and prints nothing.
 
 It knows nothing of data and losses: these are the task's (`texturenets.train.task`). A step: a batch of the task goes
 to the device in microbatches; the network computes images of each, the task's losses of them are summed, and their
@@ -53,7 +53,7 @@ class Trainer:
     ) -> None:
         """Checks everything before the first step. Raises UserError.
 
-        `out`: the model file; the folder of the run, NAME.run, is beside it. `progress`: called with the bytes done
+        `out`: the model file; the folder of the run, NAME.run, is next to it. `progress`: called with the bytes done
         and in total while weights are downloaded.
         """
         self.task, self.out, self.config = task, out, config or TrainerConfig()
@@ -94,7 +94,7 @@ class Trainer:
         return (
             self.device.type == "cuda"
             and self.fabric.world_size == 1
-            and self.scaler is None  # it skips the optimizer's step where a gradient is not finite
+            and self.scaler is None  # the scaler skips the optimizer's step if a gradient is not finite
             and self.task.fixed_kernels
         )
 
@@ -145,7 +145,7 @@ class Trainer:
 
     @contextmanager
     def _explained_failures(self) -> Iterator[None]:
-        """Errors of a full disk or a killed worker in the block say which model is kept and how to resume."""
+        """In the block, errors for a full disk or a killed worker say which model is kept and how to resume."""
         try:
             yield
             return
@@ -153,7 +153,7 @@ class Trainer:
             failure: UserError = DiskFullError(
                 f"{error}; {self._kept_model()}free space, then {self._how_to_resume()}"
             )
-        except OSError as error:  # of a callback
+        except OSError as error:  # raised by a callback
             full = cannot_write(self.folder, error)
             if not isinstance(full, DiskFullError):
                 raise
@@ -356,7 +356,7 @@ class Trainer:
         processes.leave()
 
     def finish(self) -> Path:
-        """Copy the best model, by validation, to `out`, with `into` also the model that it needs; returns `out`."""
+        """Copy the best model, by validation, to `out`, with `into` also its base model; returns `out`."""
         with self._explained_failures():
             path = self.run_folder.finish()
         if self.config.base:

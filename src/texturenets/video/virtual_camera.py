@@ -1,4 +1,4 @@
-"""The live image as a camera of its own, which programs for video calls can choose (pyvirtualcam)."""
+"""The live image as a virtual camera, which programs for video calls can choose (pyvirtualcam)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VirtualCamera:
     """A `PreviewWindow` that is a camera. It is opened with the first image, whose size it has."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        """`say`: is told the camera's name. Raises MissingError if pyvirtualcam is not installed."""
+        """`say`: called with the camera's name. Raises MissingError if pyvirtualcam is not installed."""
         try:
             import pyvirtualcam
         except ModuleNotFoundError:
@@ -38,7 +38,7 @@ class VirtualCamera:
 
     def show(self, pixels: Pixels, title: str) -> bool:
         """Send an image, uint8 (H, W, 3), not mirrored; True. Raises UserError if there is no virtual camera."""
-        # Half the resolution in colour, as video calls have it: the sides are even.
+        # Even sides, because video calls halve the resolution of colour.
         height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
         if self.opened is None:
             try:

@@ -1,4 +1,4 @@
-"""Videos written through PyAV: painted frames encoded, sound copied as it is."""
+"""Writes videos through PyAV: frames are encoded, sound is copied unchanged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from texturenets.video.frame import Frame, Pixels, VideoInfo
 from texturenets.video.reading import Video, load_av, reason
 
 QUALITY: Final = 65
-"""The default of `--quality`: a constant rate factor of 18 with H.264, which the eye hardly tells from the original
-(FFmpeg's own guide to H.264), 22 with VP9."""
+"""The default of `--quality`: a constant rate factor of 18 with H.264, which is hardly distinguishable from the
+original (FFmpeg's own guide to H.264), 22 with VP9."""
 
 _ENCODERS: Final = {"webm": "libvpx-vp9"}
 _H264: Final = "libx264"
 _MAX_CRF: Final = {"libx264": 51, "libvpx-vp9": 63}  # the largest constant rate factor
-# Sound that a format takes by its letter, but that hardly a player plays from it.
+# Sound that a format formally allows, but that hardly any player plays.
 _UNPLAYABLE: Final = {"mp4": ("pcm_", "vorbis", "wma"), "mov": ("vorbis", "opus", "wma", "flac")}
 _SOUND: Final = {"webm": "libopus"}
 _AAC: Final = "aac"
@@ -32,13 +32,13 @@ _MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 
 def even(size: tuple[int, int]) -> tuple[int, int]:
-    """The even size (H, W) next above: H.264 keeps colours for squares of two pixels."""
+    """The next larger even size (H, W): H.264 stores colours for squares of 2 x 2 pixels."""
     height, width = (side + side % 2 for side in size)
     return height, width
 
 
 def needs_even(path: Path) -> bool:
-    """Whether frames of a video called so have even sides."""
+    """Whether frames of a video with that name must have even sides."""
     return path.suffix.lower() in WRITTEN and _ENCODERS.get(WRITTEN[path.suffix.lower()], _H264) == _H264
 
 
@@ -154,7 +154,7 @@ class VideoWriter:
         self._mux(self._coded(self.stream, converted))
 
     def _coded(self, stream: Any, frame: Any) -> list[Any]:
-        """The packets that an encoder has ready; `frame` None: all that are left."""
+        """The packets that an encoder has ready; `frame` None: all remaining ones."""
         try:
             return list(stream.encode(frame))
         except (self.av.error.FFmpegError, OSError) as error:
@@ -164,7 +164,7 @@ class VideoWriter:
     def _mux(self, packets: Sequence[Any]) -> None:
         for packet in packets:
             if packet.stream is self.stream and packet.pts in self.durations:
-                # Of the last frame nobody could tell it from the next one's time.
+                # Only the last frame's duration cannot be derived from the next one's time.
                 packet.duration = self.durations.pop(packet.pts)
             try:
                 self.container.mux(packet)
@@ -213,7 +213,7 @@ class VideoWriter:
         """Close the file, complete or not."""
         try:
             self.container.close()
-        except (self.av.error.FFmpegError, OSError):  # what was wrong has been said
+        except (self.av.error.FFmpegError, OSError):  # the error was already raised
             return
 
 

@@ -19,7 +19,7 @@ from texturenets.locks import lock
 
 PREFIX = "texturenets-page-"
 MAX_AGE_SECONDS = 3600.0
-"""Age at which any file is deleted: the end of a browser may go unnoticed."""
+"""Age at which any file is deleted: the closing of a browser may go unnoticed."""
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def _remove_stale() -> None:
 
 
 MAX_FILES = 1000
-"""Most files: `trim` lists them all, which takes milliseconds."""
+"""Maximum number of files: `trim` lists them all, which takes milliseconds."""
 
 
 class Store:

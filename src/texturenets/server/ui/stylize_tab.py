@@ -28,7 +28,7 @@ STROKES: list[tuple[str, float | str]] = [
     ("In proportion", "auto"),
 ]
 MAX_PHOTOS = 24
-"""Most photos stylized at once."""
+"""Maximum number of photos stylized at once."""
 
 FIRST_HINT = "Choose a photo, or one of the examples; then a style."
 SCROLL_TO_RESULTS = "() => window.texturenetsSeen('results')"
@@ -139,7 +139,7 @@ class StylizeTab:
         return [self.gallery, self.style]
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
-        """Updates of these components with the styles of now; the chosen one stays chosen."""
+        """Updates of these components with the current styles; the chosen one stays chosen."""
         return gallery.update(self.service.catalogue, "style", chosen)
 
     def choose(self, name: str) -> tuple[Any, ...]:
