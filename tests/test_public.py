@@ -406,13 +406,13 @@ def test_several_processes_are_for_the_command_line() -> None:
     ("made", "said"),
     [
         (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is too large"),
-        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is no text"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is no text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is not text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is not text"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(licence="\udcff"), "is not UTF-8"),
         (lambda: tn.TrainerConfig(weights="here"), "as ('here',)"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(init=3), "`init` 3 is no text"),  # type: ignore[arg-type]
-        (lambda: tn.convert("missing.t7", name=3), "`name` 3 is no text"),  # type: ignore[arg-type]
-        (lambda: tn.convert("missing.t7", licence=4), "`licence` 4 is no text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(init=3), "`init` 3 is not text"),  # type: ignore[arg-type]
+        (lambda: tn.convert("missing.t7", name=3), "`name` 3 is not text"),  # type: ignore[arg-type]
+        (lambda: tn.convert("missing.t7", licence=4), "`licence` 4 is not text"),  # type: ignore[arg-type]
     ],
 )
 def test_what_no_model_file_could_hold_is_refused_before_any_work(

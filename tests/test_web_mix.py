@@ -236,7 +236,7 @@ def test_a_mask_of_another_size_is_scaled_with_a_note(service: Service, tmp_path
         (
             png(np.zeros((64, 64), np.uint8)),
             422,
-            "sky.png has 64 x 64 pixels, of another shape than the photo's 80 x 64: crop or draw it anew.",
+            "sky.png has 64 x 64 pixels, of another shape than the photo's 80 x 64: crop or draw it again.",
         ),
         (png(np.zeros((200, 250), np.uint8)), 413, "sky.png: a photo of 250 x 200 pixels: at most"),
         (b"none", 415, "sky.png is not an image"),

@@ -94,7 +94,7 @@ def test_events_of_no_function_of_the_page_are_refused(page: TestClient, index: 
         asked = {"data": [], "fn_index": index, "session_hash": "abc"}
         answer = service.post(f"{API}/queue/join", json=asked)
         assert answer.status_code == 400
-        assert answer.json()["detail"] == "this is no event of the page"
+        assert answer.json()["detail"] == "this is not an event of the page"
 
 
 @pytest.mark.parametrize("data", [[], [[None], []], [[{"image": None}], []], ["x", "x"]])

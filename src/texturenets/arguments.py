@@ -43,7 +43,7 @@ def flag(name: str, value: object) -> bool:
 def text(name: str, value: object) -> str:
     """`value`, a str. Raises UserError for anything else, and for lone surrogates, which UTF-8 cannot encode."""
     if not isinstance(value, str):
-        raise UserError(f"`{name}` {shown(value)} is no text: put it in quotation marks")
+        raise UserError(f"`{name}` {shown(value)} is not text: put it in quotation marks")
     try:
         check_plain(value)
     except ValueError:
@@ -78,7 +78,7 @@ def check_plain(value: object, depth: int = 0) -> None:
     elif isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ValueError(f"a number of {value.bit_length()} bits is in it")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is in it, which is no number")
+        raise ValueError(f"{value} is in it, which is not a number")
 
 
 def stops(answer: object) -> bool:

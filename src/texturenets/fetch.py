@@ -1,7 +1,7 @@
 """Downloads a file: complete and verified, or not at all.
 
-Kept by hand because pooch begins an interrupted transfer anew, knows one address and one hash per file, and no
-hashes of Git's blobs.
+Not done with pooch, which restarts interrupted downloads from zero and supports only one URL and one hash per file,
+and no Git blob hashes.
 """
 
 from __future__ import annotations

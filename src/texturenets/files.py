@@ -187,7 +187,7 @@ def weights_folders() -> list[Path]:
     folders = [Path(folder).expanduser() for folder in listed if folder]
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"TEXTURENETS_WEIGHTS names {folder}, which is no folder")
+            raise UserError(f"TEXTURENETS_WEIGHTS names {folder}, which is not a folder")
     return folders
 
 
@@ -199,7 +199,7 @@ def cache_folder() -> Path:
     if chosen := os.environ.get("TEXTURENETS_CACHE"):
         folder = Path(chosen).expanduser()
         if folder.exists() and not folder.is_dir():
-            raise UserError(f"TEXTURENETS_CACHE names {folder}, which is no folder")
+            raise UserError(f"TEXTURENETS_CACHE names {folder}, which is not a folder")
         return folder
     base = os.environ.get("XDG_CACHE_HOME")
     try:

@@ -178,7 +178,7 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
     if header.kind != "style":
         called = path.stem if modelfile.is_shipped(path) else name
         raise UserError(
-            f"{called} is a {header.kind} model, which draws from noise and stylizes nothing: "
+            f"{called} is a {header.kind} model, which generates images from noise and cannot stylize: "
             f"use `texturenets sample {called}`"
         )
     return _style(path, mix, options)
@@ -298,7 +298,7 @@ def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> 
     header = modelfile.read_header(path)
     if header.kind != "texture":
         raise UserError(
-            f"{name} is a {header.kind} model, which stylizes photos and draws nothing from noise: "
+            f"{name} is a {header.kind} model, which stylizes photos and does not generate images from noise: "
             f"use `texturenets stylize PHOTO -s {name}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):

@@ -61,7 +61,8 @@ class Texture:
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """A texture cannot stylize images: raises UserError."""
         raise UserError(
-            f"{self.name} is a texture, which stylizes nothing: `sample()` draws from it; to stylize load a style"
+            f"{self.name} is a texture, which cannot stylize images: `sample()` draws from it; to stylize load a "
+            "style"
         )
 
     stylize = __call__

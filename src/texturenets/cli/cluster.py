@@ -108,7 +108,9 @@ def _folder(output: str | None) -> storage.Folder:
     if there and not folder.path.is_dir():
         raise UserError(f"--output {output} is a file: with --cluster give a folder")
     if not there and path.suffix.lower() in image.suffixes() and not names_folder(output):
-        raise UserError(f"--output {output} is one file: with --cluster give a folder, as -o {path.stem}/")
+        raise UserError(
+            f"--output {output} is one file: with --cluster give a folder, for example -o {path.stem}/"
+        )
     return folder
 
 

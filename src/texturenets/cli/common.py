@@ -58,7 +58,7 @@ def picture_size(text: str) -> tuple[int, int]:
     """Parse "WIDTHxHEIGHT", or one number for a square, to (H, W). Raises UserError."""
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--size {text} is no size: give pixels, as 512 or 640x480")
+        raise UserError(f"--size {text} is not a size: give pixels, for example 512 or 640x480")
     return int(parts[-1]), int(parts[0])
 
 

@@ -136,7 +136,7 @@ def evaluate(
     else:
         if against is not None:
             if not photo:
-                raise UserError(f"{model} is a style: give photos to stylize, as --photo FILE")
+                raise UserError(f"{model} is a style: give photos to stylize, for example --photo FILE")
             results = evaluate_style(loaded, against, photos, options, how, progress=progress, failed=failed)
         if videos:
             rows = evaluate_videos(loaded, videos, size=size, frames=frames, progress=progress, failed=failed)

@@ -111,7 +111,8 @@ def _plan(stems: list[str], models: list[str], output: str | None, suffix: str) 
             return [(models[0], folder)]
         if folder.suffix or folder.is_file():
             raise UserError(
-                f"--output {output}: give a file that ends in {suffix}, or a folder, as with -o {free_folder(folder)}"
+                f"--output {output}: give a file that ends in {suffix}, or a folder, for example -o "
+                f"{free_folder(folder)}"
             )
     plan = [(name, folder / f"{stem}{suffix}") for name, stem in zip(models, stems, strict=True)]
     for i, (name, out) in enumerate(plan):

@@ -40,11 +40,11 @@ def _several(styles: Sequence[ChosenStyle]) -> UserError:
     names = [style.name for style in styles]
     if len({style.model for style in styles}) == 1 and not any(style.painting for style in styles):
         return UserError(
-            f"a mask is for one result: give the styles in one, as -s {styles[0].model}:{','.join(names)}"
+            f"a mask is for one result: give the styles in one, for example -s {styles[0].model}:{','.join(names)}"
         )
     return UserError(
         f"a mask is for one result, and there are {len(names)} styles, {', '.join(names)}: give one style with "
-        f"--mask, --keep or --strength; styles go into one image only {within_model()}; then say -s "
+        f"--mask, --keep or --strength; styles go into one image only {within_model()}; then use -s "
         "MODEL:STYLE,STYLE"
     )
 

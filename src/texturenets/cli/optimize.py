@@ -273,7 +273,8 @@ def _config(
         for name in ("content_weight", "content_layers"):
             if name in changes:
                 raise UserError(
-                    f"{flag(name)} compares with a photo: give one, as optimize photo.jpg --style painting.jpg"
+                    f"{flag(name)} compares with a photo: give one, for example optimize photo.jpg --style "
+                    "painting.jpg"
                 )
         texture = recipes.texture_recipe(preset)
         config = dataclasses.replace(
@@ -327,7 +328,9 @@ def _numbers(text: str | None) -> list[float] | None:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"--style-blend-weights {text}: give numbers separated by commas, as 1,2") from None
+        raise UserError(
+            f"--style-blend-weights {text}: give numbers separated by commas, for example 1,2"
+        ) from None
 
 
 def _out(output: str | None, content: Path | None, style: Path) -> Path:

@@ -21,7 +21,7 @@ class OneFileError(UserError):
 
     def __init__(self, output: str, many: str, folder: str) -> None:
         super().__init__(
-            f"--output {output} is one file, and there are {many}: give a folder, as with -o {folder}"
+            f"--output {output} is one file, and there are {many}: give a folder, for example -o {folder}"
         )
         self.many = many
 
@@ -85,7 +85,7 @@ def _check_results(jobs: Sequence[PathPair], output: str | None, videos: Collect
         if hit is not None:
             raise UserError(
                 f"the result of {photo} would overwrite {hit}, which is among the {_kind(hit, videos)}s: "
-                "write into another folder, as with -o stylized/"
+                "write into another folder, for example -o stylized/"
             )
 
 
@@ -220,7 +220,9 @@ def folder_of(
         return Path()
     path = Path(output).expanduser()
     if names_folder(output) and path.is_file():
-        raise UserError(f"--output {output}: {path} is a file: give a folder, as with -o {free_folder(path)}")
+        raise UserError(
+            f"--output {output}: {path} is a file: give a folder, for example -o {free_folder(path)}"
+        )
     if path.is_dir() or names_folder(output):
         return path
     if len(photos) == styles == 1 and path.suffix:

@@ -41,7 +41,7 @@ def base_for(painting: str, into: str | None, photos: Sequence[str]) -> Path:
     if into is None and GALLERY not in {**modelfile.fetched(), **modelfile.shipped()}:
         photo = photos[0] if photos else "PHOTO"
         raise UserError(
-            f"--style {painting} is an image, and no trained style yet: with --into MODEL it is learned in a minute, "
+            f"--style {painting} is an image, not a trained style yet: with --into MODEL it is learned in a minute, "
             "into a model of several styles, which `texturenets train gallery` trains (none is shipped); "
             f"`texturenets train style {painting} --content FOLDER-OF-PHOTOS` trains one by itself, in a minute on a "
             f"GPU and an hour on a processor; `texturenets optimize --style {painting} --content {photo}` stylizes "

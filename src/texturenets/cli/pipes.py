@@ -35,7 +35,7 @@ _NOT_PHOTOS = (
     "--into",
     "--spool",
 )  # flags whose values are not photos
-_SEVERAL = "--output - sends one image, and there are {}: give a folder, as with -o stylized/"
+_SEVERAL = "--output - sends one image, and there are {}: give a folder, for example -o stylized/"
 _TAKE_URLS = ("--cluster", "--webcam")  # flags with which URLs are passed on
 
 
@@ -75,7 +75,7 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
         raise UserError(f"--output - sends one image: leave out {', '.join(sorted(more))}")
     if outputs and sys.stdout.isatty():
         raise UserError(
-            "--output - writes an image, and standard output is a terminal: send it on, as with > result.png"
+            "--output - writes an image, and standard output is a terminal: send it on, for example > result.png"
         )
     with tempfile.TemporaryDirectory(prefix="texturenets-") as name:
         folder = Path(name)
@@ -111,7 +111,7 @@ def _received(folder: Path) -> Path:
     from texturenets.image import formats
 
     if sys.stdin is None or sys.stdin.isatty():
-        raise UserError("-: standard input is a terminal: send an image, as with < photo.jpg")
+        raise UserError("-: standard input is a terminal: send an image, for example < photo.jpg")
     path = folder / "stdin"
     try:
         with path.open("wb") as file:
@@ -119,11 +119,12 @@ def _received(folder: Path) -> Path:
     except OSError as error:
         raise cannot_write(path, error) from None
     if path.stat().st_size == 0:
-        raise UserError("-: standard input is empty: send an image, as with < photo.jpg")
+        raise UserError("-: standard input is empty: send an image, for example < photo.jpg")
     suffix = formats.suffix_by_content(path)
     if not suffix:
         raise UserError(
-            f"-: standard input is no image that can be read here ({formats.readable()}); name a video by its file"
+            f"-: standard input is not an image that can be read here ({formats.readable()}); name a video by its "
+            "file"
         )
     if _holds_several(path):
         raise UserError("-: standard input holds several images: send one, or name their files")
@@ -182,7 +183,7 @@ def _fetched(url: str, folder: Path) -> Path:
         raise cannot_write(path, error) from None
     suffix = formats.suffix_by_content(path) or Path(name).suffix
     if not suffix:
-        raise UserError(f"{url}: what came is no image that can be read here ({formats.readable()})")
+        raise UserError(f"{url}: the response is not an image that can be read here ({formats.readable()})")
     return path.rename(folder / f"{Path(name).stem[:100]}{suffix}")
 
 

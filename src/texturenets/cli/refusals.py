@@ -23,7 +23,7 @@ from cyclopts import (
 
 from texturenets.errors import UserError
 
-_KINDS: dict[Any, str] = {int: "a whole number", float: "a number, as 0.5", bool: "yes or no"}
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number, for example 0.5", bool: "yes or no"}
 
 _NEGATIVE = re.compile(r"-[\d.]")  # taken for an option unless it is a number
 
@@ -130,7 +130,7 @@ def _command(error: UnknownCommandError) -> str:
             f"train what? `texturenets train style {word} --content FOLDER-OF-PHOTOS` learns to stylize photos like "
             f"it, `texturenets train texture {word}` to draw more of it"
         )
-    return f"{word} is no command: `texturenets stylize {word}` stylizes it"
+    return f"{word} is not a command: `texturenets stylize {word}` stylizes it"
 
 
 def _no_command(error: UnknownCommandError, word: str) -> str:
@@ -138,17 +138,19 @@ def _no_command(error: UnknownCommandError, word: str) -> str:
         return str(error)
     known = [name for name in error.app if not name.startswith("-")]
     near = difflib.get_close_matches(word, known, n=1)
-    return f"{word} is no command{f'; did you mean {near[0]}?' if near else ''}; there are {', '.join(known)}"
+    return (
+        f"{word} is not a command{f'; did you mean {near[0]}?' if near else ''}; there are {', '.join(known)}"
+    )
 
 
 def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
     argument = error.argument
     assert argument is not None
     name = error.keyword or argument.name
-    what = "wants a value" if error.keyword or argument.tokens else "is missing"
+    what = "needs a value" if error.keyword or argument.tokens else "is missing"
     following = words[words.index(name) + 1 :] if name in words else ()
     if following and _NEGATIVE.match(following[0]):
-        what = f"wants a value, and {following[0]} is none"
+        what = f"needs a value, and {following[0]} is none"
     choices = _choices(argument.hint)
     return f"{name} {what}{', ' + choices if choices else ''}{_help(error)}"
 

@@ -196,7 +196,7 @@ def _check_to(to: int | None, seed: int, *, others: bool) -> None:
         raise UserError("--to-seed draws frames of the whole sample: leave out --count, --hold and --sheet")
     if to == seed:
         raise UserError(
-            f"--to-seed {to} is the seed that the frames come from: give another, as --to-seed {seed + 1}"
+            f"--to-seed {to} is the seed that the frames come from: give another, for example --to-seed {seed + 1}"
         )
 
 
@@ -288,7 +288,7 @@ def _check_effect(
 def _numbers(text: str, flag: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{flag} {text}: give strides of noise maps, separated by commas, as 32,16")
+        raise UserError(f"{flag} {text}: give strides of noise maps, separated by commas, for example 32,16")
     return [int(part) for part in parts]
 
 
@@ -300,5 +300,5 @@ def _levels(text: str) -> Levels:
         return {int(scale): float(value) for scale, value in pairs}
     except ValueError:
         raise UserError(
-            f"--noise-level {text}: give a number, or STRIDE=NUMBER separated by commas, as 32=0.5,1=0"
+            f"--noise-level {text}: give a number, or STRIDE=NUMBER separated by commas, for example 32=0.5,1=0"
         ) from None

@@ -29,12 +29,13 @@ def check(folder: Path, jobs: Sequence[PathPair], videos: int) -> None:
     target = (folder / NAME).resolve()
     if any(target in (photo.resolve(), result.resolve()) for photo, result in jobs):
         raise UserError(
-            f"--sheet would overwrite {folder / NAME}: write into another folder, as with -o stylized/"
+            f"--sheet would overwrite {folder / NAME}: write into another folder, for example -o stylized/"
         )
 
 
 def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Path | None:
-    """Lay out the photos and results that are there, of each style, on a sheet in `folder`; None if there is none."""
+    """Write a sheet of the existing photos and results of each style into `folder`; returns None if there are
+    none."""
     from texturenets import image
     from texturenets.image import contact_sheet
 

@@ -81,14 +81,17 @@ def find_styles(
             loading.check_styles(path, mix)
         elif len(_each(path)) > 1:
             raise UserError(
-                f"-s {name}: this model holds several styles; say which, as -s {name}:{_each(path)[0].name}: "
+                f"-s {name}: this model holds several styles; say which, for example -s "
+                f"{name}:{_each(path)[0].name}: "
                 f"{', '.join(style.name for style in _each(path))}"
             )
         found[ChosenStyle(path, tuple((mix or {}).items()))] = None
     if not any(style.painting for style in found):
         for flag, value in (("--into", into), ("--minutes", minutes)):
             if value is not None:
-                raise UserError(f"{flag} {value} is for learning a painting: name one, as -s painting.jpg")
+                raise UserError(
+                    f"{flag} {value} is for learning a painting: name one, for example -s painting.jpg"
+                )
     return list(found)
 
 
@@ -137,13 +140,14 @@ def _check_one(name: str) -> None:
         style = others[0] if len(others) == 1 else "STYLE"
         raise UserError(
             f"-s {name}: {PHOTO} is the photo as it is, and no style: one style with --mask, --keep or --strength "
-            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {within_model()}, as "
+            f"leaves some of the photo, for example -s {style} --mask FILE; beside several it stands "
+            f"{within_model()}, as "
             f"-s MODEL:STYLE,{PHOTO}"
         )
     if len(styles) > 1 and not Path(name).is_file():
         raise UserError(
-            f"-s {name}: styles go into one image only {within_model()}; then say -s MODEL:{name}. For an "
-            f"image in each give each its own, as {' '.join(f'-s {one}' for one in styles)}"
+            f"-s {name}: styles go into one image only {within_model()}; then use -s MODEL:{name}. For an "
+            f"image in each give each its own, for example {' '.join(f'-s {one}' for one in styles)}"
         )
     note_shipped(name, "-s ")
 
@@ -171,11 +175,11 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
     for name in photos:
         flags = " ".join(f"-s {one}" for one in (*(styles or ()), name))
         if is_name(name):
-            raise UserError(f"{name} is a style, and no photo: say {flags}")
+            raise UserError(f"{name} is a style, not a photo: use {flags}")
         if name in modelfile.shipped() and not Path(name).exists():
-            raise UserError(f"{name} is a style, and no photo is called so: say {flags}")
+            raise UserError(f"{name} is a style, and no photo is called so: use {flags}")
         if modelfile.is_model(name):
-            raise UserError(f"{name} is a model file, and no photo: to stylize with it say {flags}")
+            raise UserError(f"{name} is a model file, not a photo: to stylize with it use {flags}")
 
 
 def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
@@ -194,7 +198,7 @@ def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
         use = f"stylize {photo or 'PHOTO'} -s {name}" if kind == "style" else f"sample {name}"
         raise UserError(
             f"{name} is a trained {kind}, which `texturenets {use}` uses as it is; here belongs an image to learn "
-            "from, as painting.jpg"
+            "from, for example painting.jpg"
         )
 
 
@@ -218,7 +222,7 @@ def check_no_exemplar(name: str) -> None:
     check_published(name)
     if has_image_suffix(name):
         raise UserError(
-            f"{name} is an image, and no trained texture yet: `texturenets train texture {name}` trains one; "
+            f"{name} is an image, not a trained texture yet: `texturenets train texture {name}` trains one; "
             f"`texturenets optimize --style {name}` draws one sample without"
         )
 

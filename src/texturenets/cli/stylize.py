@@ -296,12 +296,12 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     if style.painting is not None:
         raise UserError(
             f"--to-style {words}: {style.painting} is learned alone, and a video goes from style to style "
-            f"{within_model()}; then say -s MODEL:STYLE --to-style STYLE"
+            f"{within_model()}; then use -s MODEL:STYLE --to-style STYLE"
         )
     if style.mix is None:
         raise UserError(
             f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style "
-            f"{within_model()}; then say -s MODEL:STYLE --to-style STYLE"
+            f"{within_model()}; then use -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)
     return mix

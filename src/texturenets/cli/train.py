@@ -313,7 +313,7 @@ def _check_no_folder(images: list[Path]) -> None:
                 (file.suffix for file in sorted(folder.iterdir()) if image.has_image_suffix(file)), ".jpg"
             )
             raise UserError(
-                f"{folder} is a folder, and no image: name the images in it, as {folder / f'*{suffix}'}"
+                f"{folder} is a folder, not an image: name the images in it, for example {folder / f'*{suffix}'}"
             )
 
 

@@ -94,7 +94,8 @@ def _check_numbered(output: str, found: Sequence[Path], videos: Collection[Path]
     if not videos:
         raise UserError(
             f"--output {output} numbers the frames of a video, and there is none, only "
-            f"{counted(len(found), 'image')}: give a folder, as -o stylized/, or a video to make, as -o video.mp4"
+            f"{counted(len(found), 'image')}: give a folder, for example -o stylized/, or a video to make, for "
+            "example -o video.mp4"
         )
     if len(found) > 1:
         raise UserError(
@@ -105,7 +106,7 @@ def _check_numbered(output: str, found: Sequence[Path], videos: Collection[Path]
 
 def _check_rate(rate: float | None, videos: Collection[Path]) -> None:
     if rate is not None:
-        own = f"; {min(videos)} has a rate of its own" if videos else ", as with -o video.mp4"
+        own = f"; {min(videos)} has a rate of its own" if videos else ", for example -o video.mp4"
         raise UserError(f"--rate {rate:g} is for images that become a video{own}")
 
 
@@ -205,7 +206,7 @@ def _rate(rate: float | None) -> Fraction:
     """Frame rate of a video made of images; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
     per_second = RATE if rate is None else rate
     if not 0.01 <= per_second <= 1000:  # also for NaN
-        raise UserError(f"--rate {per_second:g} is no number of frames a second between 0.01 and 1000")
+        raise UserError(f"--rate {per_second:g} is not a number of frames per second between 0.01 and 1000")
     whole_number = round(per_second * 1.001)
     if abs(per_second - whole_number / 1.001) < 0.005 and abs(per_second - round(per_second)) > 0.005:
         return Fraction(whole_number * 1000, 1001)

@@ -88,7 +88,8 @@ def _check(names: Sequence[str], output: str | None) -> Path:
         raise UserError(f"--output {output} is a file: with --watch give a folder")
     if any(folder.resolve() == Path(name).expanduser().resolve() for name in names):
         raise UserError(
-            f"--watch would stylize its own results in {output}: give another folder, as -o {folder / 'stylized'}"
+            f"--watch would stylize its own results in {output}: give another folder, for example -o "
+            f"{folder / 'stylized'}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder

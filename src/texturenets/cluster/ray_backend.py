@@ -249,7 +249,7 @@ def _reach(address: str) -> None:
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        raise UserError(f"--cluster {address} is no address: give auto, ray://HOST:PORT or HOST:PORT")
+        raise UserError(f"--cluster {address} is not an address: give auto, ray://HOST:PORT or HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:

@@ -158,7 +158,7 @@ class Chain:
         crop = [top, bottom - down, left, right - across]
         following = self.readers.get(operation.outputs[0], [])
         if min(crop) < 0 and len(following) == 1 and following[0].kind == "Crop":
-            # What it grows beyond its own size is cut off at once.
+            # The additional rows and columns are cropped again at once.
             crop = [a + b for a, b in zip(crop, self._border(following[0]), strict=True)]
             number = self.builder.deconv(
                 source, weight, self._optional(operation, 2), stride=stride, crop=crop

@@ -47,7 +47,7 @@ class _StateDict:
     def get(self, name: str, dimensions: int) -> Array:
         stored = self.stored.get(self.prefix + name)
         if stored is None:
-            raise UserError(f"its {name} is missing, so it is no TransformerNet of pytorch/examples")
+            raise UserError(f"its {name} is missing, so it is not a TransformerNet of pytorch/examples")
         count = int(np.prod(stored.shape, dtype=object)) if stored.shape else 0
         if len(stored.shape) != dimensions or not 0 < count <= MAX_ARRAY:
             raise UserError(f"its {name} has the shape {stored.shape}, which fits no TransformerNet")

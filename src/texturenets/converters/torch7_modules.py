@@ -117,7 +117,7 @@ def _tensor(record: TorchObject, key: str) -> NDArray[Any] | None:
     if value is None:
         return None
     if not isinstance(value, Tensor):
-        raise UserError(f"{record.kind}: its {key} is no tensor")
+        raise UserError(f"{record.kind}: its {key} is not a tensor")
     array = value.array()
     return array if array.size else None
 
@@ -151,7 +151,7 @@ class Modules:
         for module in walk(self.tree):
             if short(module.kind) in ("SpatialConvolution", "SpatialConvolutionMM"):
                 return _integer(module, "nInputPlane")
-        raise UserError("it has no convolution, so it is no network that draws")
+        raise UserError("it has no convolution, so it is not a network that draws")
 
     def build(self) -> GraphBuilder:
         """Add all nodes. Raises UserError for a module that is unknown or does not fit."""
@@ -186,7 +186,7 @@ class Modules:
         if isinstance(value, Input):
             if self.inputs == 3:
                 return self._photo(value.pooled)
-            # The branch `diversity` of texture_nets feeds its networks with the noise beside the photo.
+            # The branch `diversity` of texture_nets passes the noise to its networks separately from the photo.
             return self._behind_photo(self.inputs - 3, value.pooled, 1.0)
         if isinstance(value, int):
             return value
@@ -199,7 +199,7 @@ class Modules:
 
     def _module(self, module: Any, value: Value) -> Value:
         if not isinstance(module, TorchObject):
-            raise UserError("a container holds something that is no module")
+            raise UserError("a container holds something that is not a module")
         name = short(module.kind)
         if name in IDENTITY:
             return value
@@ -332,7 +332,7 @@ class Modules:
         if weight is None and bias is None:
             return np.ones(channels, np.float32), np.zeros(channels, np.float32)
         if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
-            raise UserError(f"{module.kind}: its weights are no tensors")
+            raise UserError(f"{module.kind}: its weights are not tensors")
         if weight.shape == bias.shape == (channels,):
             return weight.array(), bias.array()
         if not self.own_statistics:

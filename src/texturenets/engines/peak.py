@@ -1,6 +1,6 @@
 """Estimates the peak memory of a network for one image, which decides whether it is computed whole or in strips.
 
-Feature maps are what takes memory; weights are small beside them. A feature map is live from the operation that
+Most of the memory is feature maps; weights are small in comparison. A feature map is live from the operation that
 computes it to the last one that reads it. In a residual block, these are live while an operation runs:
 
     number, operation      live         buffer

@@ -164,7 +164,8 @@ class ONNXWriter:
     def convolution(  # noqa: PLR0917 (a layer's settings)
         self, x: ONNXMap, weight: Array, bias: Array | None, stride: int, dilation: int, groups: int
     ) -> ONNXMap:
-        """A convolution without padding; it takes channels in any order, and both halves of a split feature map."""
+        """A convolution without padding; its input may have its channels in any order, and may be a split feature
+        map."""
         if groups == 1:
             source = x.name
             if x.order is not None:

@@ -127,7 +127,7 @@ def _explained(name: HubName, error: Any) -> UserError:
     status = error.response.status_code
     text = reason(UserError(error.server_message or error.response.reason_phrase))
     meaning = {
-        401: f"the Hub does not know this token ({text}): {LOGIN} anew",
+        401: f"the Hub does not know this token ({text}): {LOGIN} again",
         403: f"this token may not do that ({text}): {LOGIN}, with one that may",
     }
     return UserError(f"{name}: {meaning.get(status, f'the Hub answers {status}, {text}: try again later')}")

@@ -59,12 +59,14 @@ def parse(name: str | Path) -> HubName:
     other = _OTHER_FILE.fullmatch(body.partition("@")[0])
     if other and not other[1].endswith(SUFFIX):
         raise UserError(f"{text}: models are {SUFFIX} files, and {other[1]} is none: write {FORM}")
-    raise UserError(f"{text} is no name of a model on the Hub: write {FORM}")
+    raise UserError(f"{text} is not a name of a model on the Hub: write {FORM}")
 
 
 def parse_repo(text: str) -> str:
     """ "USER/REPO" of that, or of hf://USER/REPO. Raises UserError for anything else."""
     repo = text.removeprefix("hf://")
     if not re.fullmatch(REPO, repo, re.ASCII):
-        raise UserError(f"{text} is no name of a repository on the Hub: write USER/REPO, as mona/wave")
+        raise UserError(
+            f"{text} is not a name of a repository on the Hub: write USER/REPO, for example mona/wave"
+        )
     return repo

@@ -116,7 +116,7 @@ def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
     holds"."""
     dropped = []
     if source.bits > bits:
-        dropped.append(f"{source.bits} bits a colour, of which results have {bits}")
+        dropped.append(f"{source.bits} bits per channel, of which results have {bits}")
     if source.clipped:
         dropped.append("light below 0 or above 1, which is clipped")
     if source.several:

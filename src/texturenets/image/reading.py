@@ -354,7 +354,7 @@ def _unidentified(path: StrPath, start: bytes) -> UserError:
     if start[8:9] == b"{" and start[4:8] == bytes(
         4
     ):  # the length of a JSON header, in eight bytes, and the header
-        return UserError(f"{path} is a .safetensors file, as models are, and no image")
+        return UserError(f"{path} is a .safetensors file, as models are, not an image")
     return UserError(
         f"{path} is not an image that can be read here ({formats.readable()}): save it as one of these with another "
         "program"

@@ -66,7 +66,7 @@ def keeps_alpha(path: StrPath) -> bool:
 
 
 def kept_bits(path: StrPath, bits: int) -> int:
-    """Of so many bits per channel, those that a file called `path` holds. Raises UserError as `output_format`."""
+    """The number of the `bits` per channel that a file called `path` holds. Raises UserError as `output_format`."""
     return min(bits, _BITS.get(output_format(path), 8))
 
 
@@ -134,7 +134,7 @@ def _chunks(picture: Picture) -> PngInfo:
     from PIL.PngImagePlugin import PngInfo  # slow to import, and most results are JPEG
 
     info = PngInfo()
-    info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte says what the profile says in 588
+    info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte instead of a profile of 588
     for key, text in picture.texts.items():
         info.add_text(key, text)
     return info
@@ -153,7 +153,7 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     image = to_pil(rgb, alpha)
     if max(image.size) > _LONGEST_SIDE.get(name, max(image.size)):
         raise UserError(
-            f"{name} holds at most {_LONGEST_SIDE[name]} pixels a side, not {max(image.size)}; PNG holds more"
+            f"{name} holds at most {_LONGEST_SIDE[name]} pixels per side, not {max(image.size)}; PNG holds more"
         )
     buffer = io.BytesIO()  # not straight to the file: Pillow hides the reason of a failed write
     image.save(buffer, format=name, **_options(picture, name, quality, exif))

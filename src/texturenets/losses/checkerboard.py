@@ -88,7 +88,7 @@ def checkerboard(x: Tensor) -> Tensor:
 def _waves(device: torch.device) -> Tensor:
     """Cosines and sines of `GRIDS` under a Hann window: (2 * grids, 1, window, window), float32."""
     place = torch.arange(WINDOW, device=device, dtype=torch.float32)
-    hann = torch.sin(torch.pi * (place + 0.5) / WINDOW).square()  # lowers what lies beside the frequency
+    hann = torch.sin(torch.pi * (place + 0.5) / WINDOW).square()  # attenuates neighbouring frequencies
     hann = hann[:, None] * hann
     phases = torch.stack([(u * place[:, None] + v * place) * (torch.pi / 2) for u, v in GRIDS])
     waves = torch.stack([phases.cos(), phases.sin()], 1) * hann

@@ -27,8 +27,8 @@ VALIDATION_STEP = 0xFFFFFFFF
 class SlicedWassersteinLoss(LayerLoss):
     """`sliced_wasserstein` of the images' features and those of the style, layer by layer.
 
-    As many directions as the layer has channels, as in the paper's program, drawn anew in each step of a training
-    from `seed` and the number of the step. Validation and iterative optimization always use the same directions:
+    As many directions as the layer has channels, as in the paper's program, drawn in each step of a training from
+    `seed` and the number of the step. Validation and iterative optimization always use the same directions:
     validation compares models, and L-BFGS needs the same loss at all points of a line search.
     """
 

@@ -35,7 +35,7 @@ def parse(text: str) -> int:
     """Bytes of "2G", "1.5GB", "900M" or "900 MiB", in powers of 1024. Raises UserError for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
     if match is None or float(match[1]) <= 0:
-        raise UserError(f"`memory` {text!r} is no amount of memory: give it as 2G or 900M")
+        raise UserError(f"`memory` {text!r} is not an amount of memory: give it as 2G or 900M")
     return int(float(match[1]) * _UNITS[match[2]])
 
 

@@ -146,7 +146,7 @@ def parse_mix(words: str) -> dict[str, float]:
         try:
             mix[style] = float(weight) if equals else 1.0
         except ValueError:
-            raise UserError(f"{words}: the weight {weight!r} of {style} is no number") from None
+            raise UserError(f"{words}: the weight {weight!r} of {style} is not a number") from None
     return checked_mix(mix)
 
 

@@ -52,13 +52,13 @@ class ListedModel:
     def __post_init__(self) -> None:
         """Raises ValueError for an invalid value."""
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no name of letters, digits and . _ -")
+            raise ValueError(f"{self.name!r} is not a name of letters, digits and . _ -")
         if not self.addresses:
             raise ValueError("it has no address")
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ValueError("its sha256 is not of 64 hexadecimal digits")
         if type(self.size) is not int or not 0 < self.size < fetch.MAX_SIZE:
-            raise ValueError(f"its size is no number of bytes below {fetch.MAX_SIZE}")
+            raise ValueError(f"its size is not a number of bytes below {fetch.MAX_SIZE}")
 
 
 def read(source: str) -> list[ListedModel]:
@@ -104,14 +104,16 @@ def _parsed(source: str, data: bytes, absolute: Callable[[str], str]) -> list[Li
     try:
         models = json.loads(data)["models"]
         if not isinstance(models, list):
-            raise ValueError('what it has under "models" is no list')
+            raise ValueError('what it has under "models" is not a list')
         found = [_entry(one, absolute) for one in models]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         missing = f"it lacks {error}" if isinstance(error, KeyError) else reason(error)
-        raise UserError(f"{source} is no list of models: {missing} (docs/hub.md)") from None
+        raise UserError(f"{source} is not a list of models: {missing} (docs/hub.md)") from None
     names = [one.name for one in found]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{source} is no list of models: {twice[0]} is there {names.count(twice[0])} times")
+        raise UserError(
+            f"{source} is not a list of models: {twice[0]} is there {names.count(twice[0])} times"
+        )
     return found
 
 
@@ -187,7 +189,7 @@ def chosen(source: str | None) -> str:
     found = source or os.environ.get(VARIABLE, "")
     if not found:
         raise UserError(
-            f"no list of models is named: say which, as `texturenets models list --from LIST`, or set "
+            f"no list of models is named: say which, for example `texturenets models list --from LIST`, or set "
             f"{VARIABLE}: a file, a URL such as https://example.org/models.json, or hf://USER/REPO; `texturenets "
             "models` says what is here"
         )

@@ -149,7 +149,7 @@ def read_graph(path: str | Path, *, weights: bool = True, mixture: Mixture | Non
 
     `weights`: if False, only the header is read. `mixture`: for a model with several styles, the mixture to run; by
     default the first condition. No torch. Raises ConversionError if it has none and needs its code, and UserError as
-    `read_header` does, for a graph that is none and for weights that are missing, do not fit or are not finite.
+    `read_header` does, for an invalid graph, and for weights that are missing, do not fit or are not finite.
     """
     base = base_of(path)
     header = _read(base or Path(path))
@@ -184,7 +184,7 @@ def identity(path: Path) -> dict[str, str]:
 def base_of(path: str | Path) -> Path | None:
     """The file of the base model of the style at `path`; None for a complete model.
 
-    It is a shipped model, or lies beside the style. Raises UserError if it is missing or another one.
+    It is a shipped model, or is next to the style. Raises UserError if it is missing or a different model.
     """
     base = _read(Path(path)).get("base")
     if not base:
@@ -270,7 +270,7 @@ def _is_checkpoint(path: Path) -> bool:
 def _metadata(path: Path) -> str | None:
     """The JSON text of a model file's header, None if there is none. Raises UserError."""
     if path.exists() and not path.is_file():  # a pipe would wait for somebody to write to it
-        raise UserError(f"{path} is not a texturenets model: it is no regular file")
+        raise UserError(f"{path} is not a texturenets model: it is not a regular file")
     try:
         path.name.encode()
         with safe_open(path, "np") as file:  # does not need torch
@@ -306,11 +306,11 @@ def harm_of(path: Path) -> str:
 
 
 def _diagnosis(path: Path) -> str:
-    """What a file is that is not a safetensors file, and what can be done."""
+    """A message that says what a file is that is not a safetensors file, and what to do."""
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
-        problem = "it is empty: fetch or train it anew"
+        problem = "it is empty: fetch or train it again"
     elif suffix_of_start(start):
         problem = (
             f"it is an image; `texturenets train style {path} --content FOLDER-OF-PHOTOS` makes a model of it"
@@ -318,9 +318,9 @@ def _diagnosis(path: Path) -> str:
     elif start.startswith((b"PK\3\4", b"\x80")) or path.suffix.lower() in PUBLISHED:
         problem = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
-        problem = "it is a web page, as a download that failed leaves: fetch the file anew"
+        problem = "it is a web page, as a download that failed leaves: fetch the file again"
     else:
-        problem = "it is no safetensors file; `texturenets models` lists the shipped models"
+        problem = "it is not a safetensors file; `texturenets models` lists the shipped models"
     return problem
 
 
@@ -328,18 +328,18 @@ def check_types(header: Header) -> None:
     """Raise ValueError for a field whose type is not that of `Header`."""
     for name in ("name", "licence", "terms", "source", "thumbnail", "version"):
         if not isinstance(getattr(header, name), str):
-            raise ValueError(f"its {name} is no text")
+            raise ValueError(f"its {name} is not text")
     if header.kind not in ("style", "texture"):
         raise ValueError(f"its kind is {str(header.kind)[:40]!r}, neither style nor texture")
     conditions.parse(header.conditions)
     if not isinstance(header.base, dict) or not all(isinstance(one, str) for one in header.base.values()):
-        raise ValueError("what it says of the model that it was trained into is no object of texts")
+        raise ValueError("what it says of the model that it was trained into is not an object of texts")
     if header.base and {"name", "sha256"} - header.base.keys():
         raise ValueError("it does not say which model it was trained into")
     if not isinstance(header.training, dict):
-        raise ValueError("what it says of its training is no object")
+        raise ValueError("what it says of its training is not an object")
     if not isinstance(header.training.get("run", {}), dict):
-        raise ValueError("the run that it names is no object")
+        raise ValueError("the run that it names is not an object")
     images = header.thumbnails
     if not isinstance(images, dict) or not all(isinstance(one, str) for one in images.values()):
         raise ValueError("its thumbnails are no object of texts")

@@ -173,7 +173,7 @@ def keyword_arguments(options: Iterable[str]) -> dict[str, Any]:
 
 
 def _agreed_target(spec: Custom, custom: str | None) -> str:
-    """The target that the user agreed to run. Raises UserError if there is none."""
+    """The target that the user consented to run. Raises UserError without consent."""
     if custom is not None:
         # "net.py" alone takes the name from the spec.
         split = split_target(spec.target)
@@ -204,7 +204,7 @@ def _check(network: object, what: str) -> nn.Module:
         # The trial must not change running statistics or the state of the random generator.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             photo = torch.rand(1, 3, size, size)
-            # Noise as the engine passes it: noise maps beside the photo, or alone.
+            # Noise as the engine passes it: noise maps after the photo, or alone.
             maps = noise.draw(getattr(network, "noise", ()), [0], size, size)
             fed = photo if getattr(network, "photo", True) else None
             shape = tuple((network.eval()(fed, maps) if maps else network.eval()(photo)).shape)

@@ -120,7 +120,7 @@ class SkipUnpoolGenerator(NoiseFed):
     def forward(self, x: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
-        `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
+        `noises`: one noise map (N, `noise_depth`, H, W) if it has a noise input; the default is that of seed 0.
         """
         maps = self.noise_maps(x, noises)
         # As in the reference: RGB in [0, 1] is added to BGR in 0..255, so with the "caffe" output the photo

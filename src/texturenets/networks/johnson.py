@@ -146,7 +146,7 @@ class JohnsonGenerator(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to an image of the same kind.
 
-        `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
+        `noises`: one noise map (N, `noise_depth`, H, W) if it has a noise input; the default is that of seed 0.
         """
         maps = self.noise_maps(x, noises)
         x = concat_channels(x if self.photo else None, maps[0] if maps else None)

@@ -59,7 +59,7 @@ class _Proxy(fx.Proxy):
 
 
 class Tracer(fx.Tracer):
-    """Records a network; its inputs are called "photo", if it takes one, and "noise0", "noise1", ..."""
+    """Records a network; its inputs are called "photo", if it has that input, and "noise0", "noise1", ..."""
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=_FUNCTIONS)
@@ -271,7 +271,7 @@ class _GraphRecorder:
     def _output(self, x: Any) -> None:
         """The image has to come last."""
         if not isinstance(x, TracedMap):
-            raise UserError("what it gives back is no map")
+            raise UserError("what it gives back is not a map")
         nodes = self.graph.nodes
         if x != len(nodes) - 1:
             self.add("linear", x)

@@ -75,7 +75,7 @@ _CHANGING: Final = frozenset(("iadd", "isub", "imul", "itruediv"))
 
 
 def is_in_place(step: fx.Node, network: nn.Module) -> bool:
-    """Whether `step` of the trace of `network` changes the feature map that it takes first."""
+    """Whether `step` of the trace of `network` changes its first feature map in place."""
     if step.op == "call_module":
         return bool(getattr(network.get_submodule(str(step.target)), "inplace", False))
     name = str(getattr(step.target, "__name__", step.target))
@@ -208,7 +208,7 @@ class Calls(LayerCalls):
         """`value`, checked to have one number per channel, or one for all."""
         shape = (1,) * (4 - value.ndim) + tuple(value.shape)
         if shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, self.recorder.channels(x)):
-            raise UserError(f"a weight of shape {tuple(value.shape)}, other than one number a channel,")
+            raise UserError(f"a weight of shape {tuple(value.shape)}, other than one number per channel,")
         return value.reshape(-1) if value.ndim != 1 else value
 
     # ---- Channels ----

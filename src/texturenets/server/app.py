@@ -50,8 +50,8 @@ Name = Annotated[
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
 SIZE = r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$"
 PATTERN_HINTS = {
-    STROKE: "give a number between 0.1 and 1000, as 2 or 0.5, or auto",
-    SIZE: "give pixels, as 512 or 640x480",
+    STROKE: "give a number between 0.1 and 1000, for example 2 or 0.5, or auto",
+    SIZE: "give pixels, for example 512 or 640x480",
 }
 """The message for a value that does not match, by pattern."""
 

@@ -50,7 +50,7 @@ AS_QUERY = "parameters go after the URL, as ?NAME=VALUE"
 
 MESSAGES = {
     **dict.fromkeys(
-        ("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, as {example}"
+        ("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, for example {example}"
     ),
     "float_parsing": "give a number from 0 to 1",  # strength is the only one
     "bool_parsing": "give true or false",

@@ -50,7 +50,7 @@ def read(name: str, path: Path, modified: int) -> ServedModel:
     Raises UserError, and for a damaged file any exception of the decoders.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no regular file")
+        raise UserError(f"{path} is not a regular file")
     header = modelfile.read_header(path)
     thumbnail = base64.b64decode(header.thumbnail, validate=True)
     thumbnails = {style: base64.b64decode(data, validate=True) for style, data in header.thumbnails.items()}

@@ -77,7 +77,7 @@ class Settings:
         """Raises UserError for invalid hosts and origins."""
         for name in self.hosts:
             if host_name(f"[{name}]" if ":" in name else name) != name.lower():
-                raise UserError(f"--public-host {name}: give the name alone, as example.org")
+                raise UserError(f"--public-host {name}: give the name alone, for example example.org")
         asked = [
             *(("--allow-origin", one) for one in self.origins),
             *(("--allow-frame", one) for one in self.frames),
@@ -85,7 +85,7 @@ class Settings:
         for flag, origin in asked:
             if not _is_origin(origin) or (flag == "--allow-frame" and origin == "null"):
                 raise UserError(
-                    f"{flag} {origin}: give scheme and host as browsers send them, as https://example.org"
+                    f"{flag} {origin}: give scheme and host as browsers send them, for example https://example.org"
                 )
 
     def known_hosts(self) -> frozenset[str] | None:
@@ -137,7 +137,7 @@ def token_from(file: Path | None) -> str | None:
 def check_folder(flag: str, folder: Path) -> None:
     """Raise UserError unless `folder`, the value of the option `flag`, is a folder that can be read."""
     if not folder.is_dir():
-        raise UserError(f"{flag} {folder} is no folder")
+        raise UserError(f"{flag} {folder} is not a folder")
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -148,7 +148,7 @@ def size_in_bytes(text: str, flag: str) -> int:
     """ "32M" as a number; K, M and G count in 1024. Raises UserError, also for a fraction of a byte."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
-        raise UserError(f"{flag} {text!r} is no size: give a number, with K, M or G, as 32M")
+        raise UserError(f"{flag} {text!r} is not a size: give a number, with K, M or G, for example 32M")
     if "." in match[1] and not match[2]:
         raise UserError(f"{flag} {text} is not a whole number of bytes")
     return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -96,7 +96,7 @@ class Trainings:
                 raise folder_missing("photos")
             inside = ", ".join(folders[1:])
             known = f"give one of {inside}, or leave out photos" if inside else "leave out photos"
-            raise HTTPProblem(422, f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
+            raise HTTPProblem(422, f"photos {photos[:64]!r} is not a folder here: {known} to learn from all")
         job = TrainingJob(
             name=name,
             kind=kind,

@@ -42,8 +42,8 @@ class Selection:
 def check_mixture(mix: object, masks: object) -> None:
     """Raise UserError for a `mix` or `masks` that is of the wrong type or names no styles, as `choose` takes them."""
     for field, given, wanted in (
-        ("mix", mix, "weights by the names of styles, as {'wave': 0.6, 'udnie': 0.4}"),
-        ("masks", masks, "images by the names of styles, as {'wave': 'mask.png'}"),
+        ("mix", mix, "weights by the names of styles, for example {'wave': 0.6, 'udnie': 0.4}"),
+        ("masks", masks, "images by the names of styles, for example {'wave': 'mask.png'}"),
     ):
         arguments.instance(field, given, Mapping | None, wanted)
         for name in given if isinstance(given, Mapping) else ():

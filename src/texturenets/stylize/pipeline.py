@@ -100,6 +100,7 @@ class Pipeline:
                 self.note(job[0], what)
 
     def _note_losses(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
-        """Call `note` for what is lost by reading `source` and by writing it with `bits` bits per channel."""
+        """Call `note` for each property that is lost by reading `source` and by writing it with `bits` bits per
+        channel."""
         for what in image.not_kept(source, bits) if source is not None else ():
             self.note(photo, what)

@@ -122,7 +122,7 @@ def check_shape(what: str, stored: tuple[int, int], size: tuple[int, int]) -> No
     if abs(np.log(width / height) - np.log(columns / rows)) > max(SAME_SHAPE, 2 / min(*size, *stored)):
         raise UserError(
             f"{what} has {width} x {height} pixels, of another shape than the photo's {columns} x {rows}: crop or "
-            "draw it anew"
+            "draw it again"
         )
 
 

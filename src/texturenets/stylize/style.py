@@ -89,7 +89,8 @@ class Style:
     def sample(self, *_: Any, **__: Any) -> NoReturn:
         """A style cannot generate samples: raises UserError."""
         raise UserError(
-            f"{self.name} is a style, which draws nothing by itself: call it on a photo, as `style(photo)`, or load "
+            f"{self.name} is a style, which generates nothing by itself: call it on a photo, for example "
+            "`style(photo)`, or load "
             "a texture to draw samples"
         )
 

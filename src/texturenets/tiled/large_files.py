@@ -182,7 +182,7 @@ def output_format(path: Path, size: Size) -> str:
         )
     if max(size) > _LONGEST[name]:
         raise UserError(
-            f"{name} holds at most {_LONGEST[name]} pixels a side, not {max(size)}; use .png or .tif"
+            f"{name} holds at most {_LONGEST[name]} pixels per side, not {max(size)}; use .png or .tif"
         )
     return name
 

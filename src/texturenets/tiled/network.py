@@ -47,7 +47,7 @@ class TiledNetwork:
 
     def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1, wrap: Wrap = "") -> None:
         if graph.fixed_size:
-            raise UserError(f"this network draws only images of {graph.stride} pixels a side, none larger")
+            raise UserError(f"this network draws only images of {graph.stride} pixels per side, none larger")
         others = [named.name for named in graph.io_spec.inputs if named.name != STYLES or named.stride != 1]
         if others:
             names = ", ".join(others)

@@ -39,8 +39,8 @@ class TiledStyle:
 
     `smallest`: images are padded to at least this many pixels per side. `memory`: bytes that may be used (None: a
     share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). `variant`:
-    what is run of the model file. Before an image `announce` gets one line on the memory and disk that it takes;
-    `progress` gets the share done, 0 to 1.
+    the variant of the model's graph. Before an image `announce` is called with a message about the needed memory and
+    disk; `progress` with the share done, 0 to 1.
     """
 
     def __init__(
@@ -112,9 +112,8 @@ class TiledStyle:
         fine: bool,
         styles: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Stylize a photo (1, 3, H, W), with noise of that seed and level.
-
-        `fine`: it is an enlarged result. `styles`: the style map (1, components, H, W) where the network takes one.
+        """Stylize a photo (1, 3, H, W), with noise of that seed and level. `fine`: the photo is an enlarged result.
+        `styles`: the style map (1, components, H, W), if the network has that input.
         """
         from texturenets.tiled.sources import InMemory
 
@@ -143,11 +142,10 @@ class TiledStyle:
         folders: Sequence[Path] = (),
         styles: RowSource | None = None,
     ) -> None:
-        """Stylize `photo` of `size` (H, W); `sink` gets the result in strips, unclamped.
-
-        `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller needs for the result.
-        `folders`: further candidates for the spool. `styles`: the style map where the network takes one. Raises
-        UserError if memory or disk do not suffice.
+        """Stylize `photo` of `size` (H, W); `sink` receives the result in strips, unclamped. `seed`, `level`: of the
+        noise, if the network has noise inputs. `beside`: bytes that the caller needs for the result. `folders`:
+        further candidates for the spool. `styles`: the style map, if the network has that input. Raises UserError if
+        memory or disk do not suffice.
         """
         from texturenets.tiled.run import TooLittleMemoryError
 
@@ -171,5 +169,7 @@ class TiledStyle:
             )
         except TooLittleMemoryError as error:
             needed = budget.needed(beside + error.least)
-            raise UserError(f"{error}: it takes {needed}, or a smaller image, as with `size`") from None
+            raise UserError(
+                f"{error}: it takes {needed}, or a smaller image, for example with `size`"
+            ) from None
         note_run()

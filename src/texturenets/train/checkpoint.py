@@ -41,15 +41,15 @@ class TrainingState:
         for name in ("step", "best_step"):
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value < 2**53:
-                return f"its {name} is no number of steps"
+                return f"its {name} is not a number of steps"
         for name in ("seconds", "best"):
             value = getattr(self, name)
             if not (value is None and name == "best") and not (
                 type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
             ):
-                return f"its {name} is no number"
+                return f"its {name} is not a number"
         if not isinstance(self.fingerprint, dict) or not isinstance(self.scaler, dict | None):
-            return "its fingerprint is no object"
+            return "its fingerprint is not an object"
         return ""
 
 
@@ -101,7 +101,7 @@ def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
 
 def _anew(folder: Path) -> str:
     """What to do if a run cannot be resumed, for error messages."""
-    return f"start anew with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
+    return f"start again with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
 
 
 def options_of(folder: Path) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def read_info(path: Path) -> CacheInfo:
         with h5py.File(path, "r") as file:
             info = json.loads(file.attrs["texturenets"])
         if info.pop("format") != FORMAT:
-            raise UserError(f"{path} was written by another version of texturenets; write it anew")
+            raise UserError(f"{path} was written by another version of texturenets; write it again")
         return CacheInfo(**{**info, "layers": tuple(info["layers"])})
     except FileNotFoundError:
         raise UserError(f"no such cache: {path}; `texturenets cache` writes one") from None

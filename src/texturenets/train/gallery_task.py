@@ -30,7 +30,7 @@ LIGHT = 0.5
 class GalleryTask(StyleTask):
     """`train gallery`: each microbatch learns one painting at one strength and one stroke size.
 
-    These conditions take turns, in an order that is drawn anew for each round.
+    These conditions take turns, in a new random order for each round.
     """
 
     def __init__(

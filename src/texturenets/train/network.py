@@ -1,4 +1,4 @@
-"""The network that is to be trained: built, checked, and started from another model's weights."""
+"""The network for training: checks it, builds it, and initializes it, optionally with another model's weights."""
 
 from __future__ import annotations
 

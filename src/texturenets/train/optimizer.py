@@ -17,7 +17,9 @@ A, B, C = 3.4445, -4.7750, 2.0315
 # Root mean square of a matrix's step over the learning rate. Liu et al. 2025 (arXiv 2502.16982, section 2.2)
 # take 0.2 to match Adam; 0.5 with the default rate was the first value tried here, and is sufficient.
 MUON_SCALE = 0.5
-MAX_RGB_OUTPUTS = 3  # a convolution to RGB, of so many output channels at most, is not a hidden layer: Adam
+MAX_RGB_OUTPUTS = (
+    3  # convolutions with at most this many output channels compute RGB and are not hidden layers: Adam
+)
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
 
@@ -60,7 +62,7 @@ class Muon(torch.optim.Optimizer):
     With the default network and losses, in one run each, it reached after 200 steps about the loss of Adam after 400
     (docs/models.md). PyTorch's Muon supports only 2-D parameters.
 
-    `lr`: a number, or a tensor on the parameters' device, which a captured step (`training.cuda_graph`) reads anew.
+    `lr`: a number, or a tensor on the parameters' device, which a captured step (`train.cuda_graph`) reads each time.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float | Tensor, momentum: float = 0.95) -> None:

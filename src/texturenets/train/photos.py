@@ -88,13 +88,13 @@ class CachedPhotos:
                 raise UserError(
                     f"{self.path} was made with {name} {flag_text(has)}, this training wants "
                     f"{flag_text(wants)}: give it the "
-                    "same, or write it anew"
+                    "same, or write it again"
                 )
         if self.info.flip != self.config.flip:
             made, same = (
                 ("with", "leave it out here") if self.info.flip else ("without", "turn `flip` off here")
             )
-            raise UserError(f"{self.path} was made {made} mirrored photos: {same} too, or write it anew")
+            raise UserError(f"{self.path} was made {made} mirrored photos: {same} too, or write it again")
 
     def crops(self, batch: int, slots: range, first: int | None = None) -> Dataset[Batch]:
         """Batches by step, of all crops."""

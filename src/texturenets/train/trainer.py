@@ -1,6 +1,6 @@
 """The trainer: the training loop, which yields one record per step, saves checkpoints, and prints nothing.
 
-It knows nothing of data and losses: these are the task's (`texturenets.train.task`). A step: a batch of the task goes
+Data and losses belong to the task (`texturenets.train.task`). A step: a batch of the task goes
 to the device in microbatches; the network computes images of each, the task's losses of them are summed, and their
 gradients accumulate; the optimizer steps; a record with the losses goes to the callbacks. Every so many steps the
 network is validated and a checkpoint is written.
@@ -103,7 +103,7 @@ class Trainer:
         if changed := fingerprint.differences(state.fingerprint, self.fingerprint):
             raise UserError(
                 f"`resume`: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
-                "give what the first run was given, or leave `resume` out and start anew with another `output`"
+                "give what the first run was given, or leave `resume` out and start again with another `output`"
             )
         options = self.task.config
         if not options.minutes and options.steps < state.step:
@@ -173,7 +173,7 @@ class Trainer:
 
     def _how_to_resume(self) -> str:
         can_resume = (self.folder / checkpoint.NAME).exists()
-        return "run the same command with `resume`" if can_resume else "start anew"
+        return "run the same command with `resume`" if can_resume else "start again"
 
     def _records(self) -> Iterator[Record]:
         options, fabric = self.task.config, self.fabric
@@ -241,7 +241,7 @@ class Trainer:
         kept = f"; the last good model is {last}" if last.exists() else ""
         raise UserError(
             f"the training diverged: {', '.join(worst[:3]) or 'the loss'} is {total} at step {step} with a "
-            f"learning rate of {rate:.3g}; start anew with a lower `learning_rate`{kept}"
+            f"learning rate of {rate:.3g}; start again with a lower `learning_rate`{kept}"
         )
 
     def _step(self, microbatches: Sequence[Microbatch]) -> tuple[dict[str, Tensor], Tensor]:

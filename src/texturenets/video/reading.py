@@ -117,7 +117,7 @@ class Video:
         except (self.av.error.FFmpegError, OSError) as error:
             size = self.path.stat().st_size
             why = "it is empty" if size == 0 else f"cut off, damaged, or no video ({reason(error)})"
-            raise UserError(f"cannot read {self.path}: {why}; copy it anew from where it came") from None
+            raise UserError(f"cannot read {self.path}: {why}; copy it again from where it came") from None
 
     def _stream(self, container: Any) -> Any:
         for stream in container.streams.video:
@@ -179,12 +179,12 @@ class Video:
     def _cut(self, seen: Fraction, why: str) -> UserError:
         if round(float(seen), 1) <= 0:
             return UserError(
-                f"{self.path} is cut off or damaged: nothing of it can be read, {why}; copy it anew "
+                f"{self.path} is cut off or damaged: nothing of it can be read, {why}; copy it again "
                 "from where it came"
             )
         return UserError(
             f"{self.path} is cut off or damaged: it can be read to {float(seen):.1f} s, {why}; "
-            "copy it anew from where it came, or cut it before that with another program"
+            "copy it again from where it came, or cut it before that with another program"
         )
 
     def _decoded(self) -> Iterator[Any]:

@@ -15,7 +15,7 @@ RATE: Final = 30.0
 """Frames a second that the camera is said to give; it gives them as they are painted."""
 
 _DRIVERS: Final = {
-    "linux": "load v4l2loopback, as with `sudo modprobe v4l2loopback exclusive_caps=1`",
+    "linux": "load v4l2loopback, for example `sudo modprobe v4l2loopback exclusive_caps=1`",
     "darwin": "install OBS, and start and stop its virtual camera once",
     "win32": "install OBS",
 }

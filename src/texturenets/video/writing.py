@@ -46,8 +46,8 @@ class VideoWriter:
     """A `Sink`: a video at `part`, of the format that the suffix of `path` names.
 
     Time stamps are those of the frames. Sides that are odd are made even by doubling the last row or column. The
-    sound of `source`, if it is a video, is copied packet by packet, or encoded anew where the format does not
-    hold it, transparent pixels are laid on white; `notes` says so.
+    sound of `source`, if it is a video, is copied packet by packet, or re-encoded if the format does not support it;
+    transparent pixels are laid on white; `notes` has messages about that.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class VideoWriter:
                 return
         encoder = _SOUND.get(self.format, _AAC)
         self.notes.append(
-            f"the sound ({name}) is encoded anew ({encoder.removeprefix('lib')}): {self.path.suffix} does not hold it"
+            f"the sound ({name}) is re-encoded ({encoder.removeprefix('lib')}): {self.path.suffix} does not hold it"
         )
         context = stream.codec_context
         rate = 48000 if encoder == "libopus" else context.sample_rate

@@ -154,7 +154,7 @@ def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
             return pretrained
     if without and not shipped(name):
         raise UserError(
-            f"{_none_in(name, without)}: put one there, or say which network a folder is for, as `weights` "
+            f"{_none_in(name, without)}: put one there, or say which network a folder is for, for example `weights` "
             f"NETWORK={without[-1]}; {name} is then looked for in TEXTURENETS_WEIGHTS, the cache and the network"
         )
     return None

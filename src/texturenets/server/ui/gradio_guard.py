@@ -145,13 +145,13 @@ class GradioGuard:
         try:
             event = json.loads(body)
         except (ValueError, RecursionError):
-            raise HTTPProblem(400, "this is no event of the page") from None
+            raise HTTPProblem(400, "this is not an event of the page") from None
         known = event if isinstance(event, dict) else {}
         session, function = known.get("session_hash"), known.get("fn_index")
         if not isinstance(session, str) or not re.fullmatch(r"[A-Za-z0-9]{1,64}", session):
-            raise HTTPProblem(400, "this is no event of the page")
+            raise HTTPProblem(400, "this is not an event of the page")
         if type(function) is not int or function not in self.events:
-            raise HTTPProblem(400, "this is no event of the page")
+            raise HTTPProblem(400, "this is not an event of the page")
         self.sessions.seen(session)
         left: list[Any] = [event]
         while left:

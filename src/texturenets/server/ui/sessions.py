@@ -19,7 +19,7 @@ class Sessions:
     """The sessions that have sent an event, the least recent first. Not thread-safe: for the event loop's thread."""
 
     def __init__(self, forget: Callable[[str], None]) -> None:
-        """`forget`: called with a session whose state is to be deleted."""
+        """`forget`: called with a session whose state must be deleted."""
         self.forget = forget
         self.known: OrderedDict[str, None] = OrderedDict()
         self.open: Counter[str] = Counter()
