@@ -72,7 +72,7 @@ def _one(name: str, engine: str, precision: str, side: int) -> tuple[float, floa
 
     def run(side: int) -> tuple[int, int]:
         """Bytes that an image takes beside what is given, and its pixels."""
-        side = -(-max(side, io_spec.least) // io_spec.stride) * io_spec.stride
+        side = -(-max(side, io_spec.min_side) // io_spec.stride) * io_spec.stride
         x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
         maps = noise.draw_arrays(io_spec.noise, [0], side, side)
         before = _status("VmRSS")

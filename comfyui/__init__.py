@@ -95,7 +95,9 @@ class LoadStyle(StyleNode):
         name = _chosen(style, model)
         loaded = tn.load(f"{name}:{mix.strip()}" if mix.strip() else name, get_torch_device().type)
         if not isinstance(loaded, tn.Style):
-            raise tn.UserError(f"{name} is a texture, which stylizes nothing: take the node Sample Texture")
+            raise tn.UserError(
+                f"{name} is a texture, which cannot stylize images: take the node Sample Texture"
+            )
         return (loaded,)
 
 
@@ -240,7 +242,7 @@ def _texture(name: str, changed: int) -> tn.Texture:
     """The texture, kept for the next sample. `changed`: when its file was written."""
     loaded = tn.load(name, get_torch_device().type)
     if not isinstance(loaded, tn.Texture):
-        raise tn.UserError(f"{name} is a style, which draws nothing by itself: take the node Load Style")
+        raise tn.UserError(f"{name} is a style, which generates nothing by itself: take the node Load Style")
     return loaded
 
 

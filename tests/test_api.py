@@ -292,7 +292,7 @@ def test_paths_and_numbers_of_another_type_are_one_line(tmp_path: Path) -> None:
         ("`spool` is of type int", lambda: texturenets.load("wave", spool=3)),  # type: ignore[arg-type]
         ("`memory` -1 is not above 0", lambda: texturenets.load("wave", memory=-1)),
         ("`memory` 1.5 is not a whole number", lambda: texturenets.load("wave", memory=1.5)),  # type: ignore[arg-type]
-        ("`precision` None is no text", lambda: texturenets.load("wave", precision=None)),  # type: ignore[arg-type]
+        ("`precision` None is not text", lambda: texturenets.load("wave", precision=None)),  # type: ignore[arg-type]
     ]
     for told, call in wrongs:
         with pytest.raises(UserError, match=told):

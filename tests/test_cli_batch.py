@@ -149,7 +149,10 @@ def test_styles_of_one_name_become_files_of_two(here: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["a.png", "-s", "wave", "-s", "plain", "-o", "out.png"], "2 styles: give a folder, as with -o out/"),
+        (
+            ["a.png", "-s", "wave", "-s", "plain", "-o", "out.png"],
+            "2 styles: give a folder, for example -o out/",
+        ),
         (["a.png", "b.png", "-s", "all", "-o", "out.mp4"], "one video, and there are 2 styles"),
         (["a.png", "-s", "wave", "-s", "b.png"], "train style b.png"),
         (["a.png", "-s", "b.png"], "optimize --style b.png --content a.png"),
@@ -355,7 +358,7 @@ def test_what_is_lost_of_a_photo_is_said(
     assert capsys.readouterr().err.splitlines() == ["2 done"]  # a PNG holds them
     assert stylize("deep.png", "-o", "deep.jpg") == 0
     (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith("texturenets: note: deep.png holds 16 bits a colour")
+    assert told.startswith("texturenets: note: deep.png holds 16 bits per channel")
     assert stylize("flat.png") == 0
     assert capsys.readouterr().err == ""
     assert stylize("deep.png", "-o", "deep.jpg", "--quiet") == 0
@@ -369,7 +372,7 @@ def test_what_is_lost_of_a_photo_is_said(
     pytest.importorskip("pyvips", reason="pyvips is not installed")
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert stylize("deep.png") == 0
-    assert "deep.png holds 16 bits a colour" in capsys.readouterr().err
+    assert "deep.png holds 16 bits per channel" in capsys.readouterr().err
 
 
 def see_through(name: str, alpha: int = 128) -> Path:

@@ -92,7 +92,7 @@ def test_what_has_never_been_tried_is_said_to_be_experimental(
         ),
         (["missing.t7", "--generator", "own.py:Net"], "no such file: missing.t7"),
         ([".", "-o", "x.safetensors"], "without manifest.json"),
-        (["photo.jpg"], "photo.jpg is an image, and no network"),
+        (["photo.jpg"], "photo.jpg is an image, not a network"),
         (["empty.t7"], "no published network that is known (TensorFlow, Torch7, ONNX, PyTorch)"),
     ],
 )

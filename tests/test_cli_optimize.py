@@ -424,7 +424,7 @@ def test_a_photos_depth_that_is_lost_is_told_of(here: Here) -> None:
     Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40).save("deep.png")
     status, _, error = tiny.call(*here.words("deep.png", "--quiet"))
     assert status == 0
-    assert error == "texturenets: note: deep.png holds 16 bits a colour, of which results have 8\n"
+    assert error == "texturenets: note: deep.png holds 16 bits per channel, of which results have 8\n"
 
 
 def test_the_photo_can_be_named_as_for_stylize(here: Here) -> None:
@@ -461,5 +461,5 @@ def test_without_a_photo_there_is_nothing_to_compare_content_with(here: Here, fl
     status, _, error = tiny.call(*here.words(flag, "3" if flag.endswith("weight") else "random:conv1"))
     assert (status, error) == (
         2,
-        f"texturenets: {flag} compares with a photo: give one, as optimize photo.jpg --style painting.jpg\n",
+        f"texturenets: {flag} compares with a photo: give one, for example optimize photo.jpg --style painting.jpg\n",
     )

@@ -148,7 +148,7 @@ def test_nothing_is_learned_for_results_that_exist(here: Path, untrained: None) 
         (
             "-s late.png",
             [
-                "late.png is an image, and no trained style yet",
+                "late.png is an image, not a trained style yet",
                 "--into MODEL",
                 "`texturenets train gallery`",
                 "`texturenets train style late.png --content FOLDER-OF-PHOTOS`",

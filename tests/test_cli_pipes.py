@@ -86,14 +86,14 @@ def test_a_sample_to_standard_output(here: Path, capsysbinary: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("stylize - -s wave -o -", "-: standard input is no image that can be read here (JPEG,"),
+        ("stylize - -s wave -o -", "-: standard input is not an image that can be read here (JPEG,"),
         (
             "stylize photo.jpg photo.jpg -s all -o -",
-            "--output - sends one image, and there are 2 styles: give a folder, as with -o stylized/\n",
+            "--output - sends one image, and there are 2 styles: give a folder, for example -o stylized/\n",
         ),
         (
             "stylize photo.jpg other.jpg -s wave -o -",
-            "--output - sends one image, and there are 2 photos: give a folder, as with -o stylized/\n",
+            "--output - sends one image, and there are 2 photos: give a folder, for example -o stylized/\n",
         ),
         ("stylize clip.mp4 photo.jpg -s wave -o -", "--output - sends one image, and there are 2 files"),
         ("stylize . -s wave --output=-", "--output - sends one image, and there are 2 photos"),
@@ -172,7 +172,7 @@ def test_a_photo_at_an_address(here: Path, web: str, capsys: Capture) -> None:
     ("words", "told"),
     [
         ("{web}/gone.jpg", "{web}/gone.jpg: HTTP 404"),
-        ("{web}/page", "{web}/page: what came is no image that can be read here (JPEG,"),
+        ("{web}/page", "{web}/page: the response is not an image that can be read here (JPEG,"),
         ("{web}/page.jpg", "page.jpg is not an image"),
         ("photo.jpg -o {web}/x.jpg", "--output is a URL: give a file or a folder here"),
         ("http://127.0.0.1:9/photo.jpg", "http://127.0.0.1:9/photo.jpg: "),

@@ -176,7 +176,7 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "says"),
     [
         (["bark", "--size", "-5"], "--size"),
-        (["bark", "--size=-5x20"], "--size -5x20 is no size"),
+        (["bark", "--size=-5x20"], "--size -5x20 is not a size"),
         (["bark", "--size", "0"], "--size 0"),
         (["bark", "--size", "1x2x3"], "640x480"),
         (["bark", "--count", "0"], "--count 0"),

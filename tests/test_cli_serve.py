@@ -39,10 +39,10 @@ GIVEN = {
         (["--no-page", "--port", "70000"], "--port 70000"),
         (["--max-bytes", "much"], "--max-bytes 'much'"),
         (["--max-queue", "0"], "--max-queue 0"),
-        (["--models", "nowhere", "--port", "0"], "nowhere is no folder"),
+        (["--models", "nowhere", "--port", "0"], "nowhere is not a folder"),
         (["--photos", ".", "--port", "0"], "--models FOLDER"),
         (["--token-file", "nowhere"], "--token-file nowhere: cannot read it: No such file or directory\n"),
-        (["--preload"], "--preload wants a value"),
+        (["--preload"], "--preload needs a value"),
         (["--preload", "wafe", "--port", "0", "--no-page"], "'wave'"),
         (
             ["--engine", "onnx", "--precision", "bf16", "--host", "no.such.host.invalid"],
@@ -69,7 +69,7 @@ GIVEN = {
         ),  # longer than a label of IDNA
         (["--host", "::g"], "--host ::g: cannot listen there"),
         (["--host", "é" * 70], "éé: cannot listen there"),
-        (["--max-bytes", "9" * 400], "is no size"),
+        (["--max-bytes", "9" * 400], "is not a size"),
         ([*NOWHERE, "--max-side", "300.7"], "--max-side 300.7 is not a whole number"),
         ([*NOWHERE, "--max-pixels", "1.5e999"], "--max-pixels 1.5e999 is not a whole number"),
         ([*NOWHERE, "--port", "80.5"], "--port 80.5 is not a whole number"),
@@ -150,8 +150,8 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     ("name", "value", "told"),
     [
         ("OFFLINE", "maybe", "TEXTURENETS_OFFLINE is 'maybe': 1, true or yes forbid"),
-        ("CACHE", __file__, f"TEXTURENETS_CACHE names {__file__}, which is no folder"),
-        ("WEIGHTS", "/none", "TEXTURENETS_WEIGHTS names /none, which is no folder"),
+        ("CACHE", __file__, f"TEXTURENETS_CACHE names {__file__}, which is not a folder"),
+        ("WEIGHTS", "/none", "TEXTURENETS_WEIGHTS names /none, which is not a folder"),
     ],
 )
 def test_a_variable_of_no_use_is_told_at_the_start(

@@ -173,7 +173,7 @@ def test_a_photo_is_not_converted(here: Path, name: str) -> None:
     if name != "photo.jpg":
         (here / "photo.jpg").rename(here / name)
     error = tiny.refused("convert", name)
-    assert f"{name} is an image, and no network" in error
+    assert f"{name} is an image, not a network" in error
     assert f"`texturenets stylize {name}`" in error
 
 
@@ -208,13 +208,13 @@ def test_a_model_with_more_than_it_says_is_damaged(here: Path) -> None:
 def test_a_size_below_0(here: Path) -> None:
     for size in ("-5", "5x-10"):
         error = tiny.refused("sample", "bark", "--size", size)
-        assert f"--size {size} is no size: give pixels, as 512 or 640x480" in error
+        assert f"--size {size} is not a size: give pixels, for example 512 or 640x480" in error
     error = tiny.refused("sample", "bark", "--size", "-5x10")
-    assert "--size wants a value, and -5x10 is none: WIDTHxHEIGHT in pixels" in error
+    assert "--size needs a value, and -5x10 is none: WIDTHxHEIGHT in pixels" in error
 
 
 def test_a_metavar_keeps_its_capitals(here: Path) -> None:
-    assert "--size wants a value: WIDTHxHEIGHT in pixels" in tiny.refused("sample", "bark", "--size")
+    assert "--size needs a value: WIDTHxHEIGHT in pixels" in tiny.refused("sample", "bark", "--size")
 
 
 def test_arrays_out_of_range(here: Path) -> None:
@@ -271,9 +271,11 @@ def test_pythons_spool_is_checked_at_the_start(here: Path) -> None:
 def test_a_texture_called_like_a_style_and_the_other_way_round(here: Path) -> None:
     texture: Any = texturenets.load("bark", "cpu", engine="torch")
     style: Any = texturenets.load("wave", "cpu", engine="torch")
-    with pytest.raises(UserError, match=r"^bark is a texture, which stylizes nothing: `sample\(\)` draws"):
+    with pytest.raises(
+        UserError, match=r"^bark is a texture, which cannot stylize images: `sample\(\)` draws"
+    ):
         texture("photo.jpg")
-    with pytest.raises(UserError, match=r"^bark is a texture, which stylizes nothing"):
+    with pytest.raises(UserError, match=r"^bark is a texture, which cannot stylize images"):
         texture.stylize(np.zeros((1, 3, 8, 8), np.float32))
     with pytest.raises(UserError, match=r"^wave is a style, which draws nothing .* call it on a photo"):
         style.sample(64, seed=3)

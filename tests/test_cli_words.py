@@ -32,7 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("line", "told"),
     [
         ("optimize", ["--style is missing: the painting or texture"]),
-        ("optimize --style", ["--style wants a value: the painting or texture"]),
+        ("optimize --style", ["--style needs a value: the painting or texture"]),
         ("train style", ["IMAGES is missing: the painting"]),
         ("evaluate wave photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("optimize photo.jpg -s painting.jpg b.jpg", ["b.jpg: unexpected argument", "say --style b.jpg"]),
@@ -72,7 +72,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             "optimize -s painting.jpg --preserve-color",
-            ["--preserve-color wants a value", "luminance or match"],
+            ["--preserve-color needs a value", "luminance or match"],
         ),
         (
             "optimize -s painting.jpg --preserve-color yes",
@@ -84,7 +84,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("stylize photo.jpg --engine opnvino", ["unknown engine 'opnvino'; did you mean 'openvino'?"]),
         (
             "stylize photo.jpg --strength 50%",
-            ["--strength 50% is not a number, as 0.5", "strength of the style, 0 to 1"],
+            ["--strength 50% is not a number, for example 0.5", "strength of the style, 0 to 1"],
         ),
         (
             "stylize photo.jpg --size 400x300",
@@ -108,8 +108,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("optimize -s wave photo.jpg", ["`texturenets stylize photo.jpg -s wave`"]),
         ("optimize -s udnie.safetensors", ["no such file"]),
         ("train style wave --content .", ["wave is a trained style", "image"]),
-        ("stylise photo.jpg", ["stylise is no command; did you mean stylize?", "export, push, serve, demo"]),
-        ("stylize photo.jpg -s", ["-s wants a value", "all means every shipped style"]),
+        (
+            "stylise photo.jpg",
+            ["stylise is not a command; did you mean stylize?", "export, push, serve, demo"],
+        ),
+        ("stylize photo.jpg -s", ["-s needs a value", "all means every shipped style"]),
         ("sample pebble --frames 4", ["give it with --to-seed"]),
         ("sample pebble --tile-axis x", ["only with --tileable"]),
         ("sample pebble --hold 32", ["give their number with --count"]),
@@ -148,10 +151,10 @@ def test_a_model_file_in_place_of_a_painting(here: Path) -> None:
     [
         (
             "stylize model.png -s wave",
-            "model.png is a model file, and no photo: to stylize with it say -s wave -s model.png",
+            "model.png is a model file, not a photo: to stylize with it use -s wave -s model.png",
         ),
-        ("stylize folder", "folder/model.png is a .safetensors file, as models are, and no image"),
-        ("demo --photo model.png", "model.png is a .safetensors file, as models are, and no image"),
+        ("stylize folder", "folder/model.png is a .safetensors file, as models are, not an image"),
+        ("demo --photo model.png", "model.png is a .safetensors file, as models are, not an image"),
         ("optimize photo.jpg -s model.png", "`texturenets stylize photo.jpg -s model.png`"),
         ("train style model.png --content .", "model.png is a trained style"),
         ("stylize photo.jpg -s picture.safetensors", "--style picture.safetensors is an image"),
@@ -225,11 +228,11 @@ ONE_STYLE = "one style with --mask, --keep or --strength"
     [
         (
             "-s wave,udnie --mask photo.jpg",
-            ["styles go into one image only", WITHIN, "then say -s MODEL:wave,udnie", "-s wave -s udnie"],
+            ["styles go into one image only", WITHIN, "then use -s MODEL:wave,udnie", "-s wave -s udnie"],
         ),
         (
             "-s wave -s udnie --mask photo.jpg -o k/",
-            ["a mask is for one result", "wave, udnie", WITHIN, "then say -s MODEL:STYLE,STYLE", ONE_STYLE],
+            ["a mask is for one result", "wave, udnie", WITHIN, "then use -s MODEL:STYLE,STYLE", ONE_STYLE],
         ),
         ("-s wave -s udnie --keep photo.jpg", [WITHIN, ONE_STYLE]),
         (
@@ -276,7 +279,7 @@ def test_two_styles_of_one_model_are_given_in_one(here: Path) -> None:
         "--mask",
         "photo.jpg",
     )
-    assert "give the styles in one, as -s tiny.safetensors:wave,udnie" in tiny.refused(*words)
+    assert "give the styles in one, for example -s tiny.safetensors:wave,udnie" in tiny.refused(*words)
 
 
 def test_a_colon_wants_a_style(here: Path) -> None:
@@ -457,7 +460,9 @@ def test_a_folder_of_paintings_has_a_way_out(here: Path, command: str) -> None:
     for folder, suffix in (("paintings/", ".PNG"), ("empty", ".jpg")):
         files = Path(folder) / f"*{suffix}"
         error = tiny.refused("train", command, folder, *content)
-        assert f"{Path(folder)} is a folder, and no image: name the images in it, as {files}" in error
+        assert (
+            f"{Path(folder)} is a folder, not an image: name the images in it, for example {files}" in error
+        )
 
 
 def test_a_folder_that_holds_a_run_already(tmp_path: Path) -> None:

@@ -252,10 +252,12 @@ def test_a_size_that_cannot_tile_is_told_with_one_that_can(nodes: Any, texture_f
 
 
 def test_a_style_is_no_texture(nodes: Any, style_file: str, texture_file: str) -> None:
-    with pytest.raises(UserError, match="is a texture, which stylizes nothing: take the node Sample Texture"):
+    with pytest.raises(
+        UserError, match="is a texture, which cannot stylize images: take the node Sample Texture"
+    ):
         load(nodes, texture_file)
     with pytest.raises(
-        UserError, match="is a style, which draws nothing by itself: take the node Load Style"
+        UserError, match="is a style, which generates nothing by itself: take the node Load Style"
     ):
         nodes.SampleTexture().sample(
             texture="pebble", model=style_file, width=64, height=64, seed=0, tileable=False

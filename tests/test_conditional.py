@@ -308,9 +308,12 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-s", "MODEL"], "this model holds several styles; say which, as -s MODEL:wave: wave, udnie"),
+        (
+            ["-s", "MODEL"],
+            "this model holds several styles; say which, for example -s MODEL:wave: wave, udnie",
+        ),
         (["-s", "MODEL:wive"], "unknown style of tiny 'wive'; did you mean 'wave'?"),
-        (["-s", "MODEL:wave=x"], "the weight 'x' of wave is no number"),
+        (["-s", "MODEL:wave=x"], "the weight 'x' of wave is not a number"),
         (["-s", "MODEL:wave=-1,udnie"], "weight -1.0 of wave is not a number of at least 0"),
         (["-s", "MODEL:wave=3,udnie=1", "--mask", "a.png"], "with masks, styles have no weights"),
         (["-s", "MODEL:wave", "--to-style", "udnie", "--mask", "a.png"], "give one of them"),
@@ -373,7 +376,7 @@ def test_a_model_of_one_style_says_what_mixtures_take(
     )
     video = (
         "--to-style udnie: wave is a model of one style: a video goes from style to style within a model of several, "
-        "which `texturenets train gallery` learns (none is shipped); then say -s MODEL:STYLE --to-style STYLE"
+        "which `texturenets train gallery` learns (none is shipped); then use -s MODEL:STYLE --to-style STYLE"
     )
     for words, said in (
         (["a.png", "-s", "wave=0.5,udnie=0.5"], unnamed),
@@ -391,16 +394,16 @@ def test_a_model_of_one_style_says_what_mixtures_take(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"mix": "wave"}, "`mix` is of type str: give weights by the names of styles, as {'wave': 0.6"),
+        ({"mix": "wave"}, "`mix` is of type str: give weights by the names of styles, for example {'wave': 0.6"),
         ({"mix": ["wave"]}, "`mix` is of type list: give weights by the names of styles"),
         ({"mix": np.ones((2, 2))}, "`mix` is of type ndarray: give weights"),
-        ({"mix": {3: 1}}, "`mix` 3 is no text: put it in quotation marks"),
+        ({"mix": {3: 1}}, "`mix` 3 is not text: put it in quotation marks"),
         ({"mix": {"wave": "a"}}, "weight 'a' of wave is not a number of at least 0"),
         ({"mix": {"wave": np.ones((64, 80))}}, "of wave is not a number of at least 0"),
         ({"mix": object(), "strength": 0}, "`mix` is of type object: give weights"),
         ({"masks": np.ones((64, 80))}, "`masks` is of type ndarray: give images by the names of styles, as"),
         ({"masks": "a.png"}, "`masks` is of type str: give images by the names of styles"),
-        ({"masks": {None: np.ones((64, 80))}}, "`masks` None is no text"),
+        ({"masks": {None: np.ones((64, 80))}}, "`masks` None is not text"),
         ({"masks": {"wave": 3}}, "the mask of wave: an image is a PIL image, a numpy array, a torch tensor"),
         ({"strength": np.ones((64, 80))}, "is not a number"),
     ],

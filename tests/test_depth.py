@@ -197,7 +197,7 @@ def test_nothing_is_said_where_nothing_is_lost(
         assert capsys.readouterr().err == ""
     write(tmp_path / "f.tif", noise(3, np.float32))
     stylize(tmp_path / "f.tif", tmp_path / "out.png", model)
-    assert "f.tif holds 32 bits a colour, of which results have 16" in capsys.readouterr().err
+    assert "f.tif holds 32 bits per channel, of which results have 16" in capsys.readouterr().err
 
 
 def test_refusals(tmp_path: Path) -> None:

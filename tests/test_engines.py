@@ -70,7 +70,7 @@ def test_engines_agree_with_pytorch_at_five_sizes(name: str) -> None:
     split = converted(net, split=True)[0].SerializeToString()
     others = [ONNXEngine(data, io_spec), ONNXEngine(split, io_spec), OpenVINOEngine(data, io_spec, "float32")]
     # A map of one pixel normalized is nothing but rounding errors.
-    least, step = max(io_spec.least, 2 * io_spec.stride), io_spec.stride
+    least, step = max(io_spec.min_side, 2 * io_spec.stride), io_spec.stride
     sizes = [
         (1, least, least),
         (1, least, least + step),
@@ -78,7 +78,7 @@ def test_engines_agree_with_pytorch_at_five_sizes(name: str) -> None:
         (1, 3 * least, 2 * least + step),
         (3, least + step, 4 * least),
     ]
-    for batch, height, width in [(n, step, step) for n in range(1, 6)] if io_spec.fixed else sizes:
+    for batch, height, width in [(n, step, step) for n in range(1, 6)] if io_spec.fixed_size else sizes:
         x, maps = inputs(io_spec, batch, height, width)
         expected = reference(x, maps)
         assert expected.shape == (batch, 3, height, width)
@@ -121,7 +121,7 @@ def test_traps_of_openvino_are_avoided() -> None:
 def test_the_smallest_size_needs_no_second_reflection() -> None:
     deep = GraphSpec(nodes=("photo", "pad 0 amount=9:9:9:9 mode=reflect", "crop 1 amount=9:9:9:9"))
     assert trace(network(deep)).io_spec == IOSpec(1, 10, periodic=True)
-    assert trace(network(Pyramid(channels=1, scales=4, padding="reflect"))).io_spec.least == 16
+    assert trace(network(Pyramid(channels=1, scales=4, padding="reflect"))).io_spec.min_side == 16
     assert trace(network(Residual(channels=4, blocks=1))).io_spec.margin == 16
     assert (
         trace(network(Residual(channels=4, blocks=1, padding="circular"))).io_spec.margin == 0

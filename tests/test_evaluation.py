@@ -151,12 +151,10 @@ def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     assert itself["structure"] == 0 < first["structure"]
     assert found["means"]["texture"] == pytest.approx(sum(row["texture"] for row in found["photos"]) / 3)
     status, output, _ = evaluate(studio, *words, "--optimize", "1", "--max-iterations", "2")
-    assert "iterations of L-BFGS to the network's loss" in output
-    assert "the photos themselves" in output
+    assert "L-BFGS iterations needed to reach the network's loss" in output
+    assert "unstylized photos" in output
     assert f"{found['means']['structure']:.3f}" in output
-    why = (
-        "calm, checkerboard, border: only where the shorter side has at least 96 pixels: give a larger --size"
-    )
+    why = "calm, checkerboard, border: measured only if the shorter side has at least 96 pixels: give a larger --size"
     assert why in " ".join(output.split())
     words[-1] = "128"
     assert why not in " ".join(evaluate(studio, *words)[1].split())
@@ -240,14 +238,14 @@ def test_the_config_of_a_model_is_what_its_header_says() -> None:
     penalized = StyleConfig(checkerboard_weight=1, tv_weight=1, content_weight=5)
     losses = build(dataclasses.asdict(penalized), evaluation.REPORTED_LOSSES)
     assert {loss.name: loss.weight for loss in losses} == {"style": 1, "content": 5}  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="this version does not know"):
+    with pytest.raises(UserError, match="unknown to this version"):
         from_dict({"of a later version": 1}, TextureConfig)
 
 
 def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
     texture, style = studio.texture().model, studio.run().model
     for words, says in (
-        ([str(texture), "--against", str(studio.painting), "--photo", "x.png"], "stylizes nothing"),
+        ([str(texture), "--against", str(studio.painting), "--photo", "x.png"], "this option is for styles"),
         ([str(style), "--against", str(studio.painting)], "--photo FILE"),
         ([str(texture), "--against", str(tmp_path / "no.png")], "no.png"),
         ([str(texture), "--against", str(studio.painting), "--samples", "0"], "--samples 0"),
@@ -263,7 +261,7 @@ def test_what_would_change_nothing_is_refused(studio: tiny.Studio) -> None:
     texture, style, painting = str(studio.texture().model), str(studio.run().model), str(studio.painting)
     drawing = [texture, "--against", painting]
     painting_photos = [style, "--against", painting, "--photo", str(studio.photos)]
-    samples = f"{style} is a style, of which no samples are drawn"
+    samples = f"{style} is a style; this option is for textures"
     for words, says in (
         ([*painting_photos, "--samples", "8"], f"--samples 8 changes nothing: {samples}"),
         ([*painting_photos, "--seed", "0"], f"--seed 0 changes nothing: {samples}"),

@@ -95,7 +95,7 @@ def test_what_is_lost_of_an_exr_is_said(tmp_path: Path) -> None:
     status, _, error = call(*words(tmp_path, bright, "-o", str(tmp_path / "b.png")))
     assert status == 0
     assert error.splitlines() == [
-        f"texturenets: note: {bright} holds 32 bits a colour, of which results have 16",
+        f"texturenets: note: {bright} holds 32 bits per channel, of which results have 16",
         f"texturenets: note: {bright} holds light below 0 or above 1, which is clipped",
     ]
     bright.write_bytes(bright.read_bytes()[:400])

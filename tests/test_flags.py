@@ -998,7 +998,7 @@ def test_training_takes_the_cache_and_refuses_one_of_other_settings(
     ):
         refused = studio.run(content=out, **flags)
         assert refused.status == 2
-        assert "write it anew" in refused.error
+        assert "write it again" in refused.error
 
 
 @pytest.mark.parametrize("kind", [StyleConfig, TextureConfig, TrainerConfig])

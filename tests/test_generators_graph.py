@@ -27,7 +27,7 @@ def graph(*lines: str) -> GraphNetwork:
     ("lines", "reason"),
     [
         (["photo", "convv 0 out=3 kernel=1"], "did you mean 'conv'"),
-        (["photo", "conv 1 out=3 kernel=1"], "does not come before"),
+        (["photo", "conv 1 out=3 kernel=1"], "is not an earlier node"),
         (["photo", "conv 0 out=3 kernal=1"], "did you mean 'kernel'"),
         (["photo", "conv 0 out=3"], "kernel is missing"),
         (["photo", "conv 0 out=3 kernel=three"], "invalid literal"),
@@ -40,8 +40,8 @@ def graph(*lines: str) -> GraphNetwork:
         (["photo", "concat 0 0", "add 0 1"], "different numbers of channels"),
         (["photo", "concat 0"], "1 sources, not 2 to 64"),
         (["photo", "relu 0 0"], "2 sources"),
-        (["photo", "conv 0 out=4 kernel=1 groups=2"], "do not fall into"),
-        (["photo", "unpool 0 0"], "no max_pool"),
+        (["photo", "conv 0 out=4 kernel=1 groups=2"], "are not divisible into"),
+        (["photo", "unpool 0 0"], "not a 2 x 2 max_pool"),
         (["photo", *["conv 0 out=8000 kernel=64"] * 2], "more than 100000000 weights"),
         ([""], "unknown operation"),
         ([], "not between 1 and"),
@@ -59,7 +59,7 @@ def test_what_is_no_network_is_refused_in_one_line(lines: list[str], reason: str
 def test_a_stride_that_no_picture_has_is_refused() -> None:
     down = [f"conv {i} out=1 kernel=2 stride=2" for i in range(70)]
     up = [f"deconv {i} out=3 kernel=2 stride=2" for i in range(70, 140)]
-    with pytest.raises(UserError, match=f"multiples of {2**70} pixels; at most"):
+    with pytest.raises(UserError, match=f"multiples of {2**70} pixels; the maximum"):
         parse(["photo", *down, *up], unnamed=True)
 
 
@@ -78,7 +78,7 @@ def test_sizes_are_known_before_anything_is_built() -> None:
     x = torch.rand(1, 3, 24, 40)
     for node, layer in zip(parsed[1:5], _layers(parsed)[1:5], strict=True):
         x = layer(x)
-        want = (node.channels, node.scale * 24 + node.extra, node.scale * 40 + node.extra_columns)
+        want = (node.channels, node.scale * 24 + node.extra_rows, node.scale * 40 + node.extra_columns)
         assert tuple(x.shape[1:]) == want
     assert parsed[2].scale == Fraction(1, 4)
     assert shapes.stride(parsed) == 4

@@ -32,7 +32,7 @@ def same(net: nn.Module, side: int = 32, atol: float = 1e-5) -> Graph:
     graph.check()
     executed = GraphNetwork(graph).eval()
     height = max(2 * graph.stride, side)
-    size = (graph.stride, graph.stride) if graph.fixed else (height, height + graph.stride)
+    size = (graph.stride, graph.stride) if graph.fixed_size else (height, height + graph.stride)
     x = torch.rand(2, 3, *size) if graph.photo else None
     maps = noise.draw(graph.noise, [0, 1], *size)
     with torch.no_grad():
@@ -192,7 +192,7 @@ def test_layers_that_inherit(layer: nn.Module) -> None:
 def test_an_attribute_of_somebody_elses_is_not_the_size_of_all_pictures(size: Any) -> None:
     net = layered(nn.Conv2d(3, 3, 1))
     net.size = size
-    assert not same(net).fixed
+    assert not same(net).fixed_size
 
 
 def test_a_network_is_left_as_it_was() -> None:
@@ -324,8 +324,8 @@ INPUTS = (
     (("input name=photo channels=1", "mul 0 1"), "name of the photo"),
     (("input name=picture channels=1", "mul 0 1"), "name of the photo, of the output"),
     (("input name=noise0 channels=1", "mul 0 1"), "noise map"),
-    (("input name=a channels=1", "input name=a channels=1", "mul 0 1 2"), "it takes a twice"),
-    (("photo", "add 0 1"), "it takes photo twice"),
+    (("input name=a channels=1", "input name=a channels=1", "mul 0 1 2"), "two inputs are named a"),
+    (("photo", "add 0 1"), "two inputs are named photo"),
 )
 
 
@@ -357,7 +357,7 @@ def test_what_no_memory_holds_is_refused(lines: list[str], said: str) -> None:
 def test_the_smallest_size_of_many_nodes_is_found() -> None:
     mirrored = ["pad 0 amount=1024:0:0:0 mode=reflect", "crop 1991 amount=1024:0:0:0"]
     graph = Graph.from_dict({"nodes": ["photo", *["relu 0"] * 1990, *mirrored]})
-    assert graph.io_spec.least == 1025
+    assert graph.io_spec.min_side == 1025
 
 
 def test_a_picture_may_have_any_number_of_channels() -> None:
@@ -381,7 +381,7 @@ def test_lines_name_their_weights() -> None:
     [
         ({"nodes": "photo"}, "not a list"),
         ({"nodes": [1]}, "not a list"),
-        ({"nodes": ["photo", "relu 1"]}, "does not come before"),
+        ({"nodes": ["photo", "relu 1"]}, "is not an earlier node"),
         ({"nodes": ["photo", "pad 0 amount=1:1:1:1"]}, "photo's size"),
         ({"margin": -1}, "margin=-1"),
         ({"margin": 5000}, "margin=5000"),
@@ -421,7 +421,7 @@ def test_a_graph_needs_no_torch() -> None:
     program = (
         "import sys; sys.modules['torch'] = None; from texturenets.graph import Graph; "
         "lines = ['photo', 'pad 0 amount=5:5:5:5 mode=reflect', 'crop 1 amount=5:5:5:5'];"
-        "print(Graph.from_dict({'nodes': lines}).io_spec.least)"
+        "print(Graph.from_dict({'nodes': lines}).io_spec.min_side)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "6\n"

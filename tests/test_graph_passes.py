@@ -161,8 +161,8 @@ def test_every_generator_is_the_same_function_after_all_passes(name: str, passes
     net = network(SPECS[name]).double()
     graph = trace(net)
     executed = GraphNetwork(optimize(graph, passes)).double().eval()
-    side = max(2 * graph.stride, graph.io_spec.least, 16)
-    size = (graph.stride, graph.stride) if graph.fixed else (side, side + graph.stride)
+    side = max(2 * graph.stride, graph.io_spec.min_side, 16)
+    size = (graph.stride, graph.stride) if graph.fixed_size else (side, side + graph.stride)
     x = torch.rand(2, 3, *size, dtype=torch.float64) if graph.photo else None
     maps = [one.double() for one in noise.draw(graph.noise, [0, 1], *size)]
     assert executed.io_spec.stride == graph.stride

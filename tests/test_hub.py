@@ -85,11 +85,11 @@ def test_a_name_has_parts(text: str, parts: tuple[str, str | None, str | None]) 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("hf://wave", "is no name of a model"),
-        ("hf://", "is no name of a model"),
-        ("hf://mona/wave@", "is no name of a model"),
-        ("hf://mona/wave/../x.safetensors", "is no name of a model"),
-        ("hf://mona/wave@../../x", "is no name of a model"),
+        ("hf://wave", "is not a name of a model"),
+        ("hf://", "is not a name of a model"),
+        ("hf://mona/wave@", "is not a name of a model"),
+        ("hf://mona/wave/../x.safetensors", "is not a name of a model"),
+        ("hf://mona/wave@../../x", "is not a name of a model"),
         ("hf://mona/wave/a b", "a b is none"),
         ("hf://mona/wave/weights.bin", "models are .safetensors files, and weights.bin is none"),
         ("hf://mona/wave@v1/a.safetensors", "write hf://mona/wave/a.safetensors@v1"),
@@ -222,7 +222,7 @@ def test_without_a_file_there_has_to_be_one_alone(hub: Hub, style: bytes) -> Non
     hub.repo("mona/two", {"a.safetensors": style, "b/c.safetensors": style})
     error = tiny.refused("models", "show", "hf://mona/two")
     assert (
-        "2 .safetensors files; name one, as hf://mona/two/a.safetensors: a.safetensors, b/c.safetensors"
+        "2 .safetensors files; name one, for example hf://mona/two/a.safetensors: a.safetensors, b/c.safetensors"
         in error
     )
     hub.repo("mona/none", {"pytorch_model.bin": b""})
@@ -314,7 +314,7 @@ def test_a_style_of_the_hub_is_no_photo_at_a_url(hub: Hub, here: Path, style: by
         tiny.call("stylize", "photo.png", "-s", "hf://mona/sea", "--engine", "torch", "-o", "out.png")[0] == 0
     )
     hub.asked.clear()
-    assert "hf://mona/sea is a style, and no photo: say -s wave -s hf://mona/sea" in tiny.refused(
+    assert "hf://mona/sea is a style, not a photo: use -s wave -s hf://mona/sea" in tiny.refused(
         "stylize", "photo.png", "hf://mona/sea", "-s", "wave"
     )
     assert not hub.asked

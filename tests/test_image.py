@@ -765,7 +765,10 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         (torch.rand(1, 3, 0, 4), "one float image"),
         (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "one float image"),
         (tni.Picture(torch.rand(1, 3, 4, 4), torch.rand(1, 1, 4, 5)), "alpha of"),
-        (torch.zeros(1, 1, 1, 1).expand(1, 3, 1, 70000), "JPEG holds at most 65500 pixels a side, not 70000"),
+        (
+            torch.zeros(1, 1, 1, 1).expand(1, 3, 1, 70000),
+            "JPEG holds at most 65500 pixels per side, not 70000",
+        ),
     ],
 )
 def test_what_is_no_picture_is_not_written(tmp_path: Path, picture: Any, match: str) -> None:

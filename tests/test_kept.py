@@ -23,7 +23,7 @@ from texturenets.networks.residual import Residual
 from texturenets.stylize.style import Style
 
 TINY = Residual(channels=8, blocks=1)
-DEEP = "holds 16 bits a colour, of which results have 8"
+DEEP = "holds 16 bits per channel, of which results have 8"
 SEVERAL = "holds several images, of which the first is taken"
 
 

@@ -178,7 +178,7 @@ def test_nothing_half_written(tmp_path: Path) -> None:
 def test_what_cannot_hold_it_is_refused_before_the_work() -> None:
     with pytest.raises(UserError, match=r"WEBP is not written strip by strip; use .jpg, .png or .tif"):
         large_files.output_format(Path("a.webp"), (10, 10))
-    with pytest.raises(UserError, match="JPEG holds at most 65500 pixels a side, not 70000"):
+    with pytest.raises(UserError, match="JPEG holds at most 65500 pixels per side, not 70000"):
         large_files.output_format(Path("a.jpg"), (10, 70000))
 
 
@@ -278,7 +278,7 @@ def test_impossible_memory_is_one_line(
     words = ["stylize", str(tmp_path / "photo.png"), "-s", str(model), "-o", str(tmp_path / "out.png")]
     words += ["--engine", "torch"]
     for flags, text in (
-        (["--memory", "lots"], "--memory 'lots' is no amount of memory: give it as 2G or 900M"),
+        (["--memory", "lots"], "--memory 'lots' is not an amount of memory: give it as 2G or 900M"),
         (["--memory", "1M"], "not enough memory even for small strips"),
         (["--spool", str(tmp_path / "none"), "--memory", "1M"], "none is not a folder"),
         (["--stroke", "big"], "--stroke 'big' is neither a number nor auto"),

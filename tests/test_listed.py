@@ -147,14 +147,14 @@ def test_names_that_the_list_does_not_have(here: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"name": "../sea"}, "'../sea' is no name"),
+        ({"name": "../sea"}, "'../sea' is not a name"),
         ({"sha256": "12"}, "its sha256 is not of 64"),
-        ({"size": "12"}, "its size is no number of bytes"),
+        ({"size": "12"}, "its size is not a number of bytes"),
         ({"addresses": []}, "it has no address"),
     ],
 )
 def test_damaged_lists(here: Path, folder: Path, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=r"models\.json is no list of models: ") as error:
+    with pytest.raises(UserError, match=r"models\.json is not a list of models: ") as error:
         listed.read(write(folder, **changes))
     assert told in str(error.value)
 
@@ -163,7 +163,7 @@ def test_what_is_no_list(here: Path, folder: Path) -> None:
     path = folder / "models.json"
     for text in ("", "[]", "{}", '{"models": [{}]}', "[" * 5000):
         path.write_text(text, "utf-8")
-        with pytest.raises(UserError, match=r"is no list of models: \S"):
+        with pytest.raises(UserError, match=r"is not a list of models: \S"):
             listed.read(str(path))
     path.write_text(json.dumps({"models": [entry(folder)] * 2}), "utf-8")
     with pytest.raises(UserError, match="sea is there 2 times"):

@@ -203,7 +203,10 @@ def test_a_full_disk(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> No
         (["cache", "--content", "nowhere", "-o", "x.h5"], "nowhere"),
         (["cache", "--content", ".", "-o", "x.h5", "--crops-per-photo", "0"], "--crops-per-photo 0"),
         (["cache", "--content", ".", "-o", "x.h5"], "no photo"),
-        (["cache", "--content", ".", "-o", "a.jpg"], "--output a.jpg: an HDF5 file is written: give NAME.h5"),
+        (
+            ["cache", "--content", ".", "-o", "a.jpg"],
+            "--output a.jpg: the format is HDF5: give a name such as a.h5",
+        ),
     ],
 )
 def test_mistakes_of_cache(

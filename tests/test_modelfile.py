@@ -205,7 +205,7 @@ def test_a_constant_that_is_no_number_is_not_written(tmp_path: Path) -> None:
 def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Module, path: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None; from texturenets.modelfiles import modelfile; "
-        f"g = modelfile.read_graph({str(path)!r}); print(len(g.weights), g.io_spec.stride, g.io_spec.least)"
+        f"g = modelfile.read_graph({str(path)!r}); print(len(g.weights), g.io_spec.stride, g.io_spec.min_side)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(network.state_dict())), "4", "4"]
@@ -215,7 +215,7 @@ def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Modu
     ("change", "said"),
     [
         ({"graph": [1]}, "its graph is none"),
-        ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=\x1b[2J"]}}, "cannot be printed"),
+        ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=\x1b[2J"]}}, "unprintable"),
         ({"graph": None}, "cannot be taken into a graph: its network's code; `engine` torch runs it$"),
         ({"graph": None, "no_graph": "a\x1b[2J\nb" + 999 * "c"}, r"graph: a\[2J bc{293}; `engine`"),
         ({"graph": {"nodes": ["photo", "jump 0"]}}, "unknown operation 'jump'"),

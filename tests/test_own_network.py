@@ -136,7 +136,7 @@ def test_a_class_that_the_weights_do_not_fit_is_named(own: Path) -> None:
     assert status == 2
     assert error.splitlines()[-1] == (
         "texturenets: own.safetensors was made with own.py:Net, and its weights do not fit own.py:Other: "
-        "layer0.weight is missing in the file and (3, 3, 1, 1) in the network: give the code that it was made with"
+        "layer0.weight is absent from the file and (3, 3, 1, 1) in the network. Give the code that it was made with"
     )
 
 

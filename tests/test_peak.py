@@ -40,7 +40,7 @@ def test_maps_share_buffers_where_their_lives_do_not_meet() -> None:
     model = graph(*chain, helper.make_node("Add", ["z", "x"], ["picture"]))
     assert peak.peak_elements(model, IOSpec()) == (3 * 3, 3 * 3)
     straight = graph(*chain, helper.make_node("Relu", ["z"], ["picture"]))
-    assert peak.peak_elements(straight, IOSpec(stride=4, least=300)) == (3 * 2, 3 * 2)
+    assert peak.peak_elements(straight, IOSpec(stride=4, min_side=300)) == (3 * 2, 3 * 2)
     # A buffer is as large as its largest feature map: 12, where at most 7 elements are live at once.
     narrow = [
         helper.make_node("Concat", ["photo", "photo"], ["x"], axis=1),

@@ -195,7 +195,7 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
         with pytest.raises(tn.UserError, match="what changed: `content_weight`") as refused:
             tn.train_style(studio.painting, studio.photos, out, **others)
         assert refused.value.__traceback__ is not None
-    with pytest.raises(tn.UserError, match="a model file ends in"):
+    with pytest.raises(tn.UserError, match="the name of a model file must end in"):
         tn.train_style(studio.painting, studio.photos, tmp_path / "mine.pt")
     with pytest.raises(tn.UserError, match="did you mean 'paper'"):
         tn.train_style(studio.painting, studio.photos, out, config="papr")
@@ -406,13 +406,13 @@ def test_several_processes_are_for_the_command_line() -> None:
     ("made", "said"),
     [
         (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is too large"),
-        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is no text"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is no text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is not text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is not text"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(licence="\udcff"), "is not UTF-8"),
         (lambda: tn.TrainerConfig(weights="here"), "as ('here',)"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(init=3), "`init` 3 is no text"),  # type: ignore[arg-type]
-        (lambda: tn.convert("missing.t7", name=3), "`name` 3 is no text"),  # type: ignore[arg-type]
-        (lambda: tn.convert("missing.t7", licence=4), "`licence` 4 is no text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(init=3), "`init` 3 is not text"),  # type: ignore[arg-type]
+        (lambda: tn.convert("missing.t7", name=3), "`name` 3 is not text"),  # type: ignore[arg-type]
+        (lambda: tn.convert("missing.t7", licence=4), "`licence` 4 is not text"),  # type: ignore[arg-type]
     ],
 )
 def test_what_no_model_file_could_hold_is_refused_before_any_work(
@@ -426,7 +426,7 @@ def test_a_header_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     spec = Residual(channels=8, blocks=1)
     for change in ({"licence": 3}, {"training": {"seed": 2**63}}):
         header = modelfile.Header(name="a", kind="style", generator=spec, **change)  # type: ignore[arg-type]
-        with pytest.raises(tn.UserError, match="could not be read again"):
+        with pytest.raises(tn.UserError, match="would not be readable when loaded"):
             network_files.save(build(spec), header, tmp_path / "a.safetensors")
     assert not list(tmp_path.iterdir())
 
@@ -440,7 +440,7 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
 def test_a_model_that_is_replaced_is_warned_of(studio: tiny.Studio, tmp_path: Path) -> None:
     out = tmp_path / "mine.safetensors"
     out.write_bytes(b"precious")
-    with pytest.warns(UserWarning, match=r"mine\.safetensors is there already, and is replaced at the end"):
+    with pytest.warns(UserWarning, match=r"mine\.safetensors exists and will be replaced at the end"):
         tn.train_style(studio.painting, studio.photos, out, config=config(steps=1), trainer=how(studio))
 
 

@@ -88,7 +88,7 @@ def test_a_new_repository_gets_the_model_and_its_page(hub: Hub, here: Path) -> N
     status, out, error = tiny.call("push", "mine.safetensors", "mona/sea")
     assert (status, out) == (0, f"{hub.address}/mona/sea\n"), error
     assert error.splitlines()[-1] == (
-        "uploaded mine.safetensors, README.md, thumbnail.jpg; its name is now hf://mona/sea/mine.safetensors"
+        "uploaded mine.safetensors, README.md, thumbnail.jpg; available as hf://mona/sea/mine.safetensors"
     )
     (commit,) = hub.commits
     assert (commit["repo"], commit["branch"]) == ("mona/sea", "main")
@@ -138,7 +138,7 @@ def test_an_existing_repository_gets_one_commit_more(hub: Hub, here: Path) -> No
     ]
     status, out, error = tiny.call("push", "mine.safetensors", "mona/sea")
     assert (status, out) == (0, f"{hub.address}/mona/sea\n")
-    assert "nothing has changed" in error
+    assert "already up to date" in error
     assert len(hub.commits) == 1
 
 

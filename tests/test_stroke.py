@@ -1,4 +1,4 @@
-"""Stroke size: the ladder of sizes, and what each step keeps and adds."""
+"""Stroke size: the sizes of the stages, and what each stage keeps and adds."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ TINY = Residual(channels=8, blocks=1)
 
 
 def test_ladder() -> None:
-    assert stroke.ladder((300, 400), 1) == [(300, 400)]
-    assert stroke.ladder((300, 400), 2) == [(150, 200), (300, 400)]
-    assert stroke.ladder((300, 400), 4) == [(75, 100), (150, 200), (300, 400)]
-    assert stroke.ladder((300, 400), 0.5) == [(600, 800)]
-    assert stroke.ladder((2048, 4096), "auto") == [(256, 512), (512, 1024), (1024, 2048), (2048, 4096)]
-    assert stroke.ladder((300, 512), "auto") == [(300, 512)]
-    assert stroke.ladder((30, 50), "auto") == [(30, 50)]
-    uneven = stroke.ladder((300, 400), 3)
+    assert stroke.stylization_sizes((300, 400), 1) == [(300, 400)]
+    assert stroke.stylization_sizes((300, 400), 2) == [(150, 200), (300, 400)]
+    assert stroke.stylization_sizes((300, 400), 4) == [(75, 100), (150, 200), (300, 400)]
+    assert stroke.stylization_sizes((300, 400), 0.5) == [(600, 800)]
+    assert stroke.stylization_sizes((2048, 4096), "auto") == [
+        (256, 512),
+        (512, 1024),
+        (1024, 2048),
+        (2048, 4096),
+    ]
+    assert stroke.stylization_sizes((300, 512), "auto") == [(300, 512)]
+    assert stroke.stylization_sizes((30, 50), "auto") == [(30, 50)]
+    uneven = stroke.stylization_sizes((300, 400), 3)
     assert [s[1] for s in uneven] == [133, 231, 400]  # no step of more than two
 
 
@@ -37,8 +42,8 @@ def test_words() -> None:
     for text in ("big", "0", "-1", "nan", "1e9"):
         with pytest.raises(UserError, match="stroke"):
             stroke.parse(text)
-    with pytest.raises(UserError, match=r"strokes of up to 3\.12 can be had"):
-        stroke.ladder((100, 200), 5)
+    with pytest.raises(UserError, match=r"use strokes of at most 3\.12"):
+        stroke.stylization_sizes((100, 200), 5)
 
 
 def test_what_is_wide_is_kept_and_what_is_fine_is_new() -> None:

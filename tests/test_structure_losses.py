@@ -277,7 +277,7 @@ def test_sliced_wasserstein_tells_distributions_with_the_same_gram_matrix() -> N
 def test_each_can_be_the_only_loss_and_none_is_refused() -> None:
     for name in NAMES:
         TextureConfig(style_weight=0, **{f"{name}_weight": 1.0})  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="nothing else is learned"):
+    with pytest.raises(UserError, match="no other loss is used"):
         TextureConfig(style_weight=0)
 
 

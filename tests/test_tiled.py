@@ -250,8 +250,8 @@ def test_what_cannot_be_tiled_is_named() -> None:
     graph = Graph(list(parse(lines)))
     with pytest.raises(UserError, match="takes mask beside a photo"):
         TiledNetwork(graph, engine_of("onnx"))
-    fixed = Graph(list(parse(["photo"])), fixed=True, multiple=64)
-    with pytest.raises(UserError, match="draws only images of 64 pixels a side"):
+    fixed = Graph(list(parse(["photo"])), fixed_size=True, multiple=64)
+    with pytest.raises(UserError, match="draws only images of 64 pixels per side"):
         TiledNetwork(fixed, engine_of("onnx"))
 
 

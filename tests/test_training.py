@@ -288,7 +288,7 @@ def test_another_painting_or_other_weights_under_the_same_name_are_not_the_same_
     stored = cached(studio)
     other = studio.run(content=stored, weights=[str(weights)])
     assert other.status == 2
-    assert "write it anew" in other.error
+    assert "write it again" in other.error
     other = studio.run(content=stored, content_layers="squeezenet1_0:fire2")
     assert (
         "with --content-layers squeezenet1_0:fire3, this training wants squeezenet1_0:fire2:" in other.error

@@ -203,7 +203,7 @@ def test_sound_that_the_format_does_not_hold_is_encoded_anew(
 ) -> None:
     tinyvideo.video(here / "clip.mkv", tinyvideo.frames(25), sound="pcm_s16le")
     assert photo("clip.mkv", "-o", "out.mp4") == 0
-    refused(capsys, "pcm_s16le", "encoded anew (aac)")
+    refused(capsys, "pcm_s16le", "re-encoded (aac)")
     with av.open("out.mp4") as made:
         heard = np.concatenate([f.to_ndarray()[0] for f in made.decode(audio=0)])
     assert len(heard) == pytest.approx(48000, abs=2048)
@@ -268,7 +268,7 @@ def test_where_it_was_cut_off_is_told(here: Path, capsys: pytest.CaptureFixture[
         data = source.read_bytes()
         source.write_bytes(data[: len(data) * 6 // 10])
         assert photo(name) == 2
-        refused(capsys, "to 1.", " s", "copy it anew")  # of two seconds
+        refused(capsys, "to 1.", " s", "copy it again")  # of two seconds
     nothing_left(here, "clip.mkv", "clip.mp4")
 
 
@@ -276,7 +276,7 @@ def test_a_video_of_which_nothing_can_be_read(here: Path, capsys: pytest.Capture
     source = tinyvideo.video(here / "clip.mkv", tinyvideo.frames(30))
     source.write_bytes(source.read_bytes()[:1200])
     assert photo("clip.mkv") == 2
-    refused(capsys, "clip.mkv", "nothing of it can be read", "copy it anew")
+    refused(capsys, "clip.mkv", "nothing of it can be read", "copy it again")
 
 
 def test_damage_in_the_middle_is_told_with_its_time(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -756,17 +756,17 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("stylize?stroke=two", "stroke: give a number between 0.1 and 1000, as 2 or 0.5, or auto"),
-        ("sample?size=640X480", "size: give pixels, as 512 or 640x480"),
-        ("stylize?size=640x480", "size: give a whole number, as 512"),
-        ("stylize?size=640.5", "size: give a whole number, as 512"),
-        ("stylize?size=1_0", "size: give a whole number, as 512"),
-        ("stylize?size=%2B64", "size: give a whole number, as 512"),
-        ("stylize?quality=high", "quality: give a whole number, as 90"),
-        ("stylize?seed=1_0", "seed: give a whole number, as 7"),
+        ("stylize?stroke=two", "stroke: give a number between 0.1 and 1000, for example 2 or 0.5, or auto"),
+        ("sample?size=640X480", "size: give pixels, for example 512 or 640x480"),
+        ("stylize?size=640x480", "size: give a whole number, for example 512"),
+        ("stylize?size=640.5", "size: give a whole number, for example 512"),
+        ("stylize?size=1_0", "size: give a whole number, for example 512"),
+        ("stylize?size=%2B64", "size: give a whole number, for example 512"),
+        ("stylize?quality=high", "quality: give a whole number, for example 90"),
+        ("stylize?seed=1_0", "seed: give a whole number, for example 7"),
         ("stylize?strength=nan", "strength: give a number from 0 to 1"),
         ("stylize?strength=0_1", "strength: give a number from 0 to 1"),
-        ("trainings?name=a&steps=1_0", "steps: give a whole number, as 2500"),
+        ("trainings?name=a&steps=1_0", "steps: give a whole number, for example 2500"),
         ("trainings?name=a&photos=", "photos: it is empty: give a value, or leave it out"),
         ("stylize?strength=50%25", "strength: give a number from 0 to 1"),
         ("stylize?preserve_color=si", "preserve_color: give true or false"),
@@ -889,7 +889,7 @@ def test_photos_that_are_no_folder_here(tmp_path: Path, photos: str, monkeypatch
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post(f"/v1/trainings?name=a&photos={photos}", content=photo()), 422)
-        assert "is no folder here: give one of sub" in said
+        assert "is not a folder here: give one of sub" in said
         said = problem(
             service.post(f"/v1/trainings?name=a&kind=texture&photos={photos}", content=photo()), 422
         )
@@ -939,7 +939,7 @@ def test_an_image_of_one_color_is_refused_at_once(
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post(f"/v1/trainings?name=a&kind={kind}", content=data.getvalue()), 422)
         assert service.get("/v1/trainings").json() == {"trainings": []}
-    assert "of one color" in said or "holds too little to learn" in said
+    assert "of one color" in said or "is too small for training" in said
     assert str(tmp_path) not in said
 
 

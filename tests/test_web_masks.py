@@ -87,7 +87,7 @@ def test_masks_come_as_files_of_the_form(service: TestClient) -> None:
     [
         ("tiny", {}, "tiny holds several styles: ask for one, of tiny:wave, tiny:udnie"),
         ("tiny:wive", {}, "unknown style of tiny 'wive'; did you mean 'wave'?"),
-        ("tiny:wave=x", {}, "the weight 'x' of wave is no number"),
+        ("tiny:wave=x", {}, "the weight 'x' of wave is not a number"),
         ("tiny:wave=0", {}, "sum to 0"),
         ("plain", {"mask": mask((64, 64))}, "of another shape than the photo's 80 x 64"),
         ("plain", {"mask": b"nothing"}, "the mask of plain"),

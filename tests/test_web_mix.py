@@ -197,7 +197,7 @@ def test_layers_are_bounded_as_photos_are(
     assert refused.value.status == status
 
 
-def given(service: Service, folder: Path, name: str, data: bytes) -> mix.GivenMask:
+def given(service: Service, folder: Path, name: str, data: bytes) -> mix.UploadedMask:
     """The mask in a file of that name, for a photo of 80 x 64 pixels."""
     (folder / "photo.png").write_bytes(PHOTO)
     (folder / name).write_bytes(data)
@@ -236,7 +236,7 @@ def test_a_mask_of_another_size_is_scaled_with_a_note(service: Service, tmp_path
         (
             png(np.zeros((64, 64), np.uint8)),
             422,
-            "sky.png has 64 x 64 pixels, of another shape than the photo's 80 x 64: crop or draw it anew.",
+            "sky.png has 64 x 64 pixels, of another shape than the photo's 80 x 64: crop or draw it again.",
         ),
         (png(np.zeros((200, 250), np.uint8)), 413, "sky.png: a photo of 250 x 200 pixels: at most"),
         (b"none", 415, "sky.png is not an image"),

@@ -71,7 +71,7 @@ class Third:
 def test_the_arithmetic_is_the_packages(ask: Any) -> None:
     random = np.random.default_rng(0)
     inputs = (NoiseInput(3, 4, "uniform"),)
-    plain, noisy = IOSpec(stride=8, least=16), IOSpec(stride=8, least=16, noise=inputs)
+    plain, noisy = IOSpec(stride=8, min_side=16), IOSpec(stride=8, min_side=16, noise=inputs)
     photo = random.integers(0, 256, (5, 70, 4), dtype=np.uint8)
     photo[..., 3] = 255
     small = random.random((1, 3, 3, 5), dtype=np.float32)
@@ -95,7 +95,7 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
                 "bytes": photo.ravel().tolist(),
                 "height": 5,
                 "width": 70,
-                "io_spec": {**asdict(io_spec), "min_side": api.MIN_NETWORK_SIDE},
+                "io_spec": {**asdict(io_spec), "min_side": max(api.MIN_NETWORK_SIDE, io_spec.min_side)},
                 "options": options,
             }
             for io_spec, options in settings
@@ -136,7 +136,7 @@ def test_styles_go_where_the_mask_says(ask: Any, keeps: bool, masked: bool) -> N
     mask = np.random.default_rng(0).random((5, 7), np.float32)
     mix = {"first": 2, "second": 0, "share": 0.25, "keeps": keeps}
     task = {"mix": mix, "mask": mask.ravel().tolist() if masked else None, "height": 5, "width": 7}
-    io_spec = {**asdict(IOSpec(stride=4, least=8, margin=3)), "min_side": 8}
+    io_spec = {**asdict(IOSpec(stride=4, min_side=8, margin=3)), "min_side": 8}
     (made,) = ask({"call": "styles", "io_spec": io_spec, **task})
     by_region = masked and not keeps
     there = 0.25 * mask if by_region else np.full((5, 7), 0.25, np.float32)
@@ -222,3 +222,16 @@ def test_another_page_is_not_overwritten(tmp_path: Path, there: str) -> None:
     with pytest.raises(UserError, match="give another folder"):
         static_page.write([tiny_model(tmp_path / "tiny.safetensors")], tmp_path)
     assert (tmp_path / there).read_text() == "[1]"
+
+
+def test_a_page_of_an_earlier_version_is_not_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    model, tgz, page = tiny_model(tmp_path / "one.safetensors"), package(tmp_path), tmp_path / "page"
+    monkeypatch.setattr(onnxruntime_web, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
+    static_page.write([model], page, tgz)
+    models = page / "models.json"
+    models.write_text(models.read_text().replace('"fixed_size"', '"fixed"'))
+    with pytest.raises(UserError, match="was not written by this version"):
+        static_page.write([model], page, tgz)

@@ -44,7 +44,7 @@ saved = run / "checkpoint.safetensors"
 assert saved.exists() == ("--resume" in words), "resume where there is something, and not else"
 step = int(saved.read_text()) if saved.exists() else 0
 if "bad" in out.stem:
-    print("texturenets: the painting is no image", file=sys.stderr)
+    print("texturenets: the painting is not an image", file=sys.stderr)
     sys.exit(2)
 with (run / "starts").open("a") as starts:
     starts.write("x")
@@ -251,7 +251,7 @@ def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Traini
     add(trainings, "good")
     until(trainings, "good", "done")
     bad = trainings.files.find("bad")
-    assert (bad.state, bad.reason) == ("failed", "texturenets: the painting is no image")
+    assert (bad.state, bad.reason) == ("failed", "texturenets: the painting is not an image")
 
 
 def test_the_status_of_a_process_that_is_about_to_be_gone_is_waited_for(
@@ -332,7 +332,7 @@ def test_the_log_says_what_trainings_do(
     ]
     ended = [line for line in lines if line["state"] in ("done", "failed", "stopped")]
     assert [line["seconds"] >= 0 for line in ended] == [True] * 3
-    assert lines[3]["reason"] == "texturenets: the painting is no image"
+    assert lines[3]["reason"] == "texturenets: the painting is not an image"
     assert {r.levelname for r in caplog.records if r.fields["state"] == "failed"} == {"WARNING"}  # type: ignore[attr-defined]
 
 

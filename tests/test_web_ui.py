@@ -94,7 +94,7 @@ def test_events_of_no_function_of_the_page_are_refused(page: TestClient, index: 
         asked = {"data": [], "fn_index": index, "session_hash": "abc"}
         answer = service.post(f"{API}/queue/join", json=asked)
         assert answer.status_code == 400
-        assert answer.json()["detail"] == "this is no event of the page"
+        assert answer.json()["detail"] == "this is not an event of the page"
 
 
 @pytest.mark.parametrize("data", [[], [[None], []], [[{"image": None}], []], ["x", "x"]])
@@ -211,7 +211,7 @@ def test_files_go_with_what_replaces_them_and_with_the_visitor() -> None:
 def test_a_file_that_somebody_else_has_stays() -> None:
     kept = store.Store(10**6)
     (path,) = kept.put("me", "photo", {"a.png": b"1"})
-    kept.keep("you", "photo", [path])  # Gradio keeps the same image given twice as one file
+    kept.replace("you", "photo", [path])  # Gradio keeps the same image given twice as one file
     kept.forget("me")
     assert path.exists()
     kept.forget("you")

@@ -142,7 +142,7 @@ def test_graph_is_the_network_on_a_picture_that_goes_on(name: str, wrap: Wrap) -
 def test_every_engine_runs_networks_of_all_kinds(name: str, wrap: Wrap) -> None:
     torch.manual_seed(0)
     graph = wrapped(trace(network(SPECS[name])), wrap)
-    side = max(8 * graph.stride, graph.io_spec.least)
+    side = max(8 * graph.stride, graph.io_spec.min_side)
     x, maps = photo(side, side), noise.draw_arrays(graph.noise, [0], side, side)
     y, model = TorchEngine(graph)(x, maps), to_onnx(graph).SerializeToString()
     for engine in (OpenVINOEngine(model, graph.io_spec, "float32"), ONNXEngine(model, graph.io_spec)):

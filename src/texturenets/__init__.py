@@ -15,10 +15,10 @@ from importlib import import_module
 
 from texturenets._version import __version__
 
-TYPE_CHECKING = False  # for type checkers it is true; `typing` takes as long to import as Python to start
+TYPE_CHECKING = False  # true for type checkers; importing `typing` takes as long as starting Python
 
-# Threads of PyTorch's wait for each other asleep. In a loop, as its OpenMP library would have it, they take the time
-# that whatever else runs on the machine needs, and that they need themselves. It is read when torch is imported.
+# Makes PyTorch's threads sleep while they wait for each other. By default its OpenMP library lets them spin, which
+# takes time from other programs and from PyTorch itself. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         "train_texture",
     ]
 
-# torch takes a second to import: not before it is needed
+# importing torch takes a second: only when it is needed
 _WHERE = {
     "EvaluationOptions": "evaluation",
     "Style": "stylize.style",
@@ -94,7 +94,7 @@ if not TYPE_CHECKING:  # with it a type checker would take any name for one of t
 
 
 def __dir__() -> list[str]:
-    """The names that can be used with the packages that are installed: what `from texturenets import *` takes."""
+    """The names available with the installed packages; `from texturenets import *` imports these."""
     from importlib.util import find_spec
 
     from texturenets.train import lacking

@@ -43,7 +43,7 @@ def flag(name: str, value: object) -> bool:
 def text(name: str, value: object) -> str:
     """`value`, a str. Raises UserError for anything else, and for lone surrogates, which UTF-8 cannot encode."""
     if not isinstance(value, str):
-        raise UserError(f"`{name}` {shown(value)} is no text: put it in quotation marks")
+        raise UserError(f"`{name}` {shown(value)} is not text: put it in quotation marks")
     try:
         check_plain(value)
     except ValueError:
@@ -63,7 +63,7 @@ def shown(value: object) -> str:
 
 
 def check_plain(value: object, depth: int = 0) -> None:
-    """Raise ValueError for JSON values that other programs may not be able to represent: see the messages."""
+    """Raise ValueError for JSON values that other programs may not be able to represent; the messages say which."""
     if depth > MAX_DEPTH:
         raise ValueError("it is nested too deeply")
     if isinstance(value, dict):
@@ -78,10 +78,10 @@ def check_plain(value: object, depth: int = 0) -> None:
     elif isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ValueError(f"a number of {value.bit_length()} bits is in it")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is in it, which is no number")
+        raise ValueError(f"{value} is in it, which is not a number")
 
 
 def stops(answer: object) -> bool:
-    """Whether the return value of a callback `progress` ends the work: only the text "stop", as progress bars and
-    `print` return other values."""
+    """Whether the return value of a callback `progress` asks to stop: only the string "stop" does, because progress
+    bars and `print` return other values."""
     return isinstance(answer, str) and answer == "stop"

@@ -1,6 +1,6 @@
-"""Maps of numbers (N, C, H, W) as numpy arrays or torch tensors, whichever is at hand.
+"""Maps of numbers (N, C, H, W), as numpy arrays or torch tensors.
 
-Loading torch takes longer than stylizing a photo: where no tensor has come in, nothing here imports it.
+Importing torch takes longer than stylizing a photo: it is not imported here unless a tensor is passed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_tensor(value: object) -> TypeIs[Tensor]:
 
 
 def to_numpy(x: Array) -> NDArray[np.float32]:
-    """`x` as an array of float32; not copied where it is one, or a tensor of that type on the CPU."""
+    """`x` as an array of float32; not copied if it is one, or a tensor of that type on the CPU."""
     if is_tensor(x):
         detached: Any = x.detach().float().cpu().numpy()
         return detached  # type: ignore[no-any-return]
@@ -35,7 +35,7 @@ def to_numpy(x: Array) -> NDArray[np.float32]:
 
 
 def to_tensor(x: Array) -> Tensor:
-    """`x` as a tensor, which shares its memory where it is an array."""
+    """`x` as a tensor; an array shares its memory with it."""
     if is_tensor(x):
         return x
     import torch
@@ -44,7 +44,7 @@ def to_tensor(x: Array) -> Tensor:
 
 
 def like(x: Array, model: A) -> A:
-    """`x` as what `model` is: an array, or a tensor on the same device."""
+    """`x` converted to the type of `model`: an array, or a tensor on the same device."""
     if is_tensor(model):
         return to_tensor(x).to(model.device)
     return to_numpy(x)

@@ -1,4 +1,4 @@
-"""What a user can put right: raised anywhere, shown by the command line as one line, exit status 2."""
+"""Errors that the user can fix: raised anywhere, shown by the command line in one line, exit status 2."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Final
 
 
 class UserError(Exception):
-    """A mistake in the input or in the machine's state; its text names the value and the way out.
-
-    Parameters are named as `batch_size`, which the command line shows as its flags, --batch-size.
+    """An error in the input or in the machine's state; its text names the value and what to do. Parameters are
+    written as `batch_size`; the command line shows them as flags, --batch-size.
     """
 
 
@@ -22,12 +21,12 @@ class DamagedError(UserError):
 
 
 class MissingError(UserError):
-    """What is wanted needs a package that is not installed."""
+    """A package that is needed is not installed."""
 
 
 class WeightsMissingError(UserError):
-    """Weights are not at hand and cannot be fetched: `text` says where they are put, `options` which options of a
-    training do without that."""
+    """Weights are missing and cannot be fetched. `text`: says where to put them. `options`: names training options
+    that do not need them."""
 
     def __init__(self, text: str, options: str) -> None:
         super().__init__(text + options)
@@ -35,25 +34,24 @@ class WeightsMissingError(UserError):
 
 
 class DiskFullError(UserError):
-    """No room is left where something is to be written."""
+    """The disk is full."""
 
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, 112)
-"""Numbers of an OSError that say so; 112 is Windows' ERROR_DISK_FULL."""
+"""Values of `OSError.errno` for a full disk; 112 is ERROR_DISK_FULL of Windows."""
 
 
 def cannot_write(where: object, error: OSError) -> UserError:
-    """The error for what cannot be written at `where`."""
+    """The error for a file or folder `where` that cannot be written."""
     kind = DiskFullError if error.errno in DISK_FULL else UserError
     return kind(f"cannot write {where}: {reason(error)}")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a table, with the nearest one that is.
-
-    `kind` is the word for what was looked up ("generator"), `name` what was asked for.
+    """The error for an unknown `name`, with the nearest of the `known` names. `kind`: the word for the thing
+    ("generator").
     """
-    import difflib  # seldom wanted
+    import difflib  # rarely needed
 
     names = sorted(known)
     folded = {one.casefold(): one for one in names}  # WAVE is near to wave
@@ -66,7 +64,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 @contextmanager
 def naming(what: object) -> Iterator[None]:
-    """A UserError of the block names `what`: before its text, unless that does so already."""
+    """A UserError raised in the block names `what`: it is put before the text, unless the text contains it."""
     try:
         yield
     except UserError as error:
@@ -76,13 +74,13 @@ def naming(what: object) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The text of `error` in one line; of an OSError without number and path."""
+    """The text of `error` in one line; for an OSError without number and path."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
 
 
 def shortened(text: str, most: int) -> str:
-    """`text`, of which at most `most` characters are left: a cut in the middle, as what to do stands at the end."""
+    """`text`, shortened to at most `most` characters; cut in the middle, because the end says what to do."""
     if len(text) <= most:
         return text
     end = most // 2
@@ -90,7 +88,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra of this package, or of the clone that it runs from."""
+    """The command that installs an extra of this package, or of the clone from which it runs."""
     clone = Path(__file__).parents[2]
     if not (clone / "pyproject.toml").is_file():
         return f"pip install 'texturenets[{extra}]'"
@@ -98,7 +96,7 @@ def install(extra: str) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """Of 1 and "photo" "1 photo", of 2 "2 photos"."""
+    """ "1 photo" for 1 and "photo", "2 photos" for 2."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
@@ -111,9 +109,8 @@ def duration(seconds: float) -> str:
 
 
 def ignore_pillows_warnings() -> None:
-    """Keep warnings of Pillow off standard error, in a process that is the program's own.
-
-    It warns of damaged EXIF and the like without the name of a file; where the image itself is damaged, it raises.
+    """Keep Pillow's warnings off standard error, in processes of the command line. It warns about damaged EXIF
+    without naming the file; for a damaged image it raises.
     """
     # Not around each call: images are read in several threads, and filters belong to all of them.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

@@ -1,7 +1,7 @@
 """Downloads a file: complete and verified, or not at all.
 
-Kept by hand because pooch begins an interrupted transfer anew, knows one address and one hash a file, and no
-hashes of Git's blobs.
+Not done with pooch, which restarts interrupted downloads from zero and supports only one URL and one hash per file,
+and no Git blob hashes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from texturenets.files import temporary_sibling
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all; 0 where the server does not say)."""
 
-TRIES: Final = 4  # of one address, where the fault may pass
-TIMEOUT: Final = 30.0  # seconds without a byte
+TRIES: Final = 4  # tries for one URL, for temporary errors
+TIMEOUT: Final = 30.0  # seconds without data
 CHUNK: Final = 1 << 18
 MAX_SIZE: Final = 1 << 30
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -35,7 +35,7 @@ WORDS: Final = {"1": True, "true": True, "yes": True, "": False, "0": False, "fa
 """Values of TEXTURENETS_OFFLINE, in lower case, and whether they forbid downloads."""
 
 ADDRESSES: Final = ("https://", "http://")
-"""How URLs begin that are fetched here."""
+"""Beginnings of URLs that are fetched here."""
 
 pause = time.sleep
 
@@ -57,7 +57,7 @@ def is_address(text: str) -> bool:
 
 
 def check_allowed(url: str) -> None:
-    """Raise UserError where TEXTURENETS_OFFLINE forbids to fetch `url`."""
+    """Raise UserError if TEXTURENETS_OFFLINE forbids to fetch `url`."""
     if offline():
         raise UserError(f"{url}: nothing is fetched while TEXTURENETS_OFFLINE is set")
 
@@ -85,14 +85,14 @@ def verified(path: Path, digests: Sequence[str]) -> bool:
 
 
 class _PassingError(Exception):
-    """An error that may be gone at the next try."""
+    """A temporary error: the next try may succeed."""
 
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A new empty file beside `path` to write to; removed at the end unless it was moved.
+    """A new empty file next to `path` to write to; deleted at the end unless it was moved.
 
-    Raises UserError where the folder cannot be made or written, or where the disk is full.
+    Raises UserError if the folder cannot be made or written, or if the disk is full.
     """
     folder = path.parent
     try:
@@ -118,8 +118,8 @@ def download(
 ) -> str:
     """Fetch the first of `urls` that works into `part`, verify it, and return that URL.
 
-    An interrupted transfer goes on where it stopped. `size`: bytes of the whole file, where known.
-    Raises UserError where no URL works, and, with `part` removed, where the hash is wrong; OSError where
+    An interrupted transfer is resumed. `size`: bytes of the whole file, if known.
+    Raises UserError if no URL works, and, with `part` removed, if the hash is wrong; OSError where
     `part` cannot be written.
     """
     faults: list[str] = []
@@ -136,9 +136,8 @@ def download(
 
 
 def get(url: str, part: Path, *, limit: int, progress: Progress | None = None) -> None:
-    """Fetch `url`, at most `limit` bytes of which no hash is known, into `part`.
-
-    Raises UserError where that fails or there are more, OSError where `part` cannot be written.
+    """Fetch `url`, a file without known hash and of at most `limit` bytes, into `part`. Raises UserError if that
+    fails or the file is larger, OSError if `part` cannot be written.
     """
     fault = _fetch(_ascii(url), part, 0, progress, limit, resume=False)
     if fault is None and part.stat().st_size > limit:
@@ -148,7 +147,7 @@ def get(url: str, part: Path, *, limit: int, progress: Progress | None = None) -
 
 
 def _ascii(url: str) -> str:
-    """A URL as browsers show it, with letters and spaces of all kinds, as HTTP takes it."""
+    """A URL as browsers show it, with any characters and spaces, encoded for HTTP."""
     parts = urlsplit(url)
     with contextlib.suppress(UnicodeError):
         host = parts.netloc.encode("idna").decode()
@@ -160,9 +159,9 @@ def _ascii(url: str) -> str:
 def _fetch(
     url: str, part: Path, size: int, progress: Progress | None, limit: int, *, resume: bool = True
 ) -> str | None:
-    """None where all of `url`, or more than `limit` bytes of it, is in `part`, else what went wrong.
+    """None if all of `url`, or more than `limit` bytes of it, is in `part`; else what went wrong.
 
-    `resume`: go on where a try has ended; not where no hash is known, as the file may be another by then.
+    `resume`: continue where the last try ended; not without a known hash, because the file may have changed.
     """
     fault = ""
     for attempt in range(TRIES):
@@ -185,7 +184,7 @@ def _fetch(
 
 @contextlib.contextmanager
 def _network() -> Iterator[None]:
-    """Faults of the network that may pass, as _PassingError: a full disk is not among them."""
+    """Turn temporary network errors in the block into _PassingError; a full disk is not one."""
     try:
         yield
     except urllib.error.HTTPError as error:
@@ -209,7 +208,7 @@ def _transfer(url: str, part: Path, size: int, progress: Progress | None, limit:
         try:
             response = urllib.request.urlopen(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
-            if error.code != 416:  # nothing is left of the range: begin anew
+            if error.code != 416:  # nothing is left of the range: begin again
                 raise
             part.write_bytes(b"")
             raise _PassingError("the server has less than was already fetched") from None
@@ -241,7 +240,7 @@ def _copy(
         out.write(chunk)
         done += len(chunk)
         if done > limit:
-            return  # not the file that was meant
+            return  # not the expected file
         if progress:
             progress(done, total)
     out.flush()

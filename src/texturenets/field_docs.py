@@ -44,7 +44,7 @@ def _classes(file: str) -> dict[str, ast.ClassDef]:
 
 
 class _FieldsInDoc:
-    """A class's `__doc__` with its fields listed, put together when somebody reads it."""
+    """A class's `__doc__` with its fields listed, built when it is read."""
 
     def __init__(self, doc: str) -> None:
         self.doc = doc
@@ -64,6 +64,7 @@ class _FieldsInDoc:
 
 
 def with_attributes(cls: C) -> C:
-    """The dataclass `cls` with its fields listed in its docstring: `help` shows no string under a field."""
+    """The dataclass `cls` with its fields listed in its docstring, because `help` does not show the string under a
+    field."""
     cls.__doc__ = _FieldsInDoc(cls.__doc__ or "")  # type: ignore[assignment]
     return cls

@@ -22,9 +22,9 @@ KEEPS_OPEN: Final = sys.platform != "win32"
 """Whether a temporary file stays open and locked until it is renamed; on Windows open files cannot be renamed."""
 
 STALE_SECONDS: Final = 86400.0
-"""Age at which a temporary file without a lock is taken for one of a killed process, and removed."""
+"""Age at which a temporary file without a lock counts as left by a killed process, and is removed."""
 
-# Read once: it can only be read by setting it, which all threads of the process see.
+# Read once: reading the umask means setting it, which affects all threads of the process.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 
@@ -36,7 +36,8 @@ def _prefix(path: Path) -> str:
 
 @contextmanager
 def temporary_sibling(path: Path) -> Iterator[Path]:
-    """A new empty temporary file beside `path`, with its parent folders; deleted at the end unless it was moved.
+    """A new empty temporary file next to `path`, whose parent folders are created; deleted at the end unless it was
+    moved.
 
     Raises OSError.
     """
@@ -51,9 +52,9 @@ def temporary_sibling(path: Path) -> Iterator[Path]:
 
 
 def _made(path: Path) -> tuple[int | None, Path]:
-    """A new temporary file beside `path`; while its descriptor is open, the lock keeps `_remove` from deleting it.
+    """A new temporary file next to `path`; while its descriptor is open, the lock keeps `_remove` from deleting it.
 
-    None in place of a descriptor where files that are open can be neither renamed nor deleted (`KEEPS_OPEN`).
+    The descriptor is None if open files can be neither renamed nor deleted (`KEEPS_OPEN`).
     """
     while True:
         handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=SUFFIX, dir=path.parent)
@@ -87,7 +88,7 @@ def publish(part: Path, path: Path) -> None:
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary file to write to; it is renamed to `path` if the block succeeds, else deleted.
 
-    Parent folders are created. Raises UserError, with the reason, where it cannot be written.
+    Parent folders are created. Raises UserError, with the reason, if it cannot be written.
     """
     with _write_errors(path), temporary_sibling(path) as part:
         yield part
@@ -95,9 +96,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Raises UserError, with the reason, where the file `path` cannot be written; for the start of long work.
-
-    Nothing is left, and no folder made.
+    """Raises UserError, with the reason, if the file `path` cannot be written; for the start of long work. It leaves
+    no file and creates no folder.
     """
     with _write_errors(path):
         if path.is_dir():
@@ -120,9 +120,8 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove temporary files that killed processes left beside the file `path`, or in the folder `path`.
-
-    Those that a running process is writing are kept.
+    """Remove temporary files that killed processes left next to the file `path`, or in the folder `path`. Files that
+    a running process is writing are kept.
     """
     if path.is_dir():
         _remove(left for left in path.iterdir() if left.name.startswith("."))
@@ -157,7 +156,7 @@ def _remove(left: Iterable[Path]) -> None:
             continue
         try:
             handle = os.open(path, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
-        except OSError:  # it was renamed meanwhile, or belongs to another user
+        except OSError:  # renamed meanwhile, or owned by another user
             continue
         try:
             if stat.S_ISREG(os.fstat(handle).st_mode) and _lock(handle):
@@ -183,24 +182,24 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def weights_folders() -> list[Path]:
-    """The folders of TEXTURENETS_WEIGHTS. Raises UserError for what is none."""
+    """The folders of TEXTURENETS_WEIGHTS. Raises UserError if one is not a folder."""
     listed = os.environ.get("TEXTURENETS_WEIGHTS", "").split(os.pathsep)
     folders = [Path(folder).expanduser() for folder in listed if folder]
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"TEXTURENETS_WEIGHTS names {folder}, which is no folder")
+            raise UserError(f"TEXTURENETS_WEIGHTS names {folder}, which is not a folder")
     return folders
 
 
 def cache_folder() -> Path:
     """Folder of downloads and compiled models: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache.
 
-    Raises UserError where a file is there, and where there is no home folder.
+    Raises UserError if a file has that name, or if there is no home folder.
     """
-    if own := os.environ.get("TEXTURENETS_CACHE"):
-        folder = Path(own).expanduser()
+    if chosen := os.environ.get("TEXTURENETS_CACHE"):
+        folder = Path(chosen).expanduser()
         if folder.exists() and not folder.is_dir():
-            raise UserError(f"TEXTURENETS_CACHE names {folder}, which is no folder")
+            raise UserError(f"TEXTURENETS_CACHE names {folder}, which is not a folder")
         return folder
     base = os.environ.get("XDG_CACHE_HOME")
     try:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 
 def shipped_styles() -> dict[str, str]:
-    """The styles that come with the package, {name: what `load` takes for it}, in alphabetical order: models of one
-    style, then those of a model of several, as "gallery:wave", except those that have a model of their own.
+    """The styles that come with the package, {name: what `load` takes for it}, in alphabetical order: models with one
+    style, then the styles of models with several, such as "gallery:wave", except those that also have their own
+    model.
     """
     headers, galleries = modelfile.headers(modelfile.shipped())[0], shipped_galleries()
     found = {name: name for name, one in headers.items() if one.kind == "style" and name not in galleries}
@@ -48,7 +49,7 @@ def shipped_galleries() -> dict[str, tuple[str, ...]]:
 
 
 def models() -> dict[str, Header]:
-    """The models that come with the package and what they say of themselves, {name: header}, in alphabetical order.
+    """The models that come with the package, {name: header}, in alphabetical order.
 
     A header's `kind` is "style" or "texture"; `load` takes the names.
     """
@@ -56,7 +57,7 @@ def models() -> dict[str, Header]:
 
 
 def default_style() -> str:
-    """What `load` takes for the first style that comes with the package. Raises UserError where none does."""
+    """The name, for `load`, of the first style that comes with the package. Raises UserError if there is none."""
     styles = shipped_styles()
     if not styles:
         raise _none_shipped("")
@@ -66,18 +67,18 @@ def default_style() -> str:
 def find_style(name: str | Path) -> Path:
     """The model file of a style: a shipped name or a file.
 
-    Raises UserError with the nearest name, or with the way out where no style is shipped.
+    Raises UserError with the nearest name, or, if no style is shipped, with what to do.
     """
     if str(name) in {**modelfile.shipped(), **modelfile.fetched()}:
         return modelfile.find(name, "style")
-    # A name, not a file, and there is none to be had: say so rather than what it might be a misspelling of.
+    # A name, not a file, and no models are shipped: say that, instead of suggesting similar names.
     if _is_bare(str(name)) and not shipped_styles():
         raise _none_shipped(f", so none called {str(name)!r}")
     return modelfile.find(name, "style")
 
 
 def _is_bare(name: str) -> bool:
-    """Whether it can be a model's name, and is no file."""
+    """Whether `name` can be a model's name, and is not a file."""
     path = Path(name)
     return not (path.suffix or path.name != name or _is_file(name))
 
@@ -107,17 +108,17 @@ def load(
     `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
     "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
     float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
-    (docs/performance.md). The result's `engine` says what was taken. After `fork()` no engine computes: load it in
-    the child (docs/cluster.md).
-    `generator`: for a model whose network is code of somebody's own, that code, "FILE.py:CLASS" or the class itself,
-    which PyTorch then runs in place of the graph in the model file. Only a model without a graph needs it; a
-    warning says where the code has changed since the model was made. Of styles only, `memory`: what may be taken, in
-    bytes or as "2G"; by default a share of what is free; `spool`: a folder for what does not fit.
+    (docs/performance.md). The result's `engine` says which was chosen. Engines do not work after `fork()`: load the
+    model in the child process (docs/cluster.md). `generator`: for a model whose network is the user's own code, that
+    code, "FILE.py:CLASS" or the class itself, which PyTorch then runs in place of the graph in the model file. Only a
+    model without a graph needs it; a warning says if the code has changed since the model was made. Only for styles:
+    `memory`, the memory that may be used, in bytes or as "2G"; by default a share of the free memory. `spool`: a
+    folder for feature maps that do not fit.
 
     A name hf://USER/REPO[/FILE][@REVISION] is a model on the Hugging Face Hub, which is fetched once (docs/hub.md).
 
-    Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
-    model's, code that is not to be run, weights that do not fit in memory, and `memory` or `spool` for a texture.
+    Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is not a
+    model, code that must not be run, weights that do not fit in memory, and `memory` or `spool` for a texture.
     """
     arguments.instance("name", name, str | Path, "the name of a shipped model or the path of a model file")
     arguments.text("device", device)
@@ -133,14 +134,14 @@ def load(
 
 
 def load_module(name: str | Path, *, generator: Callable[..., Any] | str | None = None) -> nn.Module:
-    """The network of the model called `name` (as in `load`) as a PyTorch module, to go on with in code of one's own.
+    """The network of the model called `name` (as in `load`) as a PyTorch module, for use in your own code.
 
-    In float32 and evaluation mode, on the processor, with parameters that want no gradient until
+    In float32 and evaluation mode, on the processor, with parameters that get no gradient until
     `requires_grad_(True)`. A style's takes photos (N, 3, H, W), RGB in [0, 1], sides multiples of its stride (4 for
-    the shipped styles), and gives images of the same kind, with a gradient; where the network draws with noise, a
-    list of maps (N, C, H / s, W / s) may follow, and without it is that of seed 0. A texture's takes None and that
+    the shipped styles), and returns images of the same shape, with a gradient; if the network also has noise inputs,
+    a list of maps (N, C, H / s, W / s) may follow; the default is that of seed 0. A texture's takes None and that
     list. For a model of several styles `condition=ROW` follows, a row of its header's `rows`. `generator`: as in
-    `load`; without it a network of somebody's own code runs from its graph.
+    `load`; without it a network of the user's own code runs from its graph.
 
     Raises UserError as `load`.
     """
@@ -151,7 +152,7 @@ def load_module(name: str | Path, *, generator: Callable[..., Any] | str | None 
 
 
 def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
-    """As `load`, with its options in one."""
+    """As `load`, with its options in one object."""
     file, mix = split_name(name)
     path = modelfile.find(file) if modelfile.shipped() else find_style(file)
     if modelfile.read_header(path).kind == "texture":
@@ -177,7 +178,7 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
     if header.kind != "style":
         called = path.stem if modelfile.is_shipped(path) else name
         raise UserError(
-            f"{called} is a {header.kind} model, which draws from noise and stylizes nothing: "
+            f"{called} is a {header.kind} model, which generates images from noise and cannot stylize: "
             f"use `texturenets sample {called}`"
         )
     return _style(path, mix, options)
@@ -205,17 +206,16 @@ def _style(path: Path, mix: dict[str, float] | None, options: EngineOptions) -> 
 def _engines(
     path: Path, header: Header, options: EngineOptions, code: Callable[[], nn.Module] | None
 ) -> MakeEngine:
-    """What gives the engine of a style, and of a model of several styles the one for a mixture.
-
-    All mixtures that are the same everywhere share one engine, which is told the shares with each image, so that
-    nothing is compiled anew; what that costs is in docs/measurements.md.
+    """Functions that return the engine of a style, and for a model with several styles that of a mixture. All
+    mixtures without masks share one engine, which gets the weights as an input with each image, so that nothing has
+    to be compiled again; the cost is in docs/measurements.md.
     """
     load = functools.partial(engines.load, path, options, code)
     every = Mixture.of_rows(len(header.rows))
     shared: dict[Wrap, Engine] = {}
 
     def make(variant: Variant) -> Engine:
-        if header.rows and code is not None:  # also of a network that cannot be taken into a graph
+        if header.rows and code is not None:  # also for a network that cannot be converted to a graph
             raise UserError(
                 f"{path} holds several styles, which are run from the graph in it, and by no code: leave `generator` "
                 "out, and take `engine` auto"
@@ -237,10 +237,10 @@ def _engines(
 
 
 def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
-    """The model's name or file, and the mixture that may stand behind a colon: "gallery:wave=0.6,udnie=0.4". A style,
-    or a mixture, of a shipped model of several may be named without it, where no model has that name.
+    """The model's name or file, and the mixture after a colon: "gallery:wave=0.6,udnie=0.4". A style,
+    or a mixture, of a shipped model of several may be named without its model, if no model has that name.
 
-    Raises UserError for a weight that is no number, and for a mixture that names no model.
+    Raises UserError for a weight that is not a number, and for a mixture that names no model.
     """
     text = str(name)
     if model := _gallery_with(text):
@@ -262,7 +262,7 @@ def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
 
 
 def _is_mixture(words: str) -> bool:
-    """Whether it can be styles without a model's name before them."""
+    """Whether it can be a mixture without a model's name."""
     return not (set(words) & set(":/\\") or words.endswith(".safetensors") or _is_file(words))
 
 
@@ -276,7 +276,7 @@ def _gallery_with(words: str) -> str:
 
 
 def _is_file(name: str) -> bool:
-    with suppress(OSError):  # a name that is too long for one
+    with suppress(OSError):  # the name may be too long for a file
         return Path(name).is_file()
     return False
 
@@ -298,7 +298,7 @@ def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> 
     header = modelfile.read_header(path)
     if header.kind != "texture":
         raise UserError(
-            f"{name} is a {header.kind} model, which stylizes photos and draws nothing from noise: "
+            f"{name} is a {header.kind} model, which stylizes photos and does not generate images from noise: "
             f"use `texturenets stylize PHOTO -s {name}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
@@ -306,8 +306,8 @@ def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> 
 
 
 def code_of(path: Path, options: EngineOptions) -> Callable[[], nn.Module] | None:
-    """What builds the network by its own code: where the user names it, or the model holds no graph. Raises
-    UserError, also for an engine that runs no code."""
+    """A function that builds the network from its code, if the user names code, or the model has no graph; else None.
+    Raises UserError, also for an engine that runs no code."""
     generator, engine = options.generator, options.engine
     header = modelfile.read_header(path)
     if generator is not None and not header.custom:

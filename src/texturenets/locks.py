@@ -1,4 +1,4 @@
-"""Locks of files between processes, free again when a process ends, however it ends."""
+"""Locks of files between processes, released when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import sys
 from typing import IO, Final
 
 INHERITED: Final = sys.platform != "win32"
-"""Whether a process that is given an open file holds its lock too: a lock of Windows belongs to one process."""
+"""Whether a process that inherits an open file also holds its lock; on Windows a lock belongs to one process."""
 
 FAR: Final = 2**31 - 2
-"""The byte that is locked on Windows, where nobody else can read or write it: no file with a lock reaches so far."""
+"""The offset of the byte that is locked on Windows, where a locked byte cannot be read or written: beyond the end of
+every locked file."""
 
 
 def lock(file: int | IO[str], *, wait: bool = False, shared: bool = False) -> None:
-    """Lock an open file until it is closed; `shared`: together with others that say so, but on Windows.
+    """Lock an open file until it is closed; `shared`: other shared locks are allowed; no effect on Windows.
 
-    Raises BlockingIOError where another process holds it, unless `wait`, and OSError where there are no locks.
+    Raises BlockingIOError if another process holds it, unless `wait`, and OSError if there are no locks.
     """
     if sys.platform == "win32":
         _lock_byte(file if isinstance(file, int) else file.fileno(), wait)
@@ -40,7 +41,7 @@ def _lock_byte(handle: int, wait: bool) -> None:
             try:
                 msvcrt.locking(handle, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
             except OSError as error:
-                if not wait:  # else it has only given up after ten seconds
+                if not wait:  # else it has failed only because it gave up after ten seconds
                     raise BlockingIOError(error.errno, "it is locked") from None
             else:
                 return

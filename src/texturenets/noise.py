@@ -1,8 +1,8 @@
-"""Noise that a generator takes as an input: numbers that depend on where they are and on nothing else.
+"""Noise that a generator takes as an input: every number depends only on the seed and its position.
 
 Every number is a function of (seed, stream, channel, row, column), made by the counter-based generator
 Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). So one seed gives one
-picture, whatever else is in the batch, whatever tile or crop of it is asked for, and on every machine.
+picture, in any batch, for any tile or crop of it, and on every machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Words = TypeVar("Words", NDArray[np.int64], "Tensor", int)
 
 @dataclass(frozen=True)
 class NoiseInput:
-    """One noise map that a generator takes: `channels` channels at 1/`stride` of the output's resolution.
+    """One noise input of a generator: `channels` channels at 1/`stride` of the output's resolution.
 
     "uniform" is in [0, 1), "normal" has mean 0 and variance 1.
     """
@@ -52,11 +52,12 @@ class NoiseInput:
 
 
 def philox(counter: Sequence[Words | int], key: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
-    """Four random words of 32 bits for every counter: four words, arrays or tensors that broadcast, or numbers."""
+    """Four random words of 32 bits for every `counter`: four words, as broadcastable arrays or tensors, or as
+    numbers."""
     a, b, c, d = list[Any](counter)
     k, m = key
     for _ in range(_ROUNDS):
-        # Products of 64 bits; of signed ones the shift repeats the sign, hence the mask.
+        # Products have 64 bits; the shift of a signed number repeats the sign, hence the mask.
         first, second = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
         a, c = ((second >> 32) & _LOW) ^ b ^ k, ((first >> 32) & _LOW) ^ d ^ m
         b, d = second & _LOW, first & _LOW
@@ -72,7 +73,7 @@ def _place(top: int, left: int, height: int, width: int) -> tuple[NDArray[np.int
 
 
 def _key(seed: int) -> tuple[int, int]:
-    """The two words of 32 bits that a seed is to `philox`."""
+    """A seed as two words of 32 bits, the key of `philox`."""
     return seed & _LOW, (seed >> 32) & _LOW
 
 
@@ -99,9 +100,9 @@ def uniform_array(  # noqa: PLR0917 (a place and a size)
 ) -> NDArray[np.float32]:
     """Noise uniform in [0, 1): (channels, height, width).
 
-    `stream` tells one input of a generator from another (its index, from 0); `top` and `left` are the absolute
-    row and column of the first pixel, negative ones too. Channels that are asked for in addition do not change
-    the first ones. `seed` counts modulo 2^64, rows and columns modulo 2^32.
+    `stream`: index of the generator's input, from 0; `top` and `left` are the absolute
+    row and column of the first pixel, may be negative. More channels do not change the first ones. `seed` counts
+    modulo 2^64, rows and columns modulo 2^32.
     """
     if min(height, width, channels) < 1:
         return np.zeros((max(channels, 0), max(height, 0), max(width, 0)), np.float32)
@@ -167,7 +168,7 @@ def normal(  # noqa: PLR0917 (a place and a size)
 
 
 def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[int, int, int]]:
-    """(channels, height, width) of every map for an output of that size. Raises ValueError where it has none."""
+    """(channels, height, width) of every map for an output of that size. Raises ValueError if it has none."""
     for noise in inputs:
         if height % noise.stride or width % noise.stride:
             raise ValueError(f"{height} x {width} pixels are not multiples of {noise.stride}")
@@ -175,7 +176,8 @@ def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[
 
 
 def levelled(maps: Sequence[A], inputs: Sequence[NoiseInput], levels: Sequence[float]) -> list[A]:
-    """The maps with their distances from the mean of their distribution times a level each; 1 leaves them."""
+    """The maps, with their deviations from the mean of their distribution multiplied by a level for each map; 1
+    changes nothing."""
     return [
         m if level == 1 else noise.mean + level * (m - noise.mean)
         for m, noise, level in zip(maps, inputs, levels, strict=True)
@@ -185,9 +187,8 @@ def levelled(maps: Sequence[A], inputs: Sequence[NoiseInput], levels: Sequence[f
 def for_training(  # noqa: PLR0917 (a place and a size)
     inputs: Sequence[NoiseInput], seed: int, step: int, slots: Sequence[int], height: int, width: int
 ) -> list[Tensor]:
-    """All noise maps for the places `slots` of the batch of `step`: as `draw`, quicker, one stream an image.
-
-    They depend only on (seed, step, slot), so a run goes on after an interruption as if there had been none.
+    """All noise maps for the places `slots` of the batch of `step`: like `draw`, but faster, with one stream for each
+    image. They depend only on (seed, step, slot), so a resumed run continues as if it had not been interrupted.
     """
     import torch
 
@@ -203,10 +204,10 @@ def for_training(  # noqa: PLR0917 (a place and a size)
 
 
 def normal_vectors(seed: int, step: Tensor, stream: int, count: int, dimensions: int) -> Tensor:
-    """Numbers of mean 0 and variance 1, (count, dimensions), float32, of their own for each (seed, step, stream).
+    """Numbers of mean 0 and variance 1, (count, dimensions), float32, different for each (seed, step, stream).
 
-    `step` is a tensor, (), int64, on the device where they are made: in a CUDA graph it is an input. The noise that
-    networks are fed with has other counters.
+    `step` is a tensor, (), int64, on the device where they are made: in a CUDA graph it is an input. The noise inputs
+    of networks use other counters.
     """
     import torch
 
@@ -228,13 +229,12 @@ def draw(
     left: int = 0,
     device: torch.device | str = "cpu",
 ) -> list[Tensor]:
-    """All noise maps for a generator's output of `height` x `width` pixels, one image a seed.
-
-    (N, channels, height / stride, width / stride) each, N the number of `seeds`; the stream is the place in
-    `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError where
-    a size or a place is no multiple of a stride. On CUDA they are made on the GPU.
+    """All noise maps for a generator's output of `height` x `width` pixels, one image for each seed. Each is (N,
+    channels, height / stride, width / stride), N the number of `seeds`; its stream is its index in `inputs`. `top`
+    and `left`: position of the output in the infinite plane, in its pixels. Raises ValueError if a size or a place is
+    not a multiple of a stride. On CUDA they are made on the GPU.
     """
-    if not inputs:  # and no size may be known, while a network is traced
+    if not inputs:  # sizes may be unknown while a network is traced
         return []
     import torch
 

@@ -20,10 +20,9 @@ def overlapped(
     compute: Callable[[J, D], M],
     encode: Callable[[J, M], None],
 ) -> Generator[tuple[J, UserError | None]]:
-    """Run every job through `decode`, `compute` and `encode`; yields it when it is done, with its error or None.
-
-    The jobs come back in their order. `compute` runs in the caller's thread, the others in one of their own each,
-    so that at most three jobs are in memory. A UserError ends its own job; anything else ends them all.
+    """Run every job through `decode`, `compute` and `encode`; yields each finished job with its error or None, in
+    order. `compute` runs in the caller's thread, the others each in a separate thread, so that at most three jobs are
+    in memory. A UserError ends only its job; other errors end all.
     """
     with ThreadPoolExecutor(1, "decode") as reader, ThreadPoolExecutor(1, "encode") as writer:
         rest = iter(jobs)

@@ -1,4 +1,4 @@
-"""Textures: a network that draws from noise, and what can be asked of it."""
+"""Textures: networks that generate images from noise."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ Tileable = bool | Literal["x", "y"]
 Levels = float | Mapping[int, float]
 
 MIN_SAMPLE_SIDE = 256
-"""Pixels of a side of what is drawn at least, and cut to size: instance normalization wants the maps of the coarsest
-scale to be about as large as in training, or its statistics are those of a few pixels."""
+"""Minimum side in pixels of generated images, which are then cropped: for instance normalization the maps of the
+coarsest scale must be about as large as in training, else its statistics are those of a few pixels."""
 
 MARGIN = 256
-"""Pixels drawn around a tile, and cut off, by networks that do not wrap around by themselves: more than what a pixel
-of theirs sees."""
+"""Pixels generated around a tile, and cropped, for networks that do not wrap around: more than their receptive
+field."""
 
 
 class Texture:
     """A network that draws samples of a texture, from `texturenets.load`.
 
-    `name` is the texture's name, `path` the model file, `header` what the file says of itself, `engine` what runs the
-    network, with its `name` and `precision`. `scales`: the scales at which it takes noise, in pixels, the coarsest
-    first.
+    `name` is the texture's name, `path` the model file, `header` its header, `engine` the engine that runs the
+    network, with its `name` and `precision`. `scales`: the scales of its noise inputs, in pixels, the coarsest first.
     """
 
     def __init__(self, engine: Engine, header: Header, path: Path) -> None:
@@ -45,7 +44,7 @@ class Texture:
         io_spec = engine.io_spec
         self.inputs: tuple[NoiseInput, ...] = io_spec.noise
         self.stride = io_spec.stride
-        self.fixed: int | None = io_spec.stride if io_spec.fixed else None
+        self.fixed: int | None = io_spec.stride if io_spec.fixed_size else None
         self.periodic = io_spec.periodic
         self.scales = tuple(sorted({n.stride for n in self.inputs}, reverse=True))
         if not self.inputs or io_spec.channels:
@@ -53,16 +52,17 @@ class Texture:
 
     @property
     def name(self) -> str:
-        """The texture's name, as its header has it."""
+        """The texture's name, from its header."""
         return self.header.name
 
     def __repr__(self) -> str:
         return f"Texture({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
-        """A texture stylizes nothing: raises UserError."""
+        """A texture cannot stylize images: raises UserError."""
         raise UserError(
-            f"{self.name} is a texture, which stylizes nothing: `sample()` draws from it; to stylize load a style"
+            f"{self.name} is a texture, which cannot stylize images: `sample()` draws from it; to stylize load a "
+            "style"
         )
 
     stylize = __call__
@@ -81,11 +81,11 @@ class Texture:
         """A PIL image of `size` pixels, (width, height) or one number for a square; with `count` a list of them.
 
         One `seed` gives one image, whatever `count`: the i-th has the seed `seed` + i. `tileable`: True, or "x"
-        or "y" for one axis; sides must then be multiples of the network's `stride`. `level`: of the noise, 1 as in
-        training, 0 for none; one number, or {scale: level}. `hold`: scales that keep the noise of `seed` while the
-        others are drawn anew. `batch`: so many at once, see `draws`.
+        or "y" for one axis; sides must then be multiples of the network's `stride`. `level`: factor on the noise, 1
+        as in training, 0 for none; one number, or {scale: level}. `hold`: scales that keep the noise of `seed` in all
+        samples. `batch`: batch size, see `draws`.
 
-        Raises UserError for sizes, scales and levels that do not work, and when memory runs out.
+        Raises UserError for invalid sizes, scales and levels, and when memory runs out.
         """
         from PIL import Image
 
@@ -116,7 +116,7 @@ class Texture:
     ) -> Array:
         """One sample, an array (1, 3, `height`, `width`), float32 RGB in [0, 1].
 
-        `held`: the seed of the scales in `hold`. The rest as in `sample`, errors too.
+        `held`: the seed of the scales in `hold`. Other arguments and errors as in `sample`.
         """
         return next(self.draws(height, width, [seed], tileable=tileable, level=level, hold=hold, held=held))
 
@@ -132,10 +132,8 @@ class Texture:
         hold: Sequence[int] = (),
         held: int = 0,
     ) -> Iterator[Array]:
-        """A sample for each of the seeds, as `draw` gives it.
-
-        `batch`: so many pass through the network at once, which fills a GPU. An engine rounds its sums
-        otherwise then, so that an image may differ by some 255ths from the one that its seed gives alone.
+        """A sample for each of the seeds, as from `draw`. `batch`: number of samples computed at once, to use a GPU
+        fully. Engines then round differently, so an image may differ by some 255ths from the one computed alone.
         """
         if arguments.integer("batch", batch) < 1:
             raise UserError(f"batch {batch} is not above 0")
@@ -169,10 +167,9 @@ class Texture:
         tileable: Tileable = False,
         level: Levels = 1.0,
     ) -> Iterator[Array]:
-        """`frames` images, as `draw` gives them, from the sample of seed `first` to that of `last`.
-
-        The noise goes from the one to the other along a quarter of a circle, on which it keeps its distribution at
-        every step; uniform noise does so as the normal noise that it is made of.
+        """`frames` images, as from `draw`, from the sample of seed `first` to that of `last`. The noise is
+        interpolated along a quarter of a circle, so that it keeps its distribution at every step; uniform noise is
+        interpolated as normal noise.
         """
         if arguments.integer("frames", frames) < 2:
             raise UserError(f"frames {frames}: from one seed to another takes at least 2")
@@ -191,7 +188,7 @@ class Texture:
         tileable: Tileable = False,
         level: Levels = 1.0,
     ) -> Array:
-        """One image of the way that `between` goes: at `share` 0 the sample of `first`, at 1 that of `last`.
+        """One image of the interpolation of `between`: at `share` 0 the sample of `first`, at 1 that of `last`.
 
         Raises UserError as `draw` does, and for a share outside [0, 1].
         """
@@ -205,7 +202,8 @@ class Texture:
         return self._drawn(self._levelled(maps, level), height, width, tileable)
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
-        """Rows and columns that are drawn for an image of that size. Raises UserError for one that cannot be."""
+        """Rows and columns of the generated image, before cropping, for an image of that size. Raises UserError for
+        an impossible size."""
         height, width = arguments.integer("height", height), arguments.integer("width", width)
         if min(height, width) < 1:
             raise UserError(f"size {width} x {height}: both sides are at least 1 pixel")
@@ -225,7 +223,7 @@ class Texture:
                     f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
                     f"{self.stride}; {self.rounded(height, width, tileable)} can"
                 )
-            least = max(MIN_SAMPLE_SIDE, self.engine.io_spec.least)
+            least = max(MIN_SAMPLE_SIDE, self.engine.io_spec.min_side)
             padded = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
             # Wrapped around by itself, a side that is not to tile would.
             sides.append(padded + (self.stride if tileable and not wraps and padded == side else 0))
@@ -233,7 +231,8 @@ class Texture:
         return sides[0], sides[1]
 
     def _check_memory(self, rows: int, columns: int, batch: int = 1) -> None:
-        """Raise UserError for what does not fit: a system short of memory may end the program without a word."""
+        """Raise UserError for samples that do not fit in memory: the system may kill the program without a
+        message."""
         free = budget.free(getattr(self.engine, "device", None))
         pixels = rows * columns
         if peak.MAX_BYTES_PER_PIXEL * pixels * batch <= free:  # whatever the network: no estimate is needed
@@ -268,7 +267,7 @@ class Texture:
         return tileable in (True, "y"), tileable in (True, "x")
 
     def _noise(self, seeds: Sequence[int], canvas: tuple[int, int]) -> list[Any]:
-        """The noise maps, on the GPU where the engine is on one: nothing of them is copied there."""
+        """The noise maps, made on the GPU if the engine uses one, so that they need not be copied."""
         device = getattr(self.engine, "device", None)
         if device is not None and device.type == "cuda":
             return [*noise.draw(self.inputs, seeds, *canvas, device=device)]
@@ -282,7 +281,7 @@ class Texture:
             raise UserError(f"scale {strange[0]}: {self.name} takes noise at the scales {known} (pixels)")
 
     def check(self, level: Levels, hold: Sequence[int] = ()) -> Mapping[int, float]:
-        """The level of each scale. Raises UserError for levels and scales that do not work."""
+        """The level of each scale. Raises UserError for invalid levels and scales."""
         self._check_scales(hold)
         each = level if isinstance(level, Mapping) else dict.fromkeys(self.scales, level)
         self._check_scales(list(each))
@@ -297,7 +296,7 @@ class Texture:
         return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 
     def _drawn(self, maps: Sequence[Any], height: int, width: int, tileable: Tileable) -> Array:
-        """The network's image of `maps`, cut to size and clamped."""
+        """The network's image of `maps`, cropped to size and clamped."""
         rows, columns = self._axes(tileable)
         around = (0, 0)
         if tileable and not self.periodic:
@@ -308,8 +307,9 @@ class Texture:
                 for m, n in zip(maps, self.inputs, strict=True)
             ]
         elif tileable:
-            # A tile below what the engine takes, several times: the network wraps around, so it draws itself again.
-            least = self.engine.io_spec.least
+            # A tile smaller than the engine's minimum is computed several times: the network wraps around, so it
+            # repeats.
+            least = self.engine.io_spec.min_side
             times = (-(-least // height) if rows else 1, -(-least // width) if columns else 1)
             maps = [
                 _indexed(m, *(np.arange(n * side) for n, side in zip(times, m.shape[2:], strict=True)))
@@ -322,7 +322,7 @@ class Texture:
 
 
 def _continued(x: A, rows: int, columns: int) -> A:
-    """`x` (N, C, H, W) continued periodically by so many rows and columns at both ends."""
+    """`x` (N, C, H, W) continued periodically by `rows` and `columns` at both ends."""
     height, width = x.shape[2:]
     return _indexed(x, np.arange(-rows, height + rows), np.arange(-columns, width + columns))
 

@@ -1,4 +1,4 @@
-"""The command line: one file a command, each imported when it is called, and torch later still."""
+"""The command line: one file per command, each imported when it is called, and torch later still."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _COMPLETION = "--install-completion"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (None: the program's own); returns the exit status.
 
-    0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM.
+    0 for success; 2 for a user error, reported in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM.
     """
     prepare()
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
@@ -60,12 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except Terminated as error:
         warn(f"terminated: {error}" if str(error) else "terminated")
-        return 143  # what a shell says of it: 128 and SIGTERM
+        return 143  # as a shell reports it: 128 + SIGTERM
     except KeyboardInterrupt as error:
         warn(f"interrupted: {error}" if str(error) else "interrupted")
         return 130
     except BrokenPipeError:
-        drop_output()  # the reader, as `head`, has closed the pipe
+        drop_output()  # the reader, such as `head`, has closed the pipe
         return 141
     except OSError as error:
         if error.filename is not None:
@@ -81,7 +81,7 @@ def _short(name: str) -> str:
 
 
 def _run(words: Sequence[str]) -> int:
-    """Run a command. Raises UserError, also for one that needs PyTorch where that is not installed."""
+    """Run a command. Raises UserError, also for one that needs PyTorch if that is not installed."""
     try:
         listed = not words or words[0] in app.help_flags
         if (listed or words[0] == _COMPLETION) and _COMPLETION not in app:  # imports for 10 ms

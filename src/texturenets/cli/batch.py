@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StyleWork:
-    """The videos and photos to stylize in `style`. `asked`: the options of each photo's result, by its path."""
+    """The videos and photos to stylize in `style`. `options_of`: the options of each photo's result, by its path."""
 
     style: ChosenStyle
     videos: Sequence[video_jobs.VideoJob]
     photos: Sequence[PathPair]
-    asked: Mapping[Path, StylizeOptions]
+    options_of: Mapping[Path, StylizeOptions]
     options: StylizeOptions
 
     @property
@@ -50,7 +50,7 @@ class StyleWork:
 
 @dataclass(frozen=True)
 class BatchRun:
-    """How a command goes through its files; the fields are the flags of that name."""
+    """How a command processes its files; each field is the flag of that name."""
 
     count: int = 1
     rate: float | None = None
@@ -63,7 +63,7 @@ class BatchRun:
 
     @property
     def flags(self) -> dict[str, object]:
-        """What was asked for, by its flag; None or False where nothing was."""
+        """The values of the given flags, by flag; None or False for others."""
         return {
             "--count": self.count if self.count != 1 else None,
             "--rate": self.rate,
@@ -77,7 +77,7 @@ class BatchRun:
 @dataclass(frozen=True)
 class Plan:
     """All work of a command, one item for each style. `folder`: where a contact sheet is written. `ignored`: files
-    that lie among the photos and cannot be read."""
+    among the photos that cannot be read."""
 
     works: Sequence[StyleWork]
     folder: Path
@@ -95,7 +95,7 @@ def planned(
 ) -> Plan:
     """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done.
 
-    `masks`: files that no result may overwrite, and names of gradients.
+    `masks`: files that no result may overwrite, or names of gradients.
     """
     from texturenets import image, video
 
@@ -137,9 +137,11 @@ def planned(
             if one
             else [video_jobs.VideoJob((path,), result) for path, result in of_style if path in videos]
         )
-        own = replace(options, mix=style.mix)
-        asked = {result: replace(own, seed=seeds[i % run.count]) for i, (_, result) in enumerate(stills)}
-        works.append(StyleWork(style, moving, stills, asked, own))
+        with_mix = replace(options, mix=style.mix)
+        options_of = {
+            result: replace(with_mix, seed=seeds[i % run.count]) for i, (_, result) in enumerate(stills)
+        }
+        works.append(StyleWork(style, moving, stills, options_of, with_mix))
     if one is not None:
         return Plan(works, Path(one.result).parent, ignored)
     folder = folder_of(found, output, len(styles))
@@ -200,7 +202,7 @@ def _patterns(plan: Plan) -> list[Path]:
 
 
 def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
-    """Print what photos contained that their results do not, as 16 bits a channel: one line for each kind."""
+    """Print what photos contained that their results do not, such as 16 bits per channel: one line for each kind."""
     for what, photos in notes.items():
         each = list(dict.fromkeys(photos))
         more = f" and {len(each) - 1} more hold" if len(each) > 1 else " holds"
@@ -217,7 +219,7 @@ def _paint(
     """Stylize the photos in `todo`; the others of `work` exist already. `notes` collects what results do not keep."""
 
     def fields(job: PathPair) -> dict[str, object]:
-        return {"source": str(job[0]), "style": work.style.name, "seed": work.asked[job[1]].seed}
+        return {"source": str(job[0]), "style": work.style.name, "seed": work.options_of[job[1]].seed}
 
     if painter is None:
         for job in work.photos:
@@ -227,7 +229,9 @@ def _paint(
     from texturenets.stylize.pipeline import Pipeline
 
     follow(painter, report.quiet, bar=len(todo) == 1)
-    pipeline = Pipeline(painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo))
+    pipeline = Pipeline(
+        painter, work.options_of, lambda photo, what: notes.setdefault(what, []).append(photo)
+    )
     written: dict[PathPair, bool] = {}  # whether each has been reported
 
     def noted(job: PathPair, picture: image.Picture | None) -> None:
@@ -246,7 +250,7 @@ def _paint(
                         report.result(job[1], fields(job), skipped=job not in waiting)
                     else:
                         report.failure(job[0], error, {"style": work.style.name})
-        finally:  # after an interruption: the photo in progress was still written
+        finally:  # also after an interruption: the photo in progress was still written
             for job, known in written.items():
                 if not known:
                     report.result(job[1], fields(job))

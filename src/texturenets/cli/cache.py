@@ -44,15 +44,16 @@ def cache(
     crops_per_photo
         Random crops of each photo, with random scale and mirroring.
     preset
-        Recipe of the training that will use the file: default; paper, as in the papers; or readme, as in the README
-        of texture_nets; the training options below override it.
+        Recipe of the training that will use the file: default; paper, as in the Texture Networks papers (arXiv
+        1603.03417 and 1701.02096); or readme, as in the README of their original Torch implementation, texture_nets;
+        the training options below override it.
     quiet
         No progress bar.
     """
     if crops_per_photo < 1:
         raise UserError(f"--crops-per-photo {crops_per_photo} is not above 0")
-    if output.suffix.lower() not in SUFFIXES:  # what the same name with another suffix holds is not replaced
-        raise UserError(f"--output {output}: an HDF5 file is written: give NAME.h5, as {output.stem}.h5")
+    if output.suffix.lower() not in SUFFIXES:  # never replace a file of another format that has the same name
+        raise UserError(f"--output {output}: the format is HDF5: give a name such as {output.stem}.h5")
     config = dataclasses.replace(style_recipe(preset), **given(options, StyleConfig))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     train.require("cache")

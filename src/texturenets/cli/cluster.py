@@ -54,8 +54,8 @@ def run(
 ) -> int:
     """Write the missing results of `photos` to the folder `output`; returns the exit status.
 
-    `address`: of the Ray cluster. `workers`: number of processes, None for the default. Raises UserError for
-    arguments that do not work and if the cluster fails; failed photos are reported, the others go on.
+    `address`: address of the Ray cluster. `workers`: number of processes, None for the default. Raises UserError for
+    invalid arguments and if the cluster fails; failed photos are reported and the others are still processed.
     """
     from texturenets.memory import budget
 
@@ -108,7 +108,9 @@ def _folder(output: str | None) -> storage.Folder:
     if there and not folder.path.is_dir():
         raise UserError(f"--output {output} is a file: with --cluster give a folder")
     if not there and path.suffix.lower() in image.suffixes() and not names_folder(output):
-        raise UserError(f"--output {output} is one file: with --cluster give a folder, as -o {path.stem}/")
+        raise UserError(
+            f"--output {output} is one file: with --cluster give a folder, for example -o {path.stem}/"
+        )
     return folder
 
 
@@ -120,7 +122,7 @@ def plan(
     *,
     skip_existing: bool = False,
 ) -> list[ManifestEntry]:
-    """The results to write for `photos`, named as without --cluster. `ignored` gets files that are not read.
+    """The results to write for `photos`, named as without --cluster. Ignored files are appended to `ignored`.
 
     Raises UserError if a result would overwrite a photo, and as `names`.
     """
@@ -182,7 +184,9 @@ def _stylize(
     ]
     results = [] if folder.remote else [Path(request.result) for request in requests]
     with ExitStack() as stack:
-        stack.callback(remove_all_stale, results)  # after the workers: temporary files of killed ones
+        stack.callback(
+            remove_all_stale, results
+        )  # when the workers have ended: temporary files of killed workers
         stack.callback(shutil.rmtree, Path(tempfile.gettempdir(), f"texturenets-{name}"), ignore_errors=True)
         cluster = stack.enter_context(ray_backend.Cluster(address, len(todo)))
         machines = cluster.machines()
@@ -193,7 +197,7 @@ def _stylize(
         largest = max(gpus if gpu else cpus for cpus, gpus in machines)
         task = WorkerTask(
             settings.style.model.stem,
-            str(settings.style.model.absolute()),  # with its own name, also where it is a link into a cache
+            str(settings.style.model.absolute()),  # with its own name, also if it is a link into a cache
             model,
             settings.options,
             name,
@@ -236,7 +240,7 @@ class ClusterReport(Report):
         self.folder = folder
 
     def waiting(self) -> None:
-        """Say that no result has arrived yet."""
+        """Print that no result has arrived yet."""
         if not self.quiet:
             warn("nothing done in the first minute: workers are starting, or the cluster is busy with others")
 

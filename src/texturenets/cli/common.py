@@ -45,25 +45,25 @@ NetworkCode = Annotated[
     str | None,
     Parameter(
         help="FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model "
-        "file; only a model without a graph needs it."
+        "file; needed only for a model file that contains no graph."
     ),
 ]
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 _PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
-_MAX_NAMED = 3  # most files that are named of those that are ignored
+_MAX_NAMED = 3  # maximum number of ignored files that are named
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
 def picture_size(text: str) -> tuple[int, int]:
-    """(H, W) of "WIDTHxHEIGHT", or of one number for a square. Raises UserError."""
+    """Parse "WIDTHxHEIGHT", or one number for a square, to (H, W). Raises UserError."""
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--size {text} is no size: give pixels, as 512 or 640x480")
+        raise UserError(f"--size {text} is not a size: give pixels, for example 512 or 640x480")
     return int(parts[-1]), int(parts[0])
 
 
 def cluster_words(words: Sequence[str]) -> list[str]:
-    """The words of a command line, with `local` after a `--cluster` that no address follows."""
+    """The words of a command line, with `local` inserted after a `--cluster` that is not followed by an address."""
     found = []
     for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         found.append(word)
@@ -73,13 +73,13 @@ def cluster_words(words: Sequence[str]) -> list[str]:
 
 
 def json_line(value: Any, indent: int | None = None) -> str:
-    """For programs: JSON for standard output, escaped where that does not take all letters."""
+    """JSON for standard output, escaped if its encoding cannot represent all characters."""
     utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
     return json.dumps(value, indent=indent, ensure_ascii=not utf8)
 
 
 def print_json(value: Any) -> None:
-    """A whole document for programs, indented."""
+    """Print a JSON document, indented."""
     print(json_line(value, indent=2))
 
 
@@ -93,7 +93,7 @@ _unnamed: ContextVar[re.Pattern[str] | None] = ContextVar("_unnamed", default=No
 
 @contextmanager
 def not_named(folder: Path) -> Iterator[None]:
-    """Within, messages name files in `folder`, a temporary one, and its numbered folders, by their names alone."""
+    """In the block, messages name files in the temporary `folder` and its numbered subfolders without the folder."""
     place = re.compile(rf"{re.escape(str(folder))}[/\\](\d+[/\\])?")
     token = _unnamed.set(place)
     try:
@@ -106,13 +106,13 @@ def not_named(folder: Path) -> Iterator[None]:
 
 
 def warn(message: object) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     text = place.sub("", str(message)) if (place := _unnamed.get()) else str(message)
     print(f"texturenets: {with_flags(' '.join(text.split()))}", file=sys.stderr)
 
 
 def engine_note(engine: Engine) -> None:
-    """Which engine `auto` took, on standard error."""
+    """Print on standard error which engine `auto` chose."""
     print(f"engine: {engine.name}, {engine.precision}", file=sys.stderr)
 
 
@@ -123,7 +123,7 @@ def check_quality(quality: int | None) -> None:
 
 
 def note_quality(quality: int | None, results: Iterable[Path]) -> None:
-    """Say on standard error where `--quality` changes nothing."""
+    """Print on standard error for which files `--quality` changes nothing."""
     if quality is None:
         return
     from texturenets import image, video
@@ -134,7 +134,7 @@ def note_quality(quality: int | None, results: Iterable[Path]) -> None:
 
 
 def note_ignored(files: Sequence[Path | str]) -> None:
-    """Say which files among the photos are none that can be read, in one line."""
+    """Print in one line which files among the photos are ignored because they cannot be read."""
     if not files:
         return
     from texturenets import image
@@ -147,7 +147,7 @@ def note_ignored(files: Sequence[Path | str]) -> None:
 
 
 class Hidden:
-    """A progress bar that is not shown, without importing rich: that takes as long as stylizing a small photo."""
+    """A progress bar that shows nothing, and does not import rich, which takes as long as stylizing a small photo."""
 
     disable = True
 
@@ -171,8 +171,8 @@ class Hidden:
 def photo_progress(total: int, quiet: bool, unit: str = "") -> Progress | Hidden:
     """A bar on standard error with photos per minute and the time left, for `total` photos.
 
-    `unit`: what is counted by the second, as in "12.0 frames/s". It shows nothing when `quiet`, for a single photo,
-    and where standard error is no terminal; `disable` of the result says so.
+    `unit`: the unit that is counted per second, as in "12.0 frames/s". It shows nothing if `quiet`, for a single
+    photo, or if standard error is not a terminal; then `disable` of the result is true.
     """
     if quiet or total < 2:
         return Hidden()
@@ -204,15 +204,16 @@ def photo_progress(total: int, quiet: bool, unit: str = "") -> Progress | Hidden
         Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=console,
-        redirect_stdout=False,  # rich would send what is printed there to standard error
+        redirect_stdout=False,  # else rich sends everything printed there to standard error
         disable=not console.is_terminal,
     )
 
 
 def download_progress(what: str = "weights") -> Callable[[int, int], None]:
-    """Called with (bytes done, bytes in all), shows a bar on standard error until all of `what` are there.
+    """A callback that takes (bytes done, bytes in total) and shows a bar on standard error until `what` is
+    downloaded.
 
-    It serves any number of files, one after the other. What does not say how large it is gets no bar.
+    It can be used for several files, one after the other. A file of unknown size gets no bar.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -223,7 +224,7 @@ def download_progress(what: str = "weights") -> Callable[[int, int], None]:
         while running:
             running.pop().stop()
 
-    # A transfer that fails ends without a last call, and a bar that is never stopped leaves no cursor.
+    # A failed transfer ends without a last call, and a bar that is never stopped leaves the cursor hidden.
     atexit.register(stop)
 
     def advance(done: int, whole: int) -> None:

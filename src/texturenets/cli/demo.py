@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from texturenets.image import Picture
     from texturenets.stylize.style import Style
 
-# They come with the package (`photos/LICENSES.txt`).
+# Shipped with the package (`photos/LICENSES.txt`).
 PHOTOS = [
     str(Path(__file__).parents[1] / "photos" / f"{name}.jpg") for name in ("coffee", "cat", "astronaut")
 ]
@@ -43,7 +43,7 @@ def demo(
     size
         Longer side in pixels; larger photos are reduced to it.
     quiet
-        No progress bar, and no notes of files that are ignored.
+        Print no progress bar, and no notes about ignored files.
     """
     from texturenets import image, loading
     from texturenets.arrays import to_numpy
@@ -52,12 +52,12 @@ def demo(
     from texturenets.stylize import style as api
 
     api.check_options(size, 1.0)
-    loading.default_style()  # says so where there is none
+    loading.default_style()  # says so if there is none
     load = functools.cache(functools.partial(loading.load_style, options=EngineOptions(device=device)))
     styles: dict[str, tuple[Style, dict[str, float] | None]] = {}
     for name, shipped in loading.shipped_styles().items():
         model, mix = loading.split_name(shipped)
-        styles[name] = load(str(loading.find_style(model))), mix  # a model of several is loaded once
+        styles[name] = load(str(loading.find_style(model))), mix  # a model with several styles is loaded once
     ignored: list[Path] = []
     files = image.expand(photo or PHOTOS, ignored=ignored)
     photos, failed = _read(files, ignored, size, quiet)
@@ -91,7 +91,7 @@ def demo(
 def _read(
     files: Sequence[Path], ignored: list[Path], size: int, quiet: bool
 ) -> tuple[list[tuple[str, Picture]], int]:
-    """Photos with names of their own, no larger than `size`; and how many cannot be read. `ignored`: as for
+    """Photos with unique names, no larger than `size`; and how many cannot be read. `ignored`: as for
     `note_ignored`."""
     from texturenets import image
 

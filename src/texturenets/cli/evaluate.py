@@ -1,4 +1,4 @@
-"""`texturenets evaluate`: a model in numbers."""
+"""`texturenets evaluate`: measure a model's quality."""
 
 from __future__ import annotations
 
@@ -44,14 +44,16 @@ def evaluate(
 ) -> int:
     """Measure a model's quality against the image that it was trained on.
 
-    A texture: losses by layer, patch distance (sliced Wasserstein, times 1000, at four sizes) and copied patches,
-    where lower is better; distance between samples and diversity, where higher is better; the seam when tiled, where
-    1 is none. For reference: losses and patch distance between the exemplar's halves.
+    A texture: losses by layer, patch distance (sliced Wasserstein, times 1000, at four scales of the image) and
+    copied patches: lower is better. Pairwise distance between samples, and with --optimize 2 or more the diversity,
+    which is that distance relative to optimized images: higher is better. Visibility of the seam when tiled: 1 is no
+    visible seam. For reference: losses and patch distance between the exemplar's halves.
 
-    A style: Gram distance to the painting in shallow layers (texture) and deep layers (deep), feature distance to the
-    photo at relu4_2 (structure), checkerboard and border artifacts, and flicker on videos, where lower is better;
-    amplitude of strokes in smooth areas relative to the painting (calm), where 1 is best. Photos and videos that
-    cannot be read are reported, the others measured; the exit status is then 2.
+    A style, with the column's name in parentheses: Gram distance to the painting in shallow layers (texture) and deep
+    layers (deep), feature distance to the photo at relu4_2, which shows how much of its content is lost (structure),
+    checkerboard and border artifacts (checkerboard, border), and flicker on videos (flicker): lower is better.
+    Amplitude of strokes in smooth areas relative to the painting (calm): 1 is best. Photos and videos that cannot be
+    read are reported and the others are still measured; the exit status is then 2.
 
     Parameters
     ----------
@@ -75,17 +77,17 @@ def evaluate(
         are].
     optimize
         For reference, also optimize images iteratively (L-BFGS, minutes each), to see how many iterations the network
-        replaces: for a texture this many images from noise; for a style every photo if above 0.
+        replaces: for a texture, this many images from noise; for a style, any number above 0 means every photo.
     max_iterations
         With --optimize: maximum number of L-BFGS iterations for each image [default: 500].
     descriptor
-        Network that measures: vgg16, or own (distilled from VGG-16 by this project; --weights own=FILE); values of
-        the two are not comparable [default: for the losses the networks of the training,
-        for the other measures vgg16].
+        Descriptor network to measure with: vgg16, or own (distilled from VGG-16 by this project; --weights own=FILE);
+        values of the two are not comparable [default: for the losses those used in training, for the other measures
+        vgg16].
     as_json
         Print JSON: one object.
     quiet
-        No progress, and no notes of files that are ignored.
+        Print no progress, and no notes about ignored files.
     """
     from texturenets import image, loading
     from texturenets.evaluation import (
@@ -102,9 +104,9 @@ def evaluate(
     loaded = loading.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
-    drawn = {"samples": samples, "seed": seed, "max_iterations": max_iterations}
-    asked = {name: value for name, value in drawn.items() if value is not None}
-    options = EvaluationOptions(size=side, optimize=optimize, descriptor=descriptor, **asked)
+    optional_numbers = {"samples": samples, "seed": seed, "max_iterations": max_iterations}
+    given_numbers = {name: value for name, value in optional_numbers.items() if value is not None}
+    options = EvaluationOptions(size=side, optimize=optimize, descriptor=descriptor, **given_numbers)
     check_frames(frames)
     videos = video or []
 
@@ -124,27 +126,26 @@ def evaluate(
         progress("")
         report.failure(path, error)
 
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     _check_measure(model, against, photo, videos, is_texture=is_texture)
-    _check_used(
-        model, {**asked, "frames": frames, "optimize": optimize or None}, photo, videos, is_texture=is_texture
-    )
+    all_numbers = {**given_numbers, "frames": frames, "optimize": optimize or None}
+    _check_used(model, all_numbers, photo, videos, is_texture=is_texture)
     if isinstance(loaded, Texture):
         assert against is not None
-        found = evaluate_texture(loaded, against, options, how, progress=progress)
+        results = evaluate_texture(loaded, against, options, how, progress=progress)
     else:
         if against is not None:
             if not photo:
-                raise UserError(f"{model} is a style: give photos to stylize, as --photo FILE")
-            found = evaluate_style(loaded, against, photos, options, how, progress=progress, failed=failed)
+                raise UserError(f"{model} is a style: give photos to stylize, for example --photo FILE")
+            results = evaluate_style(loaded, against, photos, options, how, progress=progress, failed=failed)
         if videos:
             rows = evaluate_videos(loaded, videos, size=size, frames=frames, progress=progress, failed=failed)
-            found = {"model": loaded.name, "kind": "style", **found, "videos": rows}
+            results = {"model": loaded.name, "kind": "style", **results, "videos": rows}
     progress("")
     if as_json:
-        print_json(found)
+        print_json(results)
     else:
-        _print(found)
+        _print(results)
     report.done = report.total - len(report.failed)
     return report.end() if report.failed else 0
 
@@ -157,87 +158,97 @@ def _check_measure(
     *,
     is_texture: bool,
 ) -> None:
-    """Raise UserError where it is not said what the model is to be measured by, and for what a texture cannot do."""
+    """Raise UserError if no reference is given (--against or --video), or for options that a texture does not
+    support."""
     if against is None and (is_texture or not videos or photo):
         wanted = (
             "--against IMAGE"
             if is_texture or photo
             else "--against PAINTING with --photo FILE, or --video VIDEO"
         )
-        raise UserError(f"what is {model} to be measured by? Give {wanted}")
+        raise UserError(f"nothing to measure {model} against: give {wanted}")
     for name, value in (("--photo", photo), ("--video", videos)):
         if is_texture and value:
-            raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
+            raise UserError(f"{name}: {model} is a texture; this option is for styles")
 
 
 def _check_used(
     model: str,
-    asked: Mapping[str, int | None],
+    numbers: Mapping[str, int | None],
     photo: Sequence[str] | None,
     videos: Sequence[Path],
     *,
     is_texture: bool,
 ) -> None:
-    """Raise UserError for a number that was `asked` for and would change nothing."""
-    of_style = f"{model} is a style, of which no samples are drawn"
+    """Raise UserError for a given option of `numbers` that would change nothing."""
+    of_style = f"{model} is a style; this option is for textures"
     unused = {
         "samples": "" if is_texture else of_style,
         "seed": "" if is_texture else of_style,
         "frames": "" if videos else "it is for videos, and there are none",
         "optimize": "" if is_texture or photo else "it is for photos, and there are none",
         "max_iterations": (
-            "" if asked["optimize"] else "it is for the images that --optimize makes: give --optimize as well"
+            ""
+            if numbers["optimize"]
+            else "it is for the images that --optimize makes: give --optimize as well"
         ),
     }
     for name, why in unused.items():
-        if why and asked.get(name) is not None:
-            raise UserError(f"`{name}` {asked[name]} changes nothing: {why}")
+        if why and numbers.get(name) is not None:
+            raise UserError(f"`{name}` {numbers[name]} changes nothing: {why}")
 
 
-def _print(found: Mapping[str, Any]) -> None:
+def _print(results: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from texturenets.evaluation import style_measures
 
     console = Console(highlight=False, markup=False, emoji=False)
-    if found["kind"] == "texture":
+    if results["kind"] == "texture":
         table = Table("layer", "samples", "halves of the exemplar", box=None, pad_edge=False)
-        for layer, value in found["losses"].items():
-            table.add_row(layer, f"{value:.4f}", f"{found['halves'][layer]:.4f}")
-        for network, value in found["sums"].items():
-            table.add_row(f"sum of {network}", f"{value:.4f}", f"{found['sums of the halves'][network]:.4f}")
-        for level, value in found.get("patch distance", {}).items():
-            own = found["patch distance of the halves"][level]
-            table.add_row(f"patch distance, {level}", f"{value:.1f}", f"{own:.1f}")
+        for layer, value in results["losses"].items():
+            table.add_row(layer, f"{value:.4f}", f"{results['halves'][layer]:.4f}")
+        for network, value in results["sums"].items():
+            table.add_row(
+                f"sum of {network}", f"{value:.4f}", f"{results['sums of the halves'][network]:.4f}"
+            )
+        for level, value in results.get("patch distance", {}).items():
+            reference = results["patch distance of the halves"][level]
+            table.add_row(f"patch distance, {level}", f"{value:.1f}", f"{reference:.1f}")
         console.print(table)
         for name in ("distance between samples", "distance between optimized samples", "diversity", "seam"):
-            if name in found:
-                console.print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in found[name].items()))
-        if "copied" in found:
-            console.print(f"copied: {found['copied']:.1%} of the patches")
-    elif found.get("photos"):
-        console.print(_photos(found))
-        if blank := [name for name in STYLE_COLUMNS if any(name not in row for row in found["photos"])]:
-            least = style_measures.MIN_SIDE
+            if name in results:
+                console.print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in results[name].items()))
+        if "copied" in results:
+            console.print(f"copied: {results['copied']:.1%} of the patches")
+    elif results.get("photos"):
+        console.print(_photos(results))
+        if blank := [name for name in STYLE_COLUMNS if any(name not in row for row in results["photos"])]:
+            min_side = style_measures.MIN_SIDE
             console.print(
-                f"{', '.join(blank)}: only where the shorter side has at least {least} pixels: give a larger --size"
+                f"{', '.join(blank)}: measured only if the shorter side has at least {min_side} pixels: give a "
+                "larger --size"
             )
-        console.print(_layers(found))
-    if found.get("videos"):
-        table = Table(
-            "video", "frames", "flicker", "of the video itself", "ratio", "compared", box=None, pad_edge=False
-        )
-        for row in found["videos"]:
-            own = row["flicker of the video"]
-            numbers = (f"{row['flicker']:.2f}", f"{own:.2f}", f"{row['ratio']:.2f}", f"{row['compared']:.0%}")
+        console.print(_layers(results))
+    if results.get("videos"):
+        columns = ("video", "frames", "flicker", "of the video itself", "ratio", "pixels compared")
+        table = Table(*columns, box=None, pad_edge=False)
+        for row in results["videos"]:
+            reference = row["flicker of the video"]
+            numbers = (
+                f"{row['flicker']:.2f}",
+                f"{reference:.2f}",
+                f"{row['ratio']:.2f}",
+                f"{row['compared']:.0%}",
+            )
             table.add_row(row["video"], str(row["frames"]), *numbers)
         console.print(table)
-    if "iterations" in found:
-        counts, most = found["iterations"], found["iterations"]["max iterations"]
+    if "iterations" in results:
+        counts, most = results["iterations"], results["iterations"]["max iterations"]
         each = ", ".join(_count(count, most) for count in counts["each"])
         median = counts["median"] if counts["median"] <= most else f"more than {most}"
-        console.print(f"iterations of L-BFGS to the network's loss: {each}; median {median}")
+        console.print(f"L-BFGS iterations needed to reach the network's loss: {each}; median {median}")
 
 
 STYLE_COLUMNS = {
@@ -248,34 +259,34 @@ STYLE_COLUMNS = {
     "checkerboard": ".1f",
     "border": ".1f",
 }
-"""Measures of a style, and how many digits of each are printed."""
+"""Measures of a style, and the format in which each is printed."""
 
 
-def _photos(found: Mapping[str, Any]) -> Table:
-    """A row for each photo, one for their means, and one for the photos as they are."""
+def _photos(results: Mapping[str, Any]) -> Table:
+    """A row for each photo, one for their means, and one for the unstylized photos."""
     from rich.table import Table
 
-    optimized = "iterations" in found
+    optimized = "iterations" in results
     table = Table("photo", *STYLE_COLUMNS, *(["iterations"] if optimized else []), box=None, pad_edge=False)
-    rows = [(row["photo"], row) for row in found["photos"]]
-    rows += [("mean", found["means"]), ("the photos themselves", found["means of the photos themselves"])]
+    rows = [(row["photo"], row) for row in results["photos"]]
+    rows += [("mean", results["means"]), ("unstylized photos", results["means of the photos themselves"])]
     for name, row in rows:
         cells = [f"{row[key]:{form}}" if key in row else "" for key, form in STYLE_COLUMNS.items()]
         if "iterations" in row:
-            cells.append(_count(row["iterations"], found["iterations"]["max iterations"]))
+            cells.append(_count(row["iterations"], results["iterations"]["max iterations"]))
         table.add_row(name, *cells)
     return table
 
 
-def _layers(found: Mapping[str, Any]) -> Table:
-    """A row for each layer of the texture, means over the photos."""
+def _layers(results: Mapping[str, Any]) -> Table:
+    """A row for each style layer, means over the photos."""
     from rich.table import Table
 
-    table = Table("layer", "results", "the photos themselves", box=None, pad_edge=False)
-    own = found["means of the photos themselves"]
-    for layer, value in found["means"].items():
+    table = Table("layer", "results", "unstylized photos", box=None, pad_edge=False)
+    reference = results["means of the photos themselves"]
+    for layer, value in results["means"].items():
         if ":" in layer:
-            table.add_row(layer, f"{value:.4f}", f"{own[layer]:.4f}")
+            table.add_row(layer, f"{value:.4f}", f"{reference[layer]:.4f}")
     return table
 
 

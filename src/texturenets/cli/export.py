@@ -24,28 +24,30 @@ def export(
     runtime: Path | None = None,
     quiet: Flag = False,
 ) -> None:
-    """Export models to other formats, and compare each file with PyTorch, if installed.
+    """Export models to other formats, and compare the output of each file with PyTorch's, if PyTorch is installed.
 
     The exported network takes any batch size; height and width have to be multiples of its stride: 4 for the
     shipped styles, 32 for the shipped textures. The metadata of an ONNX file holds the stride and example code that
-    pads and crops photos of other sizes (see docs/performance.md). The names of the files are printed, one a line.
+    pads and crops photos of other sizes (see docs/performance.md). The names of the files are printed, one per
+    line.
     `--to web` writes a page that any file server can host and that runs the models in the browser: photos do not
     leave it.
 
     Parameters
     ----------
     models
-        Shipped names, model files, or hf://USER/REPO. A model of several styles has all of them, with their weights
-        as an input; as MODEL:STYLE, or as a mixture, MODEL:STYLE=0.6,STYLE=0.4, it draws that alone (not for web).
+        Shipped names, model files, or hf://USER/REPO. A model with several styles is exported with all its styles,
+        and the mixture weights as an input; MODEL:STYLE, or a mixture, MODEL:STYLE=0.6,STYLE=0.4, exports only that
+        style or mixture (not for web).
     to
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output
         File for one model, or a folder: one that exists, or a name that ends in / or has no suffix; existing files
-        are replaced. With --to web, models are added to a page that exists
+        are replaced. With --to web, models are added to an existing page
         [default: the current folder].
     generator
-        FILE.py:CLASS: code of a network of your own, executed by PyTorch to compare the exported file with, in place
-        of the graph in the model file.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch instead of the graph in the model file; the
+        exported file is compared with it.
     runtime
         With --to web: the npm package onnxruntime-web as a file (.tgz) [default: downloaded once with npm].
     quiet
@@ -83,7 +85,7 @@ def export(
 
 
 def _stem_of(name: str) -> str:
-    """The exported file's name without a suffix: the model file's, with -STYLE where one of its styles is exported.
+    """The exported file's name without suffix: the model file's, followed by -STYLE if one of its styles is exported.
 
     Raises UserError.
     """
@@ -96,7 +98,8 @@ def _stem_of(name: str) -> str:
 
 
 def _plan(stems: list[str], models: list[str], output: str | None, suffix: str) -> list[tuple[str, Path]]:
-    """Models and the files that they become, called by `stems`. Raises UserError where two would become one."""
+    """Pairs of a model and its output file, named by `stems`. Raises UserError if two output files would be the
+    same."""
     folder = Path() if output is None else Path(output).expanduser()
     if output is not None and not folder.is_dir() and not names_folder(output):
         if folder.suffix == suffix and len(models) > 1:
@@ -108,7 +111,8 @@ def _plan(stems: list[str], models: list[str], output: str | None, suffix: str) 
             return [(models[0], folder)]
         if folder.suffix or folder.is_file():
             raise UserError(
-                f"--output {output}: give a file that ends in {suffix}, or a folder, as with -o {free_folder(folder)}"
+                f"--output {output}: give a file that ends in {suffix}, or a folder, for example -o "
+                f"{free_folder(folder)}"
             )
     plan = [(name, folder / f"{stem}{suffix}") for name, stem in zip(models, stems, strict=True)]
     for i, (name, out) in enumerate(plan):

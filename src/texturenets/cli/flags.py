@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from texturenets.field_docs import field_docs
 from texturenets.train.configuration import flag_text
 
-REPEATED = ("set", "weights")  # given several times; other lists are separated by commas
+REPEATED = ("set", "weights")  # may be given several times; other lists are separated by commas
 
 
 def optional_flags(
@@ -24,7 +24,7 @@ def optional_flags(
     without: Collection[str] = (),
     more: Mapping[str, str] | None = None,
 ) -> type:
-    """A dataclass like `cls` whose every field may be None: what was not given on the command line.
+    """A dataclass like `cls` in which every field is optional; None means not given on the command line.
 
     Each field's help is its doc string in `cls` and its default there. `names`: only these fields; `without`: all but
     these. `more`: text to append to the default in a field's help.
@@ -42,7 +42,7 @@ def optional_flags(
         parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
         made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))
     # Python 3.11 would name the module `types`, and cyclopts then finds no fields
-    namespace = {"__doc__": "What was given.", "__module__": __name__}
+    namespace = {"__doc__": "Options given on the command line.", "__module__": __name__}
     new = dataclasses.make_dataclass(cls.__name__, made, namespace=namespace, kw_only=True, frozen=True)
     return Parameter(name="*")(new)
 
@@ -71,6 +71,7 @@ def given(options: Any, cls: type) -> dict[str, Any]:
 
 
 def user_chose_networks(descriptor: str | None, preset: str, changes: Mapping[str, Any]) -> bool:
-    """Whether the command line says which networks the losses use: `own` then never replaces them."""
+    """Whether the command line says which networks the losses use; if so, they are never replaced by the fallback
+    descriptor `own`."""
     layers = {"style_layers", "content_layers", "structure_layers", "diversity_layer"}
     return descriptor is not None or preset != "default" or bool(layers & changes.keys())

@@ -1,4 +1,4 @@
-"""`texturenets inpaint`: a hole in an image, filled from the rest of it."""
+"""`texturenets inpaint`: a hole in an image, filled from the rest of the image."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def video_of(output: str | None, to: int | None) -> Path | None:
 
 
 class InterpolationFrames:
-    """A `FrameSource` of the images `images` (1, 3, H, W), RGB in [0, 1], at `RATE` frames a second.
+    """A `FrameSource` of the images `images` (1, 3, H, W), RGB in [0, 1], at `RATE` frames per second.
 
     `size` (H, W); `count`: number of frames.
     """

@@ -1,4 +1,4 @@
-"""Masks on the command line: which file says where which style goes."""
+"""Masks on the command line: which mask belongs to which style."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from texturenets.stylize.regions import GRADIENTS, MaskFile
 def masks_of(
     styles: Sequence[ChosenStyle], masks: Sequence[str] | None, keep: str | None
 ) -> dict[str, str | MaskFile]:
-    """The masks by the names of the styles that they are for, as `Style.stylize` takes them, read once for all
-    photos.
+    """The masks by style name, as `Style.stylize` takes them, read once for all photos.
 
     `masks`: files or the names of gradients, for the styles in their order. `keep`: a file for the photo. Raises
-    UserError for several separate styles, more masks than styles, and a file that is not there or no image.
+    UserError for several separate styles, more masks than styles, and for a file that does not exist or is not an
+    image.
     """
     if len(styles) > 1:
         raise _several(styles)
@@ -30,21 +30,21 @@ def masks_of(
 
 
 def _own(style: ChosenStyle) -> Sequence[str]:
-    """The style of a model of one, which may be called otherwise than its file."""
+    """The name of the only style in a model, which may differ from the file's name."""
     header = modelfile.read_header(style.model)
     return styles_of(header.rows) or (header.name,)
 
 
 def _several(styles: Sequence[ChosenStyle]) -> UserError:
-    """The error for masks beside several results: of one model, or of several."""
+    """The error for masks with several results, of one model or of several."""
     names = [style.name for style in styles]
     if len({style.model for style in styles}) == 1 and not any(style.painting for style in styles):
         return UserError(
-            f"a mask is for one result: give the styles in one, as -s {styles[0].model}:{','.join(names)}"
+            f"a mask is for one result: give the styles in one, for example -s {styles[0].model}:{','.join(names)}"
         )
     return UserError(
         f"a mask is for one result, and there are {len(names)} styles, {', '.join(names)}: give one style with "
-        f"--mask, --keep or --strength; styles go into one image only {within_model()}; then say -s "
+        f"--mask, --keep or --strength; styles go into one image only {within_model()}; then use -s "
         "MODEL:STYLE,STYLE"
     )
 

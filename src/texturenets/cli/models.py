@@ -28,9 +28,9 @@ app = App(
     help="List the models that are shipped or fetched, show the header of one, fetch others by name.",
 )
 
-MAX_LIST_VALUES = 20  # values of a list that are printed; a longer list (a graph's lines) only with --json
+MAX_LIST_VALUES = 20  # longest list that is printed; longer ones (a graph's lines) are shown only with --json
 
-PIPE_WIDTH = 10000  # width of a table that goes into a pipe, so that no line is wrapped
+PIPE_WIDTH = 10000  # width of a table in a pipe, so that no line is wrapped
 
 Source = Annotated[str | None, Parameter(name="--from")]
 AsJson = Annotated[Flag, Parameter(name="--json")]
@@ -108,7 +108,7 @@ def list_(*, source: Source = None, as_json: AsJson = False) -> None:
 def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
     """Fetch models by name from a list, verified by their hashes; then `stylize -s NAME` finds them.
 
-    The names of the files are printed, one a line; what is there already is not fetched again.
+    The names of the files are printed, one per line; existing files are not fetched again.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
         The list: a file, a URL such as https://example.org/models.json, or hf://USER/REPO [default: the environment
         variable TEXTURENETS_MODELS]. No list comes with the package.
     quiet
-        No progress bar, and no notes about licences.
+        Print no progress bar, and no notes about licences.
     """
     from texturenets.modelfiles import listed, modelfile
 

@@ -113,10 +113,11 @@ def optimize(
         (distilled from VGG-16 by this project; give its file with --weights own=FILE); or random (untrained filters,
         no download) [default: the networks that --style-layers and --content-layers name].
     preset
-        Recipe whose losses are used: default; paper, as in the papers; or readme, as in the README of texture_nets;
-        other flags override it.
+        Recipe whose losses are used: default; paper, as in the Texture Networks papers (arXiv 1603.03417 and
+        1701.02096); or readme, as in the README of their original Torch implementation, texture_nets; other flags
+        override it.
     checkerboard_weight
-        Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: that of the preset;
+        Weight of the penalty on checkerboard artifacts with periods of 2 and 4 pixels [default: that of the preset;
         without --content that of train texture].
     precision
         Floating-point precision: float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
@@ -272,7 +273,8 @@ def _config(
         for name in ("content_weight", "content_layers"):
             if name in changes:
                 raise UserError(
-                    f"{flag(name)} compares with a photo: give one, as optimize photo.jpg --style painting.jpg"
+                    f"{flag(name)} compares with a photo: give one, for example optimize photo.jpg --style "
+                    "painting.jpg"
                 )
         texture = recipes.texture_recipe(preset)
         config = dataclasses.replace(
@@ -326,7 +328,9 @@ def _numbers(text: str | None) -> list[float] | None:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"--style-blend-weights {text}: give numbers separated by commas, as 1,2") from None
+        raise UserError(
+            f"--style-blend-weights {text}: give numbers separated by commas, for example 1,2"
+        ) from None
 
 
 def _out(output: str | None, content: Path | None, style: Path) -> Path:

@@ -16,12 +16,12 @@ from texturenets.optimization import luminance, match_color, match_luminance, sc
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.style_images import opaque
 
-DEFAULT_MAX_SIDE = 512  # longer side where --size is not given: minutes, not hours, on a processor
+DEFAULT_MAX_SIDE = 512  # longer side if --size is not given: minutes, not hours, on a CPU
 
 
 @dataclass
 class OptimizeInputs:
-    """Images (1, 3, H, W) for `synthesize`, and how its result becomes the image that is written."""
+    """Images (1, 3, H, W) for `synthesize`, and the conversion of its result to the image that is written."""
 
     styles: list[Tensor]
     photo: Tensor | None
@@ -42,7 +42,7 @@ def prepare(
     scales: int,
     preserve_color: str | None,
 ) -> OptimizeInputs:
-    """Read what the command was given. Raises UserError."""
+    """Read the input images of the command. Raises UserError."""
     if preserve_color and content is None:
         raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
     if start == "photo" and content is None:
@@ -53,8 +53,8 @@ def prepare(
     source = image.read(content) if content else None
     for what in image.not_kept(source) if source else ():
         warn(f"note: {content} holds {what}")
-    own = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
-    here = _size(size, own, keep=source is not None)
+    original = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
+    here = _size(size, original, keep=source is not None)
     photo = image.resize(source.rgb, here) if source else None
     result = image.Picture(styles[0])
     if source:
@@ -78,7 +78,7 @@ def prepare(
         begin = _grey(begin) if grey else begin
 
     def finish(picture: Tensor) -> Tensor:
-        picture = image.resize(picture, here)  # of a coarse scale
+        picture = image.resize(picture, here)  # result of a coarse scale
         return image.preserve_color(picture, colors) if grey and colors is not None else picture
 
     return OptimizeInputs(styles, photo, begin, here, result, finish)
@@ -96,13 +96,13 @@ def _grey(picture: Tensor) -> Tensor:
     return luminance(picture).clamp(0, 1).expand(-1, 3, -1, -1)
 
 
-def _size(text: str | None, own: tuple[int, int], *, keep: bool) -> tuple[int, int]:
-    """(H, W) of what `--size` says, in the shape of the image's `own` size where that is to be kept."""
+def _size(text: str | None, original: tuple[int, int], *, keep: bool) -> tuple[int, int]:
+    """(H, W) for `--size`; with `keep`, in the aspect ratio of the image's size `original`."""
     if text is None:
-        return fit_longer(own, min(max(own), DEFAULT_MAX_SIDE))
-    asked = picture_size(text)
+        return fit_longer(original, min(max(original), DEFAULT_MAX_SIDE))
+    requested = picture_size(text)
     if not keep:
-        return asked
+        return requested
     if "x" in text.lower():
         raise UserError(f"--size {text}: the photo keeps its shape; give only its longer side")
-    return fit_longer(own, asked[1])
+    return fit_longer(original, requested[1])

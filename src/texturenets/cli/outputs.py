@@ -1,4 +1,4 @@
-"""Names of result files: all different, and none that would overwrite a photo."""
+"""Names of result files: unique, and never overwriting a photo."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ if TYPE_CHECKING:
     from texturenets.stylize.pipeline import PathPair
 
 MAX_NAME_BYTES = 234
-"""Bytes of a file's name, of the 255 that file systems take: the rest is for the seed, of 64 bits, of one of several
-results."""
+"""Maximum bytes of a file name; file systems allow 255, the rest is for the 64-bit seed of one of several results."""
 
 
 class OneFileError(UserError):
-    """`--output` names one file, and there are several results: `many`, as "2 photos"."""
+    """`--output` names one file, but there are several results; `many`: their number, such as "2 photos"."""
 
     def __init__(self, output: str, many: str, folder: str) -> None:
         super().__init__(
-            f"--output {output} is one file, and there are {many}: give a folder, as with -o {folder}"
+            f"--output {output} is one file, and there are {many}: give a folder, for example -o {folder}"
         )
         self.many = many
 
@@ -38,13 +37,12 @@ def plan_of(
     skip_existing: bool = False,
     inputs: Sequence[Path] = (),
 ) -> list[list[PathPair]]:
-    """For each of `styles`, the photos and their result files: [(photo, result)]. All files are different.
+    """For each of `styles`, the photos and their result files: [(photo, result)]. All result files are different.
+    Subfolders of `roots` are kept in the output, see `kept`. `videos`: those of `photos` that are videos. `seeds`:
+    see `several`; `skip_existing`: see `names`. `inputs`: other files that are read.
 
-    The folders inside each of `roots` are kept in the output, as `kept` says. `videos`: those of `photos` that are
-    videos. `seeds`: as for `several`; `skip_existing`: as for `names`. `inputs`: other files that are read.
-
-    Raises UserError before any work is done: where `output` is one file for several photos, is of a format
-    that is not written, or where a result would overwrite what is read; and as `names`.
+    Raises UserError, before any work is done, if `output` is one file for several photos or has a format that is not
+    written, or if a result would overwrite an input; and as `names` does.
     """
     from texturenets import video
 
@@ -69,7 +67,7 @@ def plan_of(
 
 
 def _check_results(jobs: Sequence[PathPair], output: str | None, videos: Collection[Path]) -> None:
-    """Raise UserError where a format is not written, or a result would overwrite a photo."""
+    """Raise UserError if a format is not written, or a result would overwrite a photo."""
     from texturenets import image, video
 
     photos = dict.fromkeys(photo for photo, _ in jobs)
@@ -87,12 +85,12 @@ def _check_results(jobs: Sequence[PathPair], output: str | None, videos: Collect
         if hit is not None:
             raise UserError(
                 f"the result of {photo} would overwrite {hit}, which is among the {_kind(hit, videos)}s: "
-                "write into another folder, as with -o stylized/"
+                "write into another folder, for example -o stylized/"
             )
 
 
 def check_inputs(results: Sequence[Path], inputs: Sequence[Path]) -> None:
-    """Raise UserError where one of `results` is a file among `inputs`."""
+    """Raise UserError if one of `results` is a file among `inputs`."""
     read = {(info.st_dev, info.st_ino): path for path in inputs if (info := _stat(path))}
     for result in results:
         info = _stat(result)
@@ -101,7 +99,7 @@ def check_inputs(results: Sequence[Path], inputs: Sequence[Path]) -> None:
 
 
 def _kind(photo: Path, videos: Collection[Path]) -> str:
-    """What a file to be stylized is called."""
+    """The word for a file to be stylized, in messages."""
     from texturenets import video
 
     if photo not in videos:
@@ -118,13 +116,12 @@ def names(
 ) -> list[list[str]]:
     """For each of `styles`, names of results in an output folder for [(folder inside it, photo)], all different.
 
-    Of those that would be the same, one stays and the others are numbered. Which one has which name depends on the
-    photos only, and not on the order in which they are given: first come those whose own suffix the result has,
-    then those in the fewest folders, then by path. No number makes a name that another result has without one.
-    `suffix` gives the suffix of a result, `suffix_of` by default.
-
-    Raises UserError where names would be numbered and `skip_existing` is true: with other photos beside it the same
-    photo has another number, and the result that exists may be another's.
+    If names would be the same, one stays as it is and the others are numbered. The numbering depends only on the
+    photos, not on their order on the command line: photos with the suffix of their result come first, then those in
+    the fewest subfolders, then by path. A numbered name is never the unnumbered name of another result. `suffix`
+    gives the suffix of a result, `suffix_of` by default. Raises UserError if names would be numbered and
+    `skip_existing` is true: a photo's number depends on the other photos, so an existing result may belong to another
+    photo.
     """
     ends = [(suffix or suffix_of)(photo) for _, photo in photos]
 
@@ -138,7 +135,9 @@ def names(
         return str(inside / _fitted(photo.stem, f"-{style}{number}{ends[i]}"))
 
     results = [[""] * len(photos) for _ in styles]
-    taken: dict[str, PurePath] = {}  # by names in lower case: to many file systems "A.jpg" is "a.jpg"
+    taken: dict[
+        str, PurePath
+    ] = {}  # by names in lower case: many file systems treat "A.jpg" and "a.jpg" as one
     unnamed = []
     for i in sorted(range(len(photos)), key=rank):
         for k, style in enumerate(styles):
@@ -166,7 +165,7 @@ def _same(one: PurePath, other: PurePath, style: str, name: str) -> UserError:
 
 
 def _fitted(stem: str, end: str) -> str:
-    """`stem` and `end`, the stem shortened to the length that file systems allow."""
+    """`stem` + `end`, with the stem shortened to the length that file systems allow."""
     room = MAX_NAME_BYTES - len(os.fsencode(end))
     while stem and len(os.fsencode(stem)) > room:
         stem = stem[:-1]
@@ -174,29 +173,30 @@ def _fitted(stem: str, end: str) -> str:
 
 
 def names_folder(output: str) -> bool:
-    """Whether `output` ends as only folders do."""
+    """Whether `output` ends like a folder name."""
     return output.endswith(("/", os.sep))
 
 
 def kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
-    """What is kept in the output of the path of each of `folders`: what they do not share, of a single one nothing.
+    """The part of the path of each of `folders` that is kept in the output: the part that they do not share; nothing
+    for a single folder.
 
-    So photos of the same name in two folders have results of different names, whichever photos there are. Without
-    `keep_names` nothing is kept: in the current folder the results would lie among the photos.
+    So photos of the same name in two folders always have results of different names. Without `keep_names` nothing is
+    kept: in the current folder the results would be among the photos.
     """
     if not folders or not keep_names:
         return dict.fromkeys(folders, Path())
     absolute = {root: os.path.abspath(root) for root in folders}  # noqa: PTH100  without following links
     try:
         shared = os.path.commonpath(absolute.values())
-    except ValueError:  # Windows: they are on several drives, whose letters are kept
+    except ValueError:  # Windows: folders on several drives; their letters are kept
         parts = {root: PurePath(path).parts for root, path in absolute.items()}
         return {root: Path(*(part.strip(":/\\") for part in path)) for root, path in parts.items()}
     return {root: Path(os.path.relpath(path, shared)) for root, path in absolute.items()}
 
 
 def _inside(photo: Path, folders: Mapping[Path, Path]) -> Path:
-    """The folder of `photo` in the output: what is kept of its root among `folders`, and its path in that."""
+    """The folder of `photo` in the output: the kept part of its root (one of `folders`), and its path within that."""
     for root, kept in folders.items():
         if photo.is_relative_to(root):
             return kept / photo.relative_to(root).parent
@@ -213,14 +213,16 @@ def _stat(path: Path) -> os.stat_result | None:
 def folder_of(
     photos: Sequence[Path], output: str | None, styles: int = 1, what: str = "photos"
 ) -> Path | None:
-    """The folder that results go into; None where `output` is a file for the one result."""
+    """The folder for the results; None if `output` is a file for the only result."""
     from texturenets import image, video
 
     if output is None:
         return Path()
     path = Path(output).expanduser()
     if names_folder(output) and path.is_file():
-        raise UserError(f"--output {output}: {path} is a file: give a folder, as with -o {free_folder(path)}")
+        raise UserError(
+            f"--output {output}: {path} is a file: give a folder, for example -o {free_folder(path)}"
+        )
     if path.is_dir() or names_folder(output):
         return path
     if len(photos) == styles == 1 and path.suffix:
@@ -232,7 +234,7 @@ def folder_of(
 
 
 def free_folder(path: Path) -> str:
-    """The name of a folder beside the file `path`, called like it where no file is called so."""
+    """The name of a folder next to the file `path`: the same name without suffix, if that is free."""
     folder = path.with_suffix("")
     while folder.exists() and not folder.is_dir():
         folder = folder.with_name(f"{folder.name}-results")
@@ -240,9 +242,8 @@ def free_folder(path: Path) -> str:
 
 
 def suffix_of(photo: PurePath) -> str:
-    """The photo's own suffix where that can be written, else one that loses as little.
-
-    One without a suffix, whose file is here, has that of what is in it.
+    """The photo's suffix if that format can be written, else the suffix of a format that loses as little. For a file
+    without suffix, the suffix of its content's format.
     """
     from texturenets import image
 
@@ -258,7 +259,7 @@ def suffix_of(photo: PurePath) -> str:
 
 
 def check_count(count: int, models: Sequence[Path]) -> None:
-    """Raise UserError where `count` results of a photo are not several, or would all be the same."""
+    """Raise UserError if `count` is below 1, or if all results of a photo would be the same."""
     if count < 1:
         raise UserError(f"--count {count} is not above 0")
     from texturenets.modelfiles import modelfile
@@ -271,12 +272,12 @@ def check_count(count: int, models: Sequence[Path]) -> None:
 
 
 def several(jobs: Sequence[PathPair], seeds: Sequence[int]) -> list[PathPair]:
-    """A result of each photo for each of `seeds`, numbered by it; for a single seed the one it is."""
+    """One result of each photo for each of `seeds`, numbered by the seed; not numbered for a single seed."""
     if len(seeds) == 1:
         return list(jobs)
     return [(photo, numbered(result, seed)) for photo, result in jobs for seed in seeds]
 
 
 def numbered(result: Path, i: int) -> Path:
-    """The name of one of several results for one: a.png becomes a-0000.png, a-0001.png, ..."""
+    """The name of result `i`: a.png becomes a-0000.png, a-0001.png, ..."""
     return result.with_name(f"{result.stem}-{i:04d}{result.suffix}")

@@ -1,4 +1,4 @@
-"""A painting in place of a style: learned in a minute into a model of several styles, and kept."""
+"""A painting given as a style: it is added to a model with several styles by a minute of training, and cached."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ if TYPE_CHECKING:
     from texturenets.train.trainer import Trainer
 
 STYLE: Final = "painting"
-"""What the style is called within its kept file: the image's own name may be another tomorrow."""
+"""The name of the style in its cached file: the image may be renamed."""
 
 GALLERY: Final = "gallery"
-"""The shipped or fetched model that is learned into where none is named."""
+"""The shipped or fetched model to which paintings are added by default."""
 
 MINUTES: Final = 1.0
 
 MAX_PHOTOS = 16
-"""Of those to stylize that are learned on: they are decoded before the minute begins."""
+"""Maximum number of the photos to stylize that are used for training: they are decoded before the minute begins."""
 
 
 def base_for(painting: str, into: str | None, photos: Sequence[str]) -> Path:
-    """The file of the model that `painting` is learned into: the one called `into`, else a gallery that is there.
-
-    Raises UserError for a model of one style, and where there is none.
+    """The file of the model to which `painting` is added: `into`, else a shipped or fetched gallery. Raises UserError
+    for a model with one style, and if there is no such model.
     """
     from texturenets.modelfiles import modelfile
     from texturenets.train import into as training
@@ -42,7 +41,7 @@ def base_for(painting: str, into: str | None, photos: Sequence[str]) -> Path:
     if into is None and GALLERY not in {**modelfile.fetched(), **modelfile.shipped()}:
         photo = photos[0] if photos else "PHOTO"
         raise UserError(
-            f"--style {painting} is an image, and no trained style yet: with --into MODEL it is learned in a minute, "
+            f"--style {painting} is an image, not a trained style yet: with --into MODEL it is learned in a minute, "
             "into a model of several styles, which `texturenets train gallery` trains (none is shipped); "
             f"`texturenets train style {painting} --content FOLDER-OF-PHOTOS` trains one by itself, in a minute on a "
             f"GPU and an hour on a processor; `texturenets optimize --style {painting} --content {photo}` stylizes "
@@ -52,17 +51,16 @@ def base_for(painting: str, into: str | None, photos: Sequence[str]) -> Path:
 
 
 def check_minutes(minutes: float) -> float:
-    """`minutes`. Raises UserError where that is no time."""
+    """Return `minutes`. Raises UserError if it is not above 0."""
     if not 0 < minutes < math.inf:
         raise UserError(f"--minutes {minutes:g} is not a number above 0")
     return minutes
 
 
 def learned(style: ChosenStyle, photos: Sequence[str], device: str, *, quiet: bool) -> Path:
-    """The model file of a style; of a painting the kept one, which is learned first where there is none yet.
-
-    `photos`: what is stylized, to learn on. Raises UserError for a painting that cannot be learned, for weights of
-    descriptor networks that are missing, and without PyTorch.
+    """The model file of a style. A painting is trained first, unless it is in the cache. `photos`: the photos to
+    stylize, for training. Raises UserError for a painting that cannot be learned, for missing weights of descriptor
+    networks, and without PyTorch.
     """
     from texturenets.modelfiles import modelfile
 
@@ -75,7 +73,7 @@ def learned(style: ChosenStyle, photos: Sequence[str], device: str, *, quiet: bo
         train.require(f"to learn {style.painting}")
         try:
             _learn(style, kept, photos, device, quiet=quiet)
-        except WeightsMissingError as error:  # without the options of `train`, which are none here
+        except WeightsMissingError as error:  # without hints at options of `train`, which do not exist here
             raise UserError(f"to learn {style.painting} takes a descriptor network: {error.text}") from None
         except KeyboardInterrupt as error:
             error.args = (f"{style.painting} is not learned, and nothing is kept",)
@@ -84,18 +82,18 @@ def learned(style: ChosenStyle, photos: Sequence[str], device: str, *, quiet: bo
 
 
 def _kept(painting: Path, base: Path, minutes: float) -> Path:
-    """Where in the cache the style is kept that was learned of a painting: by the bytes of both files."""
+    """The path in the cache for the style learned from `painting`: by the bytes of both files."""
     from texturenets.fetch import digest
     from texturenets.files import cache_folder
     from texturenets.modelfiles import modelfile
 
-    asked = f"{modelfile.FORMAT} {float(minutes)} {digest(painting, 'sha256')}"
-    name = hashlib.sha256(asked.encode()).hexdigest()[:32]
+    identity = f"{modelfile.FORMAT} {float(minutes)} {digest(painting, 'sha256')}"
+    name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     return cache_folder() / "paintings" / digest(base, "sha256")[:32] / f"{name}.safetensors"
 
 
 def _learn(style: ChosenStyle, kept: Path, photos: Sequence[str], device: str, *, quiet: bool) -> None:
-    """Learn a painting, and write the file `kept`, with the model that it was learned into beside it."""
+    """Learn a painting and write the file `kept`; the base model is written next to it."""
     from texturenets.files import atomic_write, remove_stale
     from texturenets.modelfiles import modelfile
     from texturenets.train import into
@@ -104,7 +102,9 @@ def _learn(style: ChosenStyle, kept: Path, photos: Sequence[str], device: str, *
     painting, base = style.painting, style.model
     assert painting is not None
     config = into.recipe(base, style.minutes)
-    modelfile.keep_base(kept, base)  # now: where the cache cannot be written, it says so before the minute
+    modelfile.keep_base(
+        kept, base
+    )  # now: so that an unwritable cache is reported before the minute of training
     remove_stale(kept)
     with tempfile.TemporaryDirectory(prefix="texturenets-") as name:
         content = _content(Path(name) / "photos", photos, config.image_size)
@@ -113,7 +113,7 @@ def _learn(style: ChosenStyle, kept: Path, photos: Sequence[str], device: str, *
             return _trainer(config, style, content, device, quiet=quiet)
 
         trainer = with_own(made, config, chosen=False, resumed=None, say=warn)
-        if not quiet:  # now that the painting is read and the weights are there
+        if not quiet:  # only now: the painting is read and the weights are found
             time = f"{style.minutes:g} minute{'' if style.minutes == 1 else 's'}"
             print(f"learning {painting} into {base.stem} for {time}, once: it is kept", file=sys.stderr)
         file = _trained(trainer, quiet=quiet)
@@ -132,7 +132,7 @@ def _trainer(
 
     painting = style.painting
     assert painting is not None
-    # Of a model of `train gallery` the full strength, and strokes as large as the painting's.
+    # The full strength and the painting's stroke size only.
     first = modelfile.read_header(style.model).rows[0]
     task = GalleryTask(config, {STYLE: painting}, content, [(first.strength, first.stroke)])
     how = TrainerConfig(
@@ -158,9 +158,8 @@ def _trained(trainer: Trainer, *, quiet: bool) -> Path:
 
 
 def _content(folder: Path, photos: Sequence[str], side: int) -> Path:
-    """A folder of photos to learn on: those that are stylized, at most MAX_PHOTOS, and those of the package.
-
-    They are no larger than crops of `side` pixels want them, to be decoded fast; what cannot be read is left out.
+    """Write a folder of training photos: at most MAX_PHOTOS of those to stylize, and those of the package. They are
+    reduced to what crops of `side` pixels need, to be decoded fast; unreadable photos are left out.
     """
     from texturenets import image, video
     from texturenets.cli.demo import PHOTOS
@@ -173,6 +172,6 @@ def _content(folder: Path, photos: Sequence[str], side: int) -> Path:
         info = image.read_header(path)
         large = info is not None and min(info.upright) > MAX_SCALE * side
         longer = round(max(info.upright) * MAX_SCALE * side / min(info.upright)) if info and large else None
-        with suppress(UserError):  # which is told when its turn comes to be stylized
+        with suppress(UserError):  # reported later, when it is stylized
             image.write(folder / f"{number}.png", image.read(path, longer=longer).rgb)
     return folder

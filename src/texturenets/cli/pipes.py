@@ -17,14 +17,15 @@ from texturenets.cli.common import download_progress, not_named, warn
 from texturenets.cli.outputs import OneFileError
 from texturenets.errors import UserError, cannot_write
 
-COMMANDS = ("stylize", "optimize", "sample", "tile", "inpaint")  # that read images or write one
+COMMANDS = ("stylize", "optimize", "sample", "tile", "inpaint")  # commands that read images or write one
 OUTPUT = ("-o", "--output")
-MAX_DOWNLOAD_BYTES = 128 << 20  # of a photo: no camera's is larger
+MAX_DOWNLOAD_BYTES = 128 << 20  # maximum size of a photo: larger than any camera makes
 MARKERS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82"}
-"""First bytes of JPEG and PNG files, with their last ones (ISO 10918-1, B.1.1.3; PNG specification, 5.2, 11.2.5)."""
+"""First and last bytes of JPEG and PNG files (ISO 10918-1, B.1.1.3; PNG specification, 5.2, 11.2.5)."""
 MAX_HEADER_BYTES = 1 << 20
-"""Where the index of a file of several pictures (CIPA DC-007) is looked for: before the first picture's pixels."""
-_WRITE_MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # flags that write more than a result
+"""Bytes in which the index of a file with several images (CIPA DC-007) is searched: it precedes the first image's
+pixels."""
+_WRITE_MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # flags that write more than one result
 _NOT_PHOTOS = (
     "--mask",
     "--keep",
@@ -33,8 +34,8 @@ _NOT_PHOTOS = (
     "--to-style",
     "--into",
     "--spool",
-)  # flags whose values are no photos
-_SEVERAL = "--output - sends one image, and there are {}: give a folder, as with -o stylized/"
+)  # flags whose values are not photos
+_SEVERAL = "--output - sends one image, and there are {}: give a folder, for example -o stylized/"
 _TAKE_URLS = ("--cluster", "--webcam")  # flags with which URLs are passed on
 
 
@@ -51,16 +52,16 @@ def _urls(words: Sequence[str]) -> set[int]:
 
 
 def _is_address(word: str) -> bool:
-    # Not `fetch.is_address`: every start comes here, and to import it takes as long as the rest of the command line.
+    # Not `fetch.is_address`: this runs at every start, and importing it takes as long as the rest of the command
+    # line.
     return word.lower().startswith(("https://", "http://"))
 
 
 def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
-    """`run(words)`, each `-` and each URL replaced by a temporary file; returns its exit status.
-
-    `-` after --output is standard output: the result is copied there when it is complete, and names are not printed.
-    Every other `-` is standard input, an image. Raises UserError for an input that is no image or cannot be fetched,
-    and where an output would go to a terminal.
+    """Call `run(words)` with each `-` and each URL replaced by a temporary file; returns its exit status. `-` after
+    --output is standard output: the complete result is copied there, and names are not printed. Every other `-` is an
+    image on standard input. Raises UserError for an input that is not an image or cannot be fetched, and if an image
+    would be written to a terminal.
     """
     if words[0] not in COMMANDS:
         raise UserError(f"-: standard input and output are for {', '.join(COMMANDS)}: name a file")
@@ -74,7 +75,7 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
         raise UserError(f"--output - sends one image: leave out {', '.join(sorted(more))}")
     if outputs and sys.stdout.isatty():
         raise UserError(
-            "--output - writes an image, and standard output is a terminal: send it on, as with > result.png"
+            "--output - writes an image, and standard output is a terminal: send it on, for example > result.png"
         )
     with tempfile.TemporaryDirectory(prefix="texturenets-") as name:
         folder = Path(name)
@@ -92,7 +93,7 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
                 status = _named(folder, run, plain)
         except OneFileError as error:
             raise UserError(_SEVERAL.format(error.many)) from None
-        if result.exists():  # also of an `optimize` that was interrupted
+        if result.exists():  # also the result of an interrupted `optimize`
             _send(result)
         elif status == 0:
             raise UserError("--output - takes one result, and there are several: name a folder")
@@ -100,17 +101,17 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
 
 
 def _named(folder: Path, run: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
-    """`run(words)`, whose messages do not speak of `folder`, which nobody knows."""
+    """Call `run(words)`; its messages do not mention the temporary `folder`."""
     with not_named(folder):
         return run(words)
 
 
 def _received(folder: Path) -> Path:
-    """Standard input as a file in `folder`, with the suffix that belongs to what it holds. Raises UserError."""
+    """Save standard input as a file in `folder`, with the suffix of its format. Raises UserError."""
     from texturenets.image import formats
 
     if sys.stdin is None or sys.stdin.isatty():
-        raise UserError("-: standard input is a terminal: send an image, as with < photo.jpg")
+        raise UserError("-: standard input is a terminal: send an image, for example < photo.jpg")
     path = folder / "stdin"
     try:
         with path.open("wb") as file:
@@ -118,11 +119,12 @@ def _received(folder: Path) -> Path:
     except OSError as error:
         raise cannot_write(path, error) from None
     if path.stat().st_size == 0:
-        raise UserError("-: standard input is empty: send an image, as with < photo.jpg")
+        raise UserError("-: standard input is empty: send an image, for example < photo.jpg")
     suffix = formats.suffix_by_content(path)
     if not suffix:
         raise UserError(
-            f"-: standard input is no image that can be read here ({formats.readable()}); name a video by its file"
+            f"-: standard input is not an image that can be read here ({formats.readable()}); name a video by its "
+            "file"
         )
     if _holds_several(path):
         raise UserError("-: standard input holds several images: send one, or name their files")
@@ -130,18 +132,18 @@ def _received(folder: Path) -> Path:
 
 
 def _holds_several(path: Path) -> bool:
-    """Whether a file holds a JPEG or PNG image directly after the end of another, as of `cat a.jpg b.jpg`."""
+    """Whether a JPEG or PNG image in the file directly follows the end of another, as from `cat a.jpg b.jpg`."""
     data = path.read_bytes()
-    if b"MPF\0" in data[:MAX_HEADER_BYTES]:  # one photo with previews after it, as cameras write
+    if b"MPF\0" in data[:MAX_HEADER_BYTES]:  # one photo followed by previews, as cameras write it
         return False
     ends = [end for start, end in MARKERS.items() if data.startswith(start)]
     return any(end + start in data for end in ends for start in MARKERS)
 
 
 def _with_fetched(words: Sequence[str], urls: set[int], folder: Path) -> tuple[list[str], int]:
-    """`words` with the images at the indices `urls` as files in `folder`, and the exit status that is due at least.
-
-    A photo that cannot be had is told of and left out where others remain. Raises UserError where none does.
+    """Fetch the images at the indices `urls` into `folder`; returns `words` with their files, and the minimum exit
+    status. A photo that cannot be fetched is reported and left out, if others remain. Raises UserError if none
+    remains.
     """
     plain, gone = list(words), set[int]()
     for i in sorted(urls):
@@ -159,20 +161,20 @@ def _with_fetched(words: Sequence[str], urls: set[int], folder: Path) -> tuple[l
 
 
 def _is_photo(words: Sequence[str], i: int) -> bool:
-    """Whether a word names a photo, as far as that can be told before the words are parsed."""
+    """Whether a word names a photo, as far as can be known before parsing."""
     is_file = _is_address(words[i]) or Path(words[i]).exists()
     return i > 0 and is_file and words[i - 1] not in _NOT_PHOTOS + OUTPUT
 
 
 def _fetched(url: str, folder: Path) -> Path:
-    """The image at a URL as a file in `folder`, called as it is there. Raises UserError."""
+    """Fetch the image at a URL to a file in `folder`, under the name in the URL. Raises UserError."""
     from texturenets import fetch
     from texturenets.image import formats
 
     fetch.check_allowed(url)
     folder.mkdir()
     name = PurePosixPath(unquote(urlsplit(url).path)).name
-    name = re.sub(r'[\0<>:"|?*\\]', "", name).lstrip(".") or "image"  # Windows takes these in no name
+    name = re.sub(r'[\0<>:"|?*\\]', "", name).lstrip(".") or "image"  # not allowed in names on Windows
     path = folder / "part"
     progress = download_progress(name) if sys.stderr.isatty() else None
     try:
@@ -181,12 +183,12 @@ def _fetched(url: str, folder: Path) -> Path:
         raise cannot_write(path, error) from None
     suffix = formats.suffix_by_content(path) or Path(name).suffix
     if not suffix:
-        raise UserError(f"{url}: what came is no image that can be read here ({formats.readable()})")
+        raise UserError(f"{url}: the response is not an image that can be read here ({formats.readable()})")
     return path.rename(folder / f"{Path(name).stem[:100]}{suffix}")
 
 
 def _suffix(words: Sequence[str]) -> str:
-    """The suffix of a result: the one that it would have without --output."""
+    """The suffix that the result would have without --output."""
     if words[0] != "stylize":
         return ".png"
     from texturenets import image, video
@@ -195,11 +197,11 @@ def _suffix(words: Sequence[str]) -> str:
     photos = [word for before, word in itertools.pairwise(words) if before not in _NOT_PHOTOS]
     named = (Path(word) for word in photos if image.has_image_suffix(word) or video.is_video(Path(word)))
     files = [path for path in named if path.is_file()]
-    if not files:  # which the command says
+    if not files:  # reported by the command
         return ".png"
     if not video.is_video(files[0]):
         return suffix_of(files[0])
-    if len(files) > 1:  # which a command that writes one video would take for its images
+    if len(files) > 1:  # else a command would make one video of these images
         raise UserError(_SEVERAL.format(f"{len(files)} files"))
     return video.output_suffix(files[0])
 

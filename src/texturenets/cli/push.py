@@ -1,4 +1,4 @@
-"""`texturenets push`: a model to the Hugging Face Hub."""
+"""`texturenets push`: upload a model to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def push(
 ) -> None:
     """Upload a model file to the Hugging Face Hub, with a model card.
 
-    Anybody can then use it by the name that is printed, hf://USER/REPO/FILE. The model card, README.md, is made from
-    the model's header: title, licence, recipe, terms and thumbnail; an existing one is replaced. A repository that
-    does not exist is created; in one that does, other files stay. Its URL is printed.
+    Anybody can then use it by its name hf://USER/REPO/FILE, which is printed. The model card, README.md, is made from
+    the model's header: title, licence, recipe, terms of use of the training images, and thumbnail; an existing one is
+    replaced. The repository is created if it does not exist; other files in it stay. Its URL is printed.
 
     Parameters
     ----------
     model
         Model file, or shipped name.
     repo
-        Repository: USER/REPO, your name on the Hub and one for the model.
+        Repository, as USER/REPO: your user name on the Hub and a repository name.
     private
         Make the repository private: only you and its collaborators can see it.
     revision
@@ -35,8 +35,6 @@ def push(
     note_shipped(model)
     sent = publish.publish(model, repo, private=private, revision=revision)
     if not quiet:
-        outcome = (
-            f"uploaded {', '.join(sent.files)}" if sent.changed else "nothing has changed since the last time"
-        )
-        print(f"{outcome}; its name is now {sent.name}", file=sys.stderr)
+        outcome = f"uploaded {', '.join(sent.files)}" if sent.changed else "already up to date"
+        print(f"{outcome}; available as {sent.name}", file=sys.stderr)
     print(sent.address)

@@ -23,12 +23,12 @@ from cyclopts import (
 
 from texturenets.errors import UserError
 
-_KINDS: dict[Any, str] = {int: "a whole number", float: "a number, as 0.5", bool: "yes or no"}
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number, for example 0.5", bool: "yes or no"}
 
-_NEGATIVE = re.compile(r"-[\d.]")  # which is taken for an option where it is no number
+_NEGATIVE = re.compile(r"-[\d.]")  # taken for an option unless it is a number
 
 _OPTIONS = {"evaluate": "--photo", "optimize": "--style", "demo": "--photo"}
-"""By command the option that a word without one was most likely meant for."""
+"""By command, the option that a word without an option was most likely meant for."""
 
 
 _INTO = "--into adds a style to a model of several: `texturenets train style` takes it"
@@ -39,7 +39,7 @@ _OTHERS = {
     },
     "train gallery": {"--into": _INTO},
 }
-"""By command the options that others have, and what is said of them."""
+"""By command, options that only other commands have, and the hint for each."""
 
 
 def check_whole(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -59,7 +59,7 @@ def _is_whole(text: str) -> bool:
 
 
 def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> None:
-    """Raise UserError for an option without text, as of an unset variable of a shell. A `config` of cyclopts."""
+    """Raise UserError for an empty option value, for example from an unset shell variable. A `config` of cyclopts."""
     for argument in arguments:
         for token in argument.tokens:
             if not token.value.strip() and token.implicit_value is UNSET:
@@ -69,7 +69,7 @@ def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> N
 
 
 def check_output_given(app: App, words: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Raise UserError for an `--output` without text, as `check_given`. A `config` of cyclopts."""
+    """Raise UserError for an empty `--output`, as `check_given`. A `config` of cyclopts."""
     check_given(app, words, [argument for argument in arguments if "--output" in argument.names])
 
 
@@ -101,7 +101,7 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
 
 
 def _option_after_dashes(words: Sequence[str]) -> str | None:
-    """The first word after -- that looks like an option, and names no file."""
+    """The first word after -- that looks like an option and is not a file."""
     after = words[words.index("--") + 1 :] if "--" in words else ()
     return next((word for word in after if word.startswith("-") and not Path(word).exists()), None)
 
@@ -130,7 +130,7 @@ def _command(error: UnknownCommandError) -> str:
             f"train what? `texturenets train style {word} --content FOLDER-OF-PHOTOS` learns to stylize photos like "
             f"it, `texturenets train texture {word}` to draw more of it"
         )
-    return f"{word} is no command: `texturenets stylize {word}` stylizes it"
+    return f"{word} is not a command: `texturenets stylize {word}` stylizes it"
 
 
 def _no_command(error: UnknownCommandError, word: str) -> str:
@@ -138,17 +138,19 @@ def _no_command(error: UnknownCommandError, word: str) -> str:
         return str(error)
     known = [name for name in error.app if not name.startswith("-")]
     near = difflib.get_close_matches(word, known, n=1)
-    return f"{word} is no command{f'; did you mean {near[0]}?' if near else ''}; there are {', '.join(known)}"
+    return (
+        f"{word} is not a command{f'; did you mean {near[0]}?' if near else ''}; there are {', '.join(known)}"
+    )
 
 
 def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
     argument = error.argument
     assert argument is not None
     name = error.keyword or argument.name
-    what = "wants a value" if error.keyword or argument.tokens else "is missing"
+    what = "needs a value" if error.keyword or argument.tokens else "is missing"
     following = words[words.index(name) + 1 :] if name in words else ()
     if following and _NEGATIVE.match(following[0]):
-        what = f"wants a value, and {following[0]} is none"
+        what = f"needs a value, and {following[0]} is none"
     choices = _choices(argument.hint)
     return f"{name} {what}{', ' + choices if choices else ''}{_help(error)}"
 
@@ -181,7 +183,7 @@ def _help(error: CycloptsError) -> str:
     described = error.app.assemble_argument_collection(parse_docstring=True)
     helps = [one.parameter.help for one in described if one.name == error.argument.name]
     text = " ".join(str(helps[0] or "").split()).partition(" [default")[0].rstrip(".") if helps else ""
-    text = text.replace("`", "")  # which in an error would make a flag of a word
+    text = text.replace("`", "")  # in an error they would turn the word into a flag
     first = text.partition(" ")[0]
-    named = first != first.capitalize()  # as WIDTHxHEIGHT, which is no word
+    named = first != first.capitalize()  # such as WIDTHxHEIGHT
     return f": {text if named else text[:1].lower() + text[1:]}" if text else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 NOTE_INTERVAL = 30.0
-"""Seconds between two notes of `ThrottledNote`."""
+"""Minimum seconds between two notes of `ThrottledNote`."""
 
 NO_FIELDS: Mapping[str, object] = MappingProxyType({})
 
@@ -25,8 +25,8 @@ NO_FIELDS: Mapping[str, object] = MappingProxyType({})
 class Report:
     """Prints the outcome of `total` results.
 
-    `how_to_resume`: what the message of an interrupted run says. `named`: most failed files that the summary names.
-    `as_json`: print results and failures as JSON objects, one a line.
+    `how_to_resume`: hint in the message of an interrupted run. `named`: maximum number of failed files named in the
+    summary. `as_json`: print results and failures as JSON objects, one per line.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Report:
 
     def failure(self, source: object, reason: object, fields: Mapping[str, object] = NO_FIELDS) -> None:
         """Print an error, `reason`, which names `source`; the same text only once."""
-        if str(reason) not in self._reported:  # a bad photo fails alike in each style
+        if str(reason) not in self._reported:  # a bad photo fails the same way in each style
             warn(reason)
             self._reported.add(str(reason))
         self.failed.append(str(source))
@@ -110,7 +110,7 @@ class Report:
         if self.skipped:
             parts.append(f"{self.skipped} skipped, made before")
         if self.failed:
-            files = list(dict.fromkeys(self.failed))  # once, in however many styles they failed
+            files = list(dict.fromkeys(self.failed))  # each file once, even if it failed in several styles
             more = len(files) - self.named
             names = ", ".join(files[: self.named]) + (f" and {more} more{see}" if more > 0 else "")
             parts.append(f"{len(files)} failed: {names}")
@@ -123,7 +123,7 @@ class Report:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[None]:
-    """On Ctrl-C and SIGTERM in the block, which writes one file atomically, say that it is not written."""
+    """On Ctrl-C and SIGTERM in the block, which writes one file atomically, print that it was not written."""
     try:
         yield
     except KeyboardInterrupt as error:

@@ -101,15 +101,14 @@ def resynthesize(
     losses: Any,
     trainer: Any,
 ) -> int:
-    """Replace a part of `photo`, the one that `prepare` chooses, and write the result; returns the exit status.
-
-    `kind`: the end of the result's name. `inputs`: other input files, which the result may not overwrite.
+    """Replace the part of `photo` that `prepare` chooses, and write the result; returns the exit status. `kind`: last
+    part of the result's name. `inputs`: other input files, which the result must not overwrite.
     """
-    asked = options or Options()
-    check_numbers(asked.steps, None, asked.pictures_every)
+    flags = options or Options()
+    check_numbers(flags.steps, None, flags.pictures_every)
     changes = given(losses, ResynthesisConfig)
-    chosen = user_chose_networks(asked.descriptor, "default", changes)
-    config = _config(asked.descriptor or NETWORK, changes)
+    chosen = user_chose_networks(flags.descriptor, "default", changes)
+    config = _config(flags.descriptor or NETWORK, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     folder = folder_of([photo], output)
     out = Path(str(output)).expanduser() if folder is None else folder / f"{photo.stem}-{kind}.png"
@@ -124,7 +123,7 @@ def resynthesize(
     job = prepare(source)
     _note(photo, out, source)
     remove_stale(out)
-    bar = None if asked.quiet or not sys.stderr.isatty() else download_progress()
+    bar = None if flags.quiet or not sys.stderr.isatty() else download_progress()
     used, setup = set_up_for(config, trainer_config, chosen=chosen, say=warn, progress=bar)
 
     def write(path: Path, part: Tensor) -> None:
@@ -135,21 +134,21 @@ def resynthesize(
             setup.networks,
             dataclasses.asdict(used),
             job.hole.to(setup.device),
-            steps=asked.steps,
-            scales=asked.scales,
-            line_search=asked.line_search,
+            steps=flags.steps,
+            scales=flags.scales,
+            line_search=flags.line_search,
         )
         last, finished = run_with_progress(
             records,
-            asked.steps * asked.scales,
+            flags.steps * flags.scales,
             out,
-            quiet=asked.quiet,
-            pictures_every=asked.pictures_every,
+            quiet=flags.quiet,
+            pictures_every=flags.pictures_every,
             write=lambda path, part: write(path, image.resize(part, job.box[2:])),
         )
     write(out, image.resize(last.image, job.box[2:]))
     return report(
-        out, last, None if finished else asked.steps * asked.scales, asked.quiet, as_json=asked.as_json
+        out, last, None if finished else flags.steps * flags.scales, flags.quiet, as_json=flags.as_json
     )
 
 
@@ -166,7 +165,7 @@ def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:
 
 
 def _note(photo: Path, out: Path, source: Picture) -> None:
-    """Print notes on what of the photo the result does not keep."""
+    """Print notes about properties of the photo that the result does not keep."""
     from texturenets import image
 
     not_kept = image.not_kept(source, image.kept_bits(out, source.bits))

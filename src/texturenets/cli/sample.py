@@ -32,7 +32,7 @@ from texturenets.files import remove_all_stale
 if TYPE_CHECKING:
     from texturenets.textures import Array, Levels, Texture, Tileable
 
-SHEET_COUNT = 4  # default --count of a contact sheet: samples in a row
+SHEET_COUNT = 4  # default --count with --sheet
 DEFAULT_SIZE = 256  # default --size in pixels, unless the network has a fixed size
 FRAMES = 24  # default --frames
 CELL = 256  # largest side of a sample on a contact sheet, in pixels
@@ -64,8 +64,8 @@ def sample(
 ) -> int:
     """Generate samples of a texture.
 
-    The names of the files are printed, one a line. The same seed gives the same image, in any batch; another
-    engine or precision may change pixel values (0 to 255) by a few.
+    The names of the files are printed, one per line. The same seed gives the same image, up to small rounding
+    differences (pixel values of 0 to 255 may differ by a few) between batch sizes, engines and precisions.
 
     Parameters
     ----------
@@ -75,16 +75,16 @@ def sample(
         File to write; its suffix chooses the format, .png without one. Several samples are numbered by their seeds:
         many.jpg becomes many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files
         0000.png, 0001.png, ...; - writes one sample to standard output.
-        Existing files are replaced [default: TEXTURE-SEED.png in the current folder; of several samples the folder
+        Existing files are replaced [default: TEXTURE-SEED.png in the current folder; for several samples the folder
         TEXTURE].
     size
         WIDTHxHEIGHT in pixels, or one number for a square [default: 256].
     count
-        Number of samples, with seeds --seed, --seed + 1, ... [default: 1; with --sheet 4 in a row].
+        Number of samples, with seeds --seed, --seed + 1, ... [default: 1; with --sheet 4].
     seed
         Random seed of the first sample.
     tileable
-        Make samples that tile seamlessly; sizes are rounded up to a multiple that the network can tile.
+        Make samples that tile seamlessly; sizes are rounded up to the next size that the network can tile.
     tile_axis
         With --tileable: axis along which samples tile [default: both].
     noise_level
@@ -98,17 +98,18 @@ def sample(
         which only that map varies.
     to_seed
         Second seed: write frames that interpolate from the noise of --seed to the noise of this seed, as images, or
-        with an --output like walk.mp4 or walk.gif as a video of 24 frames a second.
+        with an --output like walk.mp4 or walk.gif, as a video of 24 frames per second.
     frames
         With --to-seed: number of frames [default: 24].
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     batch_size
-        Samples in a batch: larger batches use a GPU better, and may change pixel values (0 to 255) by a few.
+        Samples in a batch: larger batches use a GPU better.
     as_json
-        Print a JSON object a line in place of each name: status, result, texture and, of single samples, seed.
+        Instead of the names, print one JSON object per line: status, result, texture, and seed (not for sheets and
+        videos).
     quiet
-        No progress bar, and do not print the engine.
+        Print no progress bar and no engine.
     """
     requested = picture_size(size) if size is not None else None
     _check_to(to_seed, seed, others=sheet or hold != "" or count is not None)
@@ -135,7 +136,7 @@ def sample(
     model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     model.check(level, held)
     number = frames if to_seed is not None else count or (SHEET_COUNT if sheet else 1)
-    numbers = range(number) if to_seed is not None else range(seed, seed + number)  # samples' are their seeds
+    numbers = range(number) if to_seed is not None else range(seed, seed + number)  # or the seeds
     files = [video] if video else _files(output, model.path.stem, numbers, sheet=sheet)
     note_quality(quality, files)
     if engine == "auto" and not quiet:
@@ -167,7 +168,7 @@ def sample(
 
 
 def _note_older(path: Path) -> None:
-    """Say so if there is a file of the number after the last."""
+    """Print a note if there is a file with the number after the last."""
     if path.exists():
         warn(f"{path} is from an earlier run: it and the files after it are not part of this one")
 
@@ -190,12 +191,12 @@ def _write_images(
 
 
 def _check_to(to: int | None, seed: int, *, others: bool) -> None:
-    """Raise UserError for a `--to-seed` beside flags that go without it, and for one that is the seed itself."""
+    """Raise UserError for `--to-seed` with flags that exclude it, and if it is the same as --seed."""
     if to is not None and others:
         raise UserError("--to-seed draws frames of the whole sample: leave out --count, --hold and --sheet")
     if to == seed:
         raise UserError(
-            f"--to-seed {to} is the seed that the frames come from: give another, as --to-seed {seed + 1}"
+            f"--to-seed {to} is the seed that the frames come from: give another, for example --to-seed {seed + 1}"
         )
 
 
@@ -209,7 +210,7 @@ def _check_counts(count: int | None, batch_size: int, *, alone: bool) -> None:
 
 
 def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[int, int]:
-    """The smallest size (H, W) that tiles and is no smaller than this one; printed if it differs."""
+    """The smallest size (H, W) that can tile and is at least `height` x `width`; printed if it differs."""
     text = model.rounded(height, width, tile)
     rounded = picture_size(text)
     if rounded != (height, width):
@@ -221,7 +222,8 @@ def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[i
 
 
 def _sheet(model: Texture, draw: Callable[..., Array], count: int, seed: int, held: list[int]) -> Array:
-    """Samples in a row, and a row for each noise map in which that map alone varies. `draw(seed, hold=scales)`."""
+    """A row of samples, and one more row for each noise map, in which only that map varies. `draw(seed,
+    hold=scales)`."""
     from texturenets.image.contact_sheet import sheet as lay_out
 
     names = [f"seed {seed + i}" for i in range(count)]
@@ -257,7 +259,7 @@ def _images(output: str | None, default: str, numbers: range) -> list[Path]:
     path, count = Path(output or default).expanduser(), len(numbers)
     folder = output is not None and (path.is_dir() or names_folder(output))
     if count == 1 and not folder:
-        # With the seed: the picture that a texture was learned from is often called as its model.
+        # With the seed: the exemplar of a texture often has the same name as its model.
         return [_file(output, f"{default}-{numbers.start}")]
     if output and path.suffix and not folder:
         return [numbered(path, i) for i in numbers]
@@ -286,7 +288,7 @@ def _check_effect(
 def _numbers(text: str, flag: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{flag} {text}: give strides of noise maps, separated by commas, as 32,16")
+        raise UserError(f"{flag} {text}: give strides of noise maps, separated by commas, for example 32,16")
     return [int(part) for part in parts]
 
 
@@ -298,5 +300,5 @@ def _levels(text: str) -> Levels:
         return {int(scale): float(value) for scale, value in pairs}
     except ValueError:
         raise UserError(
-            f"--noise-level {text}: give a number, or STRIDE=NUMBER separated by commas, as 32=0.5,1=0"
+            f"--noise-level {text}: give a number, or STRIDE=NUMBER separated by commas, for example 32=0.5,1=0"
         ) from None

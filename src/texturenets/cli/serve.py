@@ -20,26 +20,26 @@ from texturenets.cli.refusals import check_given, check_whole
 from texturenets.errors import UserError, install, unknown
 
 VARIABLES = "TEXTURENETS_SERVE_"
-"""What the environment variables of the options begin with; Kubernetes sets TEXTURENETS_PORT for a service of that
-name."""
+"""Prefix of the environment variables of the options. Not TEXTURENETS_: Kubernetes sets TEXTURENETS_PORT for a
+service of that name."""
 
 P = ParamSpec("P")
 Many = Annotated[list[str] | None, Parameter(negative_iterable=(), consume_multiple=1)]
 
 
 def _check_variables(*_: object) -> None:
-    """Raise UserError if an environment variable TEXTURENETS_... is set but empty, or is of no use."""
+    """Raise UserError if an environment variable TEXTURENETS_... is set but empty, or invalid."""
     for name, value in sorted(os.environ.items()):
         if name.startswith("TEXTURENETS_") and not value.strip():
             raise UserError(f"the environment variable {name} is empty: give it a value, or unset it")
-    # Told now, and not when the first training begins.
+    # Reported now, not when the first training begins.
     fetch.offline()
     files.cache_folder()
     files.weights_folders()
 
 
 FROM_VARIABLES: dict[str, str] = {}
-"""Of the command line at work: the options that environment variables give, as "--port", and these variables."""
+"""For the current command line: {option, such as "--port": the environment variable that set it}."""
 
 
 def _note_variables(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -52,7 +52,7 @@ def _note_variables(_: App, __: tuple[str, ...], arguments: ArgumentCollection) 
 
 
 def _blaming_variables(call: Callable[P, None]) -> Callable[P, None]:
-    """`call`, whose errors name the environment variable of an option that one gave."""
+    """`call`, with errors that name the environment variable if it set the option."""
 
     @functools.wraps(call)
     def wrapped(*words: P.args, **options: P.kwargs) -> None:
@@ -186,6 +186,6 @@ def serve(
     )
     shipped = modelfile.shipped()
     if shipped and (device, engine, precision) != ("auto", "auto", "auto"):
-        # What is not to be had here is told now, and not with every request.
+        # What is not available here is reported now, not with every request.
         load_model(chosen)(next(iter(shipped.values())))
     server.serve(chosen, log_level)

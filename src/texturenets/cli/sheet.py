@@ -1,4 +1,4 @@
-"""`texturenets stylize --sheet`: photos and what they became, side by side."""
+"""`texturenets stylize --sheet`: photos and their results, side by side."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from texturenets.stylize.pipeline import PathPair
 
 NAME = "contact-sheet.jpg"
-ROWS = 50  # photos on a sheet
+ROWS = 50  # maximum number of photos on a sheet
 CELL = 320  # pixels of an image, at most
 
 
 def check(folder: Path, jobs: Sequence[PathPair], videos: int) -> None:
-    """Raise UserError where a sheet in `folder` would be empty, or overwrite a photo or a result.
+    """Raise UserError if a sheet in `folder` would be empty, or overwrite a photo or a result.
 
-    `videos`: how many there are, which are not on it; that is said.
+    `videos`: number of videos; a note says that they are not on the sheet.
     """
     if not jobs:
         raise UserError("--sheet shows photos, and there are only videos: leave it out")
@@ -29,12 +29,13 @@ def check(folder: Path, jobs: Sequence[PathPair], videos: int) -> None:
     target = (folder / NAME).resolve()
     if any(target in (photo.resolve(), result.resolve()) for photo, result in jobs):
         raise UserError(
-            f"--sheet would overwrite {folder / NAME}: write into another folder, as with -o stylized/"
+            f"--sheet would overwrite {folder / NAME}: write into another folder, for example -o stylized/"
         )
 
 
 def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Path | None:
-    """Lay out the photos and results that are there, of each style, on a sheet in `folder`; None if there is none."""
+    """Write a sheet of the existing photos and results of each style into `folder`; returns None if there are
+    none."""
     from texturenets import image
     from texturenets.image import contact_sheet
 
@@ -64,7 +65,7 @@ def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Pat
 
 
 def _label(photo: Path, photos: Sequence[Path]) -> str:
-    """The photo's name, with as many of its folders as no other of `photos` shares."""
+    """The photo's name, with as many of its parent folders as make it unique among `photos`."""
     for count in range(1, len(photo.parts) + 1):
         end = photo.parts[-count:]
         if sum(other.parts[-count:] == end for other in photos) == 1:
@@ -73,5 +74,5 @@ def _label(photo: Path, photos: Sequence[Path]) -> str:
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    """`names`, of which equal ones are numbered as the names of results are: wave, wave-2."""
+    """`names`, with equal ones numbered like results: wave, wave-2."""
     return [f"{name}-{n}" if (n := names[: i + 1].count(name)) > 1 else name for i, name in enumerate(names)]

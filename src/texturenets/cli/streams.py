@@ -1,5 +1,5 @@
-"""What the command line is connected to: standard output that is closed, full or cannot encode
-non-ASCII characters, and signals."""
+"""Standard streams and signals: standard output that is closed, full or cannot encode non-ASCII characters;
+SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come: the work ends as at Ctrl-C, so that nothing half written stays."""
+    """Raised for SIGTERM: the work ends as after Ctrl-C, so that no half-written file stays."""
 
 
 @contextmanager

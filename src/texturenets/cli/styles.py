@@ -1,4 +1,4 @@
-"""Styles by name, and what is taken for one."""
+"""Styles by name: how `--style` and similar arguments are interpreted."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from texturenets.hub.names import is_name
 
 @dataclass(frozen=True)
 class ChosenStyle:
-    """The model file of a style, and of a model of several styles which, as ((name, weight), ...).
-
-    `painting`: an image that is first learned into that model, for so many `minutes` (`paintings.learned`).
+    """The model file of a style; for a model with several styles also which, as ((name, weight), ...). `painting`: an
+    image that is first added to that model by `minutes` of training (`paintings.learned`).
     """
 
     model: Path
@@ -26,19 +25,19 @@ class ChosenStyle:
 
     @property
     def name(self) -> str:
-        """What results are called by."""
+        """The name of the style in names of results."""
         if self.painting is not None:
             return self.painting.stem
         return "+".join(name for name, _ in self.styles) or self.model.stem
 
     @property
     def mix(self) -> dict[str, float] | None:
-        """As `Style.stylize` takes it."""
+        """The mixture, as `Style.stylize` takes it."""
         return dict(self.styles) or None
 
 
 def within_model() -> str:
-    """Completes messages on combinations of styles, which exist only there."""
+    """The end of messages about combining styles, which is possible only within one model."""
     from texturenets import loading
 
     several = next(iter(loading.shipped_galleries()), None)
@@ -54,18 +53,16 @@ def find_styles(
     into: str | None = None,
     minutes: float | None = None,
 ) -> list[ChosenStyle]:
-    """Styles, each once: shipped names, files, "MODEL:STYLE=WEIGHT,...", paintings, `all` for all shipped ones; none
-    is the first.
-
-    `photos`: what is to be stylized, for what is said of paintings. `into`: the model that these are learned into,
-    for so many `minutes`. Raises UserError.
+    """Styles, each once: shipped names, files, "MODEL:STYLE=WEIGHT,...", paintings, `all` for all shipped ones;
+    without names, the first shipped one. `photos`: the photos to stylize, for messages about paintings. `into`: the
+    model to which paintings are added, by `minutes` of training. Raises UserError.
     """
     from texturenets import loading
 
     found: dict[ChosenStyle, None] = {}
     for name in names or [loading.default_style()]:
         if name == "all":
-            loading.default_style()  # says so where there is none
+            loading.default_style()  # says so if there is none
             for shipped in loading.shipped_styles().values():
                 file, mix = loading.split_name(shipped)
                 found[ChosenStyle(loading.find_style(file), tuple((mix or {}).items()))] = None
@@ -84,28 +81,32 @@ def find_styles(
             loading.check_styles(path, mix)
         elif len(_each(path)) > 1:
             raise UserError(
-                f"-s {name}: this model holds several styles; say which, as -s {name}:{_each(path)[0].name}: "
+                f"-s {name}: this model holds several styles; say which, for example -s "
+                f"{name}:{_each(path)[0].name}: "
                 f"{', '.join(style.name for style in _each(path))}"
             )
         found[ChosenStyle(path, tuple((mix or {}).items()))] = None
     if not any(style.painting for style in found):
         for flag, value in (("--into", into), ("--minutes", minutes)):
             if value is not None:
-                raise UserError(f"{flag} {value} is for learning a painting: name one, as -s painting.jpg")
+                raise UserError(
+                    f"{flag} {value} is for learning a painting: name one, for example -s painting.jpg"
+                )
     return list(found)
 
 
 def _painting(file: str, photos: Sequence[str], into: str | None, minutes: float | None) -> ChosenStyle:
-    """The style of the painting `file`, which is learned when it is first used."""
+    """The style of the painting `file`; it is learned on first use."""
     from texturenets.cli import paintings
 
     base = paintings.base_for(file, into, photos)
-    asked = paintings.MINUTES if minutes is None else paintings.check_minutes(minutes)
-    return ChosenStyle(base, ((paintings.STYLE, 1.0),), Path(file), asked)
+    duration = paintings.MINUTES if minutes is None else paintings.check_minutes(minutes)
+    return ChosenStyle(base, ((paintings.STYLE, 1.0),), Path(file), duration)
 
 
 def _found(file: str | Path, mix: Mapping[str, float] | None) -> Path:
-    """The model file of a style. Raises UserError, of a model that is to hold several with how one is made."""
+    """The model file of a style. Raises UserError; if the model would need several styles, the message says how one
+    is trained."""
     from texturenets import loading
 
     try:
@@ -113,7 +114,7 @@ def _found(file: str | Path, mix: Mapping[str, float] | None) -> Path:
     except UserError as error:
         here = Path(str(file))
         there = [path for path in (here, Path(f"{here}.safetensors"), Path(f"{here}.run")) if path.exists()]
-        if mix is None or is_name(str(file)) or here.suffix or there:  # of which the error speaks
+        if mix is None or is_name(str(file)) or here.suffix or there:  # the error names it
             raise
         text = str(error)
         raise UserError(
@@ -130,7 +131,7 @@ def _each(path: Path) -> list[ChosenStyle]:
 
 
 def _check_one(name: str) -> None:
-    """Say what a name might have meant as well; raises UserError for several in one, and for the photo."""
+    """Print a note if a name is ambiguous. Raises UserError for several styles in one name, and for `photo`."""
     from texturenets.modelfiles.conditions import PHOTO
 
     styles = name.split(",")
@@ -139,19 +140,21 @@ def _check_one(name: str) -> None:
         style = others[0] if len(others) == 1 else "STYLE"
         raise UserError(
             f"-s {name}: {PHOTO} is the photo as it is, and no style: one style with --mask, --keep or --strength "
-            f"leaves some of the photo, as -s {style} --mask FILE; beside several it stands {within_model()}, as "
+            f"leaves some of the photo, for example -s {style} --mask FILE; beside several it stands "
+            f"{within_model()}, as "
             f"-s MODEL:STYLE,{PHOTO}"
         )
     if len(styles) > 1 and not Path(name).is_file():
         raise UserError(
-            f"-s {name}: styles go into one image only {within_model()}; then say -s MODEL:{name}. For an "
-            f"image in each give each its own, as {' '.join(f'-s {one}' for one in styles)}"
+            f"-s {name}: styles go into one image only {within_model()}; then use -s MODEL:{name}. For an "
+            f"image in each give each its own, for example {' '.join(f'-s {one}' for one in styles)}"
         )
     note_shipped(name, "-s ")
 
 
 def note_shipped(name: str, flag: str = "") -> None:
-    """Say which of two models of one name is taken, the shipped one; `flag`: what comes before the other's name."""
+    """Print a note that the shipped model is used, if a file has the same name. `flag`: the option before the
+    name."""
     from texturenets.modelfiles import modelfile
 
     if name in modelfile.shipped() and Path(f"{name}.safetensors").is_file():
@@ -160,7 +163,7 @@ def note_shipped(name: str, flag: str = "") -> None:
 
 def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
     """Raise UserError for a model file among the photos, a photo that is not there but called like a style, and an
-    option after --, where it is a photo."""
+    option after --, if it is a photo."""
     from texturenets.modelfiles import modelfile
 
     for name in photos:
@@ -170,19 +173,19 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
                 f"stylize -s STYLE -- {photos[0]}"
             )
     for name in photos:
-        asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
+        flags = " ".join(f"-s {one}" for one in (*(styles or ()), name))
         if is_name(name):
-            raise UserError(f"{name} is a style, and no photo: say {asked}")
+            raise UserError(f"{name} is a style, not a photo: use {flags}")
         if name in modelfile.shipped() and not Path(name).exists():
-            raise UserError(f"{name} is a style, and no photo is called so: say {asked}")
+            raise UserError(f"{name} is a style, and no photo is called so: use {flags}")
         if modelfile.is_model(name):
-            raise UserError(f"{name} is a model file, and no photo: to stylize with it say {asked}")
+            raise UserError(f"{name} is a model file, not a photo: to stylize with it use {flags}")
 
 
 def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
-    """Raise UserError where a trained model is named in place of an image to learn.
+    """Raise UserError if a trained model is named in place of an image to learn.
 
-    `photo`: what is to be stylized.
+    `photo`: the photo to stylize, for the message.
     """
     from texturenets.modelfiles import modelfile
 
@@ -195,31 +198,31 @@ def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
         use = f"stylize {photo or 'PHOTO'} -s {name}" if kind == "style" else f"sample {name}"
         raise UserError(
             f"{name} is a trained {kind}, which `texturenets {use}` uses as it is; here belongs an image to learn "
-            "from, as painting.jpg"
+            "from, for example painting.jpg"
         )
 
 
 def _is_painting(name: str) -> bool:
-    """Whether a style is an image that is to be learned first. Raises UserError for one that is not there, and for
+    """Whether a style is an image that has to be learned first. Raises UserError if it does not exist, and for
     another program's network."""
     from texturenets import image
 
     if is_name(name):
-        return False  # it is no file yet
+        return False  # it is not a file yet
     check_published(name)
     if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
-        glued = f"-s{name}"  # a file whose name begins with that is taken for -s and its value
+        glued = f"-s{name}"  # a file name that begins so is parsed as -s and its value
         hint = f"; for the photo {glued} say ./{glued}" if Path(glued).is_file() else ""
         raise UserError(f"--style {name}: no such file{hint}")
     return has_image_suffix(name)
 
 
 def check_no_exemplar(name: str) -> None:
-    """Raise UserError where an image, or another program's network, is named as a texture."""
+    """Raise UserError if an image, or another program's network, is named as a texture."""
     check_published(name)
     if has_image_suffix(name):
         raise UserError(
-            f"{name} is an image, and no trained texture yet: `texturenets train texture {name}` trains one; "
+            f"{name} is an image, not a trained texture yet: `texturenets train texture {name}` trains one; "
             f"`texturenets optimize --style {name}` draws one sample without"
         )
 
@@ -235,7 +238,7 @@ def check_published(name: str) -> None:
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether the file of that name is an image, or called like one and no model."""
+    """Whether `name` is an image file, or has an image suffix and is not a model."""
     from texturenets import image
     from texturenets.modelfiles import modelfile
 

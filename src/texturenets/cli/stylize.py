@@ -71,8 +71,8 @@ def stylize(
 ) -> int:
     """Stylize photos and videos in the style of a painting.
 
-    The names of the results are printed, one a line. A photo or video that cannot be read or written is reported, the
-    others go on; the exit status is then 2.
+    The names of the results are printed, one per line. A photo or video that cannot be read or written is reported
+    and the others are still processed; the exit status is then 2.
 
     Parameters
     ----------
@@ -80,51 +80,54 @@ def stylize(
         Photos, videos, glob patterns like "*.jpg", and folders, which are searched with all their subfolders;
         URLs such as https://example.org/photo.jpg; - for a photo from standard input.
     style
-        Shipped style, one that `texturenets models get` has fetched, model file, or hf://USER/REPO[/FILE][@REVISION]
-        on the Hugging Face Hub. May be given several times, for a result in each; `all` means every shipped style.
-        Of a model of several styles, which `texturenets train gallery` makes (none is shipped), MODEL:STYLE is one of
-        them, MODEL:STYLE,STYLE a mixture in equal parts, MODEL:STYLE=0.6,STYLE=0.4 one with weights. A painting, as
-        painting.jpg, is learned first, for a minute and once (see --into) [default: the first style that `texturenets
-        models` lists]. For better styles from your own painting see `texturenets train style`, or `texturenets
-        optimize`, which needs no training.
+        A shipped style, a style fetched with `texturenets models get`, a model file, or
+        hf://USER/REPO[/FILE][@REVISION] on the Hugging Face Hub. May be given several times, for a result in each;
+        `all` means every shipped style. For a model with several styles, as `texturenets train gallery` makes them
+        (none is shipped), MODEL:STYLE is one of them, MODEL:STYLE,STYLE a mixture in equal parts,
+        MODEL:STYLE=0.6,STYLE=0.4 a mixture with weights. A painting, such as painting.jpg, is first learned: that
+        takes a minute, and its result is cached (see --into) [default: the first style that `texturenets models`
+        lists]. For better styles from your own painting see `texturenets train style`, or `texturenets optimize`,
+        which needs no training.
     output
-        For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
-        ends in / or has no suffix, or any name for several photos. Subfolders of the input are kept, and of several
-        input folders their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results that would
-        have the same name are numbered, k-STYLE-2.jpg, in whatever order the photos are given. Existing files are
-        replaced [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
-        frames/%05d.png writes the frames of a video, video.mp4 makes a video of images, - writes to standard output.
+        For one photo, the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
+        ends in / or has no suffix, or any name for several photos. Subfolders of the input are kept; for several
+        input folders their names are kept, too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results
+        that would have the same name are numbered (k-STYLE-2.jpg); the numbers do not depend on the order of the
+        arguments. Existing files are replaced [default: PHOTO-STYLE in the current folder, in the photo's format if
+        it can be written]. frames/%05d.png writes the frames of a video, video.mp4 makes a video of images, - writes
+        to standard output.
     size
         Longer side of the result in pixels; the aspect ratio is kept [default: as large as the photo].
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and videos [default: 65].
     strength
         Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo. A model
-        that was trained at several strengths (train gallery) interpolates between them, and blends only below.
+        that was trained at several strengths (train gallery) interpolates between them, and blends with the photo
+        only below the lowest of them.
     mask
         Image that says where the style goes: white where it is, black where the photo stays. With several styles of
         one model, -s MODEL:STYLE,STYLE, a single mask puts the first where it is white and the second where it is
-        black; or give one mask for each. One of these may be photo, the photo as it is: -s MODEL:STYLE,photo.
-        left-to-right and top-to-bottom are masks, too.
+        black; or give one mask for each. One of the styles may be photo, the unchanged photo: -s MODEL:STYLE,photo.
+        The names left-to-right and top-to-bottom stand for gradient masks.
     keep
         Image that says where the photo stays as it is: white there, black elsewhere.
     to_style
         For videos: the style, or the mixture, of the last frame, such as udnie or wave=0.2,udnie=0.8; the frames
         between change evenly from --style to it.
     into
-        Model of several styles that a painting given as --style is learned into: a name, a model file, or
-        hf://USER/REPO [default: the model called gallery, where one is shipped or fetched]. That takes PyTorch and
-        --minutes. It learns on up to 16 of the photos to stylize and three that come with the package; the result,
-        some kB, is kept in the cache, for the next photo.
+        Model of several styles to which a painting given as --style is added: a name, a model file, or
+        hf://USER/REPO [default: the model called gallery, if one is shipped or fetched]. This needs PyTorch, and
+        takes as long as --minutes says. It is trained on up to 16 of the photos to stylize and three that come with
+        the package; the result, some kB, is kept in the cache, for the next photo.
     minutes
-        Minutes to learn a painting for [default: 1].
+        Minutes for learning a painting [default: 1].
     preserve_color
         Keep the photo's colours.
     skip_existing
-        Skip results that exist, even if they were written with other options. Refused where two results would have
-        the same name.
+        Skip results that exist, even if they were written with other options. An error if two results would have the
+        same name.
     sheet
-        Also write contact-sheet.jpg beside the results: one row for each photo, one column for each style.
+        Also write contact-sheet.jpg next to the results: one row for each photo, one column for each style.
     keep_gps
         Also copy the GPS position. EXIF, resolution (dpi), texts of PNGs and comments of JPEGs are copied anyway,
         as far as the output's format holds them; XMP is not.
@@ -157,19 +160,19 @@ def stylize(
     spool
         Folder for feature maps that do not fit in memory [default: the system's folder for temporary files].
     cluster
-        Run in many processes, with Ray: without a value on this machine, with an address (auto, ray://HOST:PORT,
-        HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs such as s3://BUCKET/photos/.
-        Finished results are listed in manifest.jsonl in that folder; the next run writes those that are missing.
+        Run in many processes, with Ray: on this machine if no value is given, or on the cluster at an address (auto,
+        ray://HOST:PORT, HOST:PORT). Photos and --output, a folder, may then be URLs such as s3://BUCKET/photos/.
+        Finished results are listed in manifest.jsonl in that folder; the next run writes only the missing ones.
     workers
         With --cluster: number of processes, each with its own engine [default: one for each core or GPU].
     watch
-        Do not end, but stylize every photo and video that comes into the folders, or changes there, until Ctrl-C.
+        Keep running and stylize every photo and video that comes into the folders, or changes there, until Ctrl-C.
         Files with a newer result are skipped; one that fails is tried again when it changes.
     as_json
-        Print a JSON object a line in place of each name: status (done, skipped or failed), result, source, style and
-        seed, or source and error.
+        Instead of the names, print one JSON object per line: status (done, skipped or failed), result, source, style
+        and seed, or source and error.
     quiet
-        No progress bar, and do not print the engine; a summary only where files have failed.
+        Print no progress bar and no engine; print a summary only if files have failed.
     """
     check_quality(quality)
 
@@ -234,7 +237,7 @@ def stylize(
 
 
 def _loaded(style: ChosenStyle, photos: Sequence[str], how: EngineOptions, *, quiet: bool) -> Style:
-    """A style, learned first where it is a painting."""
+    """A style, learned first if it is a painting."""
     from texturenets import loading
 
     return loading.load_style(learned(style, photos, how.device, quiet=quiet), options=how)
@@ -247,7 +250,7 @@ def _mixed(
     mask: list[str] | None,
     keep: str | None,
 ) -> StylizeOptions:
-    """`options` with the mixture that a video ends with, or with masks."""
+    """`options` with the mixture at the end of a video, or with masks."""
     if to is not None and (mask or keep):
         raise UserError(
             "--to-style changes the style along a video, and a mask within an image: give one of them"
@@ -274,7 +277,7 @@ def _check_spool(spool: str | None) -> None:
 
 
 def _note_noise(styles: Sequence[ChosenStyle], options: StylizeOptions) -> None:
-    """Say of which styles a seed or a noise level changes nothing."""
+    """Print for which styles a seed or a noise level changes nothing."""
     from texturenets.modelfiles import modelfile
     from texturenets.stylize import style as api
 
@@ -285,7 +288,7 @@ def _note_noise(styles: Sequence[ChosenStyle], options: StylizeOptions) -> None:
 
 
 def _end(words: str, style: ChosenStyle) -> dict[str, float]:
-    """The mixture that a video ends with. Raises UserError for styles that are not of the model."""
+    """The mixture at the end of a video. Raises UserError for styles that are not in the model."""
     from texturenets import loading
     from texturenets.modelfiles.conditions import parse_mix
 
@@ -293,26 +296,26 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     if style.painting is not None:
         raise UserError(
             f"--to-style {words}: {style.painting} is learned alone, and a video goes from style to style "
-            f"{within_model()}; then say -s MODEL:STYLE --to-style STYLE"
+            f"{within_model()}; then use -s MODEL:STYLE --to-style STYLE"
         )
     if style.mix is None:
         raise UserError(
             f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style "
-            f"{within_model()}; then say -s MODEL:STYLE --to-style STYLE"
+            f"{within_model()}; then use -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)
     return mix
 
 
 def _axes(wrap: Wrap | None, *, tileable: bool) -> Wrap:
-    """The axes that --wrap and --tileable name. Raises UserError where they disagree."""
+    """The axes that --wrap and --tileable name. Raises UserError if they disagree."""
     if tileable and wrap not in (None, "xy"):
         raise UserError(f"--tileable wraps around in both directions, --wrap {wrap} in one: give one of them")
     return "xy" if tileable else wrap or ""
 
 
 def _refuse(why: str, flags: Mapping[str, Any]) -> None:
-    """Raise UserError for flags that are given and would do nothing."""
+    """Raise UserError for given flags that would have no effect."""
     given = [name for name, value in flags.items() if value is not None and value is not False]
     if given:
         raise UserError(f"{why}: leave out {', '.join(given)}")

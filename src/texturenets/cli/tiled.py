@@ -26,7 +26,7 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
         while bars:
             bars.pop().stop()
 
-    # A run that fails never calls with share 1, and a bar that is not stopped leaves the cursor hidden.
+    # A failed run never calls with share 1, and a bar that is not stopped leaves the cursor hidden.
     atexit.register(stop)
 
     note = ThrottledNote()

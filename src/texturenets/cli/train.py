@@ -68,8 +68,9 @@ PerceptualFile = Annotated[
 Preset = Annotated[
     str,
     Parameter(
-        help="Recipe to start from: default; paper, as the papers have it; readme, as the README of texture_nets "
-        "has it. Other flags override it."
+        help="Recipe to start from: default; paper, as in the Texture Networks papers (arXiv 1603.03417 and "
+        "1701.02096); readme, as in the README of their original Torch implementation, texture_nets. Other flags "
+        "override it."
     ),
 ]
 DescriptorFlag = Annotated[
@@ -89,12 +90,13 @@ Resume = Annotated[
 ]
 Quiet = Annotated[Flag, Parameter(help="No progress bar.")]
 StyleFlags: Any = optional_flags(StyleConfig, "Training options")
-# Without the options that `GalleryConfig` refuses, and those that only they would use.
+# Without the options that `GalleryConfig` refuses, and those that have an effect only with them.
 GalleryFlags: Any = optional_flags(
     GalleryConfig, "Training options", without=("diversity_weight", "diversity_layer", "texture_photos")
 )
 TextureFlags: Any = optional_flags(TextureConfig, "Training options")
-# The teacher's padding and pooling are what `own` learns; its losses compare the images of a whole batch.
+# Without padding and pooling: `own` learns the teacher's. Without --accumulate: the losses compare the images of a
+# whole batch.
 PerceptualFlags: Any = optional_flags(
     PerceptualConfig, "Training options", without=("accumulate", "descriptor_padding", "pool")
 )
@@ -126,8 +128,8 @@ def style(
     images
         The painting; several images are taken as one style.
     content
-        Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of
-        your own will do, or COCO's val2017 (5,000 photos, 1 GB).
+        Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of your own
+        are enough, or COCO's val2017 (5,000 photos, 1 GB).
     """
     flags = _flags(options, StyleConfig, descriptor)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
@@ -236,7 +238,8 @@ def perceptual(
     options: PerceptualFlags | None = None,
     trainer: PerceptualTrainerFlags | None = None,
 ) -> int:
-    """Train a small perceptual (descriptor) network, distilled from VGG-16, for `--descriptor own --weights FILE`.
+    """Train a small perceptual (descriptor) network, distilled from VGG-16, for `--descriptor own --weights
+    own=FILE`.
 
     Parameters
     ----------
@@ -256,7 +259,7 @@ def perceptual(
 
 
 def _content(content: Path | None) -> Path:
-    """The photos. Raises UserError where none were named."""
+    """The folder of photos. Raises UserError if none is given."""
     if content is None:
         from texturenets.train.data import PHOTO_SOURCES
 
@@ -265,7 +268,7 @@ def _content(content: Path | None) -> Path:
 
 
 def _with_own(make: Callable[[C], Trainer], config: C, out: Path, *, chosen: bool, resume: bool) -> Trainer:
-    """The trainer of `config`, or where weights are missing that of `own`."""
+    """The trainer for `config`; if weights are missing, for `config` with the fallback descriptor `own`."""
     from texturenets.train.fallback import with_own
     from texturenets.train.run_folder import RunFolder
 
@@ -283,7 +286,8 @@ def _train_on_photos(made: Trainer, quiet: bool) -> int:
 
 
 def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
-    """The configuration fields given on the command line, with the usual layers of `descriptor` unless others are."""
+    """The configuration fields given on the command line, with the default layers of `descriptor` unless layers are
+    given."""
     chosen = given(options, kind)
     if chosen.get("minutes") and "steps" in chosen:
         raise UserError("--minutes and --steps both end the training: give only one of them")
@@ -309,7 +313,7 @@ def _check_no_folder(images: list[Path]) -> None:
                 (file.suffix for file in sorted(folder.iterdir()) if image.has_image_suffix(file)), ".jpg"
             )
             raise UserError(
-                f"{folder} is a folder, and no image: name the images in it, as {folder / f'*{suffix}'}"
+                f"{folder} is a folder, not an image: name the images in it, for example {folder / f'*{suffix}'}"
             )
 
 
@@ -327,7 +331,7 @@ def _note_there(out: Path, *, resume: bool, quiet: bool) -> None:
 
 
 def _train(trainer: Trainer, quiet: bool) -> int:
-    """Train to the end and print the result; the exit status."""
+    """Train to the end and print the result; returns the exit status."""
     begun, options, state = trainer.state.step, trainer.task.config, trainer.state
     try:
         status = follow(trainer, quiet)
@@ -365,7 +369,7 @@ def _train(trainer: Trainer, quiet: bool) -> int:
 
 
 def _note_short(trainer: Trainer) -> None:
-    """Print a note where a training without --init has ended before a tenth of the recipe's steps."""
+    """Print a note if a training without --init has ended before a tenth of the recipe's steps."""
     step, usual = trainer.state.step, type(trainer.task.config)().steps
     if step < usual / 10 and not (trainer.config.init or trainer.config.into):
         print(
@@ -384,8 +388,8 @@ def _download_bar(quiet: bool) -> Any:
 
 
 def follow(trainer: Trainer, quiet: bool) -> int:
-    """Train to the end, with a progress bar and lines on standard error; the exit status: 0, or where it was stopped
-    130, by SIGTERM 143."""
+    """Train to the end, with a progress bar and messages on standard error. Returns the exit status: 0; 130 after
+    Ctrl-C, 143 after SIGTERM."""
     from texturenets.cli.training_progress import TrainingProgress
     from texturenets.train.interruption import interruptible
 
@@ -395,5 +399,5 @@ def follow(trainer: Trainer, quiet: bool) -> int:
             shown(record)
     if trainer.progress(trainer.state.step) >= 1:
         return 0
-    # As a shell says it. Without a signal here, another process of the training got it.
+    # As a shell reports it. If there was no signal here, another process of the training got it.
     return 128 + (received[0] if received else signal.SIGINT)

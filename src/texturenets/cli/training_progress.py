@@ -1,4 +1,4 @@
-"""What `texturenets train` shows on the way: a progress bar, how long it will take, and validation losses."""
+"""Progress of `texturenets train`: a progress bar, the expected time, and validation losses."""
 
 from __future__ import annotations
 
@@ -70,9 +70,8 @@ class TrainingProgress:
 
 
 def forecast(trainer: Trainer, step: int, done: int, seconds: float) -> str:
-    """How much is left after `step`: `done` steps took this process `seconds`.
-
-    Validations, of which there has been none yet, run the networks only forward: a third of a step each batch.
+    """Print the expected time after `step`, from the `seconds` that `done` steps took in this process. Validations
+    are not among these; they run the networks only forward: a third of a step for each batch.
     """
     options, every = trainer.task.config, trainer.config.validate_every
     pace = seconds / done

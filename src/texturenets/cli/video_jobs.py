@@ -1,4 +1,4 @@
-"""Videos in `texturenets stylize`: which inputs give which video, and stylizing one video after the other."""
+"""Videos in `texturenets stylize`: which inputs become which video, and stylizing one video after the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from texturenets.video.frame import FrameSource, Pixels, Sink
 
 RATE = 24
-"""Frames a second of a video that is made of images, unless said otherwise: the cinema's."""
+"""Default frames per second of a video made of images: as in cinema."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class VideoJob:
 
     sources: tuple[Path, ...]
     result: Path | str
-    rate: Fraction | None = None  # of images that become a video
+    rate: Fraction | None = None  # frame rate of images that become a video
 
     @property
     def name(self) -> str:
@@ -57,10 +57,9 @@ def among(found: Sequence[Path], output: str | None) -> set[Path]:
 def whole_output(
     found: Sequence[Path], videos: Collection[Path], output: str | None, *, ordered: bool, rate: float | None
 ) -> VideoJob | None:
-    """The one video that `output` names: images that become one, or one that becomes numbered frames.
-
-    None where every file becomes one of its own. `ordered`: the images are those of a folder or pattern, to be
-    taken in counting order. Raises UserError before any work is done.
+    """The one video for `output`: images that become one video, or one video that becomes numbered frames. None if
+    every file has its own result. `ordered`: the images are those of a folder or pattern, to be taken in counting
+    order. Raises UserError before any work is done.
     """
     if output is not None and video.is_numbered(output):
         _check_numbered(output, found, videos)
@@ -78,7 +77,7 @@ def whole_output(
 
 
 def check_frames(names: Sequence[str]) -> None:
-    """Raise UserError for input frames that are named as FFmpeg takes them."""
+    """Raise UserError for input frames named by a pattern such as %05d.png, as in FFmpeg."""
     for name in names:
         if video.is_numbered(name) and not Path(name).expanduser().exists():
             raise UserError(
@@ -88,14 +87,15 @@ def check_frames(names: Sequence[str]) -> None:
 
 
 def _check_numbered(output: str, found: Sequence[Path], videos: Collection[Path]) -> None:
-    """Raise UserError where `output`, a pattern of numbered frames, does not fit the files."""
+    """Raise UserError if `output`, a pattern of numbered frames, does not fit the files."""
     from texturenets import image
 
     video.check_numbered(output)
     if not videos:
         raise UserError(
             f"--output {output} numbers the frames of a video, and there is none, only "
-            f"{counted(len(found), 'image')}: give a folder, as -o stylized/, or a video to make, as -o video.mp4"
+            f"{counted(len(found), 'image')}: give a folder, for example -o stylized/, or a video to make, for "
+            "example -o video.mp4"
         )
     if len(found) > 1:
         raise UserError(
@@ -106,7 +106,7 @@ def _check_numbered(output: str, found: Sequence[Path], videos: Collection[Path]
 
 def _check_rate(rate: float | None, videos: Collection[Path]) -> None:
     if rate is not None:
-        own = f"; {min(videos)} has a rate of its own" if videos else ", as with -o video.mp4"
+        own = f"; {min(videos)} has a rate of its own" if videos else ", for example -o video.mp4"
         raise UserError(f"--rate {rate:g} is for images that become a video{own}")
 
 
@@ -204,13 +204,13 @@ def _opened(job: VideoJob, options: StylizeOptions) -> Iterator[FrameSource]:
 
 def _rate(rate: float | None) -> Fraction:
     """Frame rate of a video made of images; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
-    asked = RATE if rate is None else rate
-    if not 0.01 <= asked <= 1000:  # also for NaN
-        raise UserError(f"--rate {asked:g} is no number of frames a second between 0.01 and 1000")
-    whole_number = round(asked * 1.001)
-    if abs(asked - whole_number / 1.001) < 0.005 and abs(asked - round(asked)) > 0.005:
+    per_second = RATE if rate is None else rate
+    if not 0.01 <= per_second <= 1000:  # also for NaN
+        raise UserError(f"--rate {per_second:g} is not a number of frames per second between 0.01 and 1000")
+    whole_number = round(per_second * 1.001)
+    if abs(per_second - whole_number / 1.001) < 0.005 and abs(per_second - round(per_second)) > 0.005:
         return Fraction(whole_number * 1000, 1001)
-    return Fraction(asked).limit_denominator(1000)
+    return Fraction(per_second).limit_denominator(1000)
 
 
 @contextmanager
@@ -248,5 +248,5 @@ def written(source: FrameSource, result: Path | str, quality: int | None, quiet:
             warn(f"{result} holds no sound: that of {read.path} is left out")
         with closing(sink):
             yield sink
-        for note in notes[shown:] if not quiet else ():  # what the frames brought
+        for note in notes[shown:] if not quiet else ():  # notes that reading the frames added
             warn(note)

@@ -1,4 +1,4 @@
-"""`texturenets stylize --watch`: what comes into folders is stylized as it comes."""
+"""`texturenets stylize --watch`: new files in folders are stylized as they arrive."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from texturenets.stylize.style import Style
 
 POLL_SECONDS = 1.0
-"""Between two looks at the folders. A file is taken when it has not changed from one to the next."""
+"""Seconds between two scans of the folders. A file is stylized when it has not changed from one scan to the next."""
 
 State = tuple[int, int]
-"""Of a file: when it was changed, in nanoseconds, and its bytes."""
+"""Modification time of a file in nanoseconds, and its size in bytes."""
 
 
 def watching(
@@ -32,10 +32,9 @@ def watching(
     run: BatchRun,
     load: Callable[[ChosenStyle], Style],
 ) -> int:
-    """Stylize what is in the folders `names` and what comes into them, until Ctrl-C; returns the exit status.
-
-    `plan`: as `planned`, of all that is in the folders now.
-    Raises UserError for names that are no folders, and for an `output` that is none or one of them.
+    """Stylize the files in the folders `names`, and new files as they arrive, until Ctrl-C; returns the exit status.
+    `plan`: a function that plans all files that are in the folders now, as `planned`. Raises UserError if `names` are
+    not folders, or `output` is not a folder or is one of them.
     """
     folder = _check(names, output)
     if not run.quiet:
@@ -59,7 +58,8 @@ def watching(
 
 
 class LastStyle:
-    """Loads styles and keeps the last one; it goes before the next is loaded, as its buffers may take gigabytes."""
+    """Loads styles and keeps the last one in memory; it is freed before the next is loaded, as its buffers may take
+    gigabytes."""
 
     def __init__(self, load: Callable[[ChosenStyle], Style]) -> None:
         self._load = load
@@ -88,14 +88,15 @@ def _check(names: Sequence[str], output: str | None) -> Path:
         raise UserError(f"--output {output} is a file: with --watch give a folder")
     if any(folder.resolve() == Path(name).expanduser().resolve() for name in names):
         raise UserError(
-            f"--watch would stylize its own results in {output}: give another folder, as -o {folder / 'stylized'}"
+            f"--watch would stylize its own results in {output}: give another folder, for example -o "
+            f"{folder / 'stylized'}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 class WatchedFolders:
-    """What has been seen of the folders, and done."""
+    """The state of the folders: which files were seen, and which were tried."""
 
     def __init__(self) -> None:
         self._seen: dict[Path, State] = {}
@@ -103,7 +104,7 @@ class WatchedFolders:
         self._told = ""
 
     def ready(self, plan: Plan) -> Plan:
-        """What of `plan` is to be done now: sources that have stopped changing and have no newer result."""
+        """The part of `plan` to do now: sources that have stopped changing and have no newer result."""
         sources = {path for work in plan.works for job in work.videos for path in job.sources}
         sources |= {photo for work in plan.works for photo, _ in work.photos}
         now = {path: state for path in sources if (state := _state(path))}
@@ -127,14 +128,14 @@ class WatchedFolders:
         return replace(plan, works=works, ignored=())
 
     def done(self, plan: Plan) -> None:
-        """All of `plan` has been tried: what has failed is tried again when its source changes."""
+        """Record that all of `plan` was tried; a failed file is tried again when it changes."""
         for work in plan.works:
             pairs = [(job.sources[0], Path(job.result)) for job in work.videos] + list(work.photos)
             self._tried.update({(source, result): self._seen[source] for source, result in pairs})
         self._told = ""
 
     def report(self, error: UserError) -> None:
-        """Print an error that prevents the work, once as long as it lasts."""
+        """Print an error that prevents the work; the same error is printed only once in a row."""
         if str(error) != self._told:
             warn(error)
         self._told = str(error)

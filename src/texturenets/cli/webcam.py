@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from texturenets.stylize.style import Style
 
 SIZE = 480
-"""Default longer side in pixels: small enough for several frames a second on a CPU."""
+"""Default longer side in pixels: small enough for several frames per second on a CPU."""
 
 
 def show(
@@ -51,7 +51,7 @@ def show(
         live.watch(frames, frame_stylizer(painter, options), window, painter.name)
     except Terminated:
         raise
-    except KeyboardInterrupt:  # which is how a virtual camera ends
+    except KeyboardInterrupt:  # the usual end of a virtual camera
         if not virtual:
             raise
     return 0

@@ -1,4 +1,5 @@
-"""The manifest of a cluster run: one line of JSON for each result, from which the next run knows what is missing."""
+"""The manifest of a cluster run: one line of JSON for each result; the next run reads from it which results are
+missing."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from texturenets.errors import UserError
 from texturenets.locks import lock
 
 NAME: Final = "manifest"
-"""A folder has one `manifest.jsonl`, to which runs append. Object stores cannot append, so that at a URL every run
-writes new files, `manifest-TIME-NUMBER.jsonl`."""
+"""In a folder, runs append to one `manifest.jsonl`. Object stores cannot append, so at a URL every run writes new
+files, `manifest-TIME-NUMBER.jsonl`."""
 
 UPLOAD_SECONDS: Final = 60.0
 """Seconds between two files of the manifest at a URL: the most work that a failing machine leaves unrecorded."""
@@ -28,7 +29,7 @@ UPLOAD_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class ManifestEntry:
-    """A photo and its result. `result`: path relative to the output folder; `seed`: of the noise."""
+    """A photo and its result. `result`: path relative to the output folder; `seed`: seed of the noise."""
 
     photo: Photo
     result: str
@@ -38,7 +39,7 @@ class ManifestEntry:
 @dataclass(frozen=True)
 class Outcome:
     """The outcome for one photo. `bytes`: size of the result file. `reason`: error message, "" for success. `final`:
-    the photo itself is at fault, so that the next run does not try it again."""
+    the photo itself cannot be processed; the next run does not try it again."""
 
     bytes: int = 0
     reason: str = ""
@@ -74,14 +75,14 @@ def by_status(
     as existing if the manifest has it with the same photo and `fingerprint`, and the file has the size noted there;
     with `skip_existing` any file of that name counts.
 
-    Raises UserError with `skip_existing` where the manifest has another photo's result under that name: it is neither
-    to be taken for this photo's nor to be replaced.
+    Raises UserError with `skip_existing` if the manifest has another photo's result under that name: it must neither
+    count as this photo's nor be replaced.
     """
     found = EntriesByStatus()
     for job in jobs:
         line = known.get(job.result, {})
         photo = (line.get("photo"), line.get("stamp"))
-        # also one that was only moved, or only changed
+        # also a photo that was only moved or only changed
         same_photo = bool({*photo} & {job.photo.name, job.photo.stamp})
         same = line.get("fingerprint") == fingerprint and photo == (job.photo.name, job.photo.stamp)
         size = sizes.get(job.result)
@@ -152,7 +153,7 @@ class Manifest:
         self._number, self._last = 0, time.monotonic()
 
     def head(self, fingerprint: str, **fields: Any) -> None:
-        """Add the first line of a run: its fingerprint, and the settings that it stands for."""
+        """Add the first line of a run: its fingerprint and settings."""
         self._add({"run": _now(), "fingerprint": fingerprint, "version": __version__, **fields})
 
     def add(self, job: ManifestEntry, outcome: Outcome, fingerprint: str) -> None:
@@ -222,13 +223,13 @@ def _opened(path: Path) -> IO[str]:
             f"another run is writing into {path.parent}: wait for its end, or give another --output"
         )
     file.seek(max(0, file.seek(0, 2) - 1))
-    if file.read(1) not in ("", "\n"):  # a run that was killed has left half a line
+    if file.read(1) not in ("", "\n"):  # a killed run has left an incomplete line
         file.write("\n")
     return file
 
 
 def _try_lock(file: IO[str]) -> bool:
-    """Lock the file; False if another process holds it. True where locks are not supported (some network drives)."""
+    """Lock the file; False if another process holds it. True if locks are not supported (some network drives)."""
     try:
         lock(file)
     except BlockingIOError:

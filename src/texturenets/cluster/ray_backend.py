@@ -22,13 +22,13 @@ from texturenets.cluster.worker import PhotoRequest, Worker, WorkerTask
 from texturenets.errors import UserError, counted, ignore_pillows_warnings, install
 
 LOCAL: Final = "local"
-"""The address that means: start Ray on this machine, for this run."""
+"""The address for starting Ray on this machine for this run only."""
 
 CONNECT_SECONDS: Final = 10.0
-"""Seconds in which a cluster has to accept a connection."""
+"""Timeout in seconds for connecting to a cluster."""
 
 OBJECT_STORE_BYTES: Final = 128 * 2**20
-"""Bytes of Ray's object store on this machine. Ray takes no less than 75 MB."""
+"""Bytes of Ray's object store on this machine. Ray's minimum is 75 MB."""
 
 NAME_BYTES: Final = 512
 """Bytes of the object store for each photo: file names go through it, images do not."""
@@ -46,7 +46,7 @@ RequestBatch = Sequence[PhotoRequest]
 
 
 def check_installed() -> None:
-    """Raise UserError where Ray Data is not installed."""
+    """Raise UserError if Ray Data is not installed."""
     if any(find_spec(name) is None for name in ("ray", "pyarrow", "pandas")):
         raise UserError(f"--cluster: Ray Data is not installed; {install('cluster')}")
 
@@ -66,7 +66,7 @@ class Cluster:
         self._folder: Path | None = None
 
     def __enter__(self) -> Cluster:
-        """Raises UserError where nothing answers at the address."""
+        """Raises UserError if nothing answers at the address."""
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when it is imported
         if self.address == LOCAL:
             # The switch that gives macOS and Windows a Ray without a network: everything listens on 127.0.0.1.
@@ -75,7 +75,7 @@ class Cluster:
             os.environ.setdefault("RAY_worker_niceness", "0")
             # On a busy machine they start slowly, and after a minute, the default, more and more are started.
             os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
-            # A token only for this process, which keeps its first; Ray would leave one in the home folder.
+            # A token only for this process, which keeps its first; by default Ray writes one to the home folder.
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         else:
@@ -93,7 +93,7 @@ class Cluster:
     def _connect(self) -> None:
         import ray
 
-        # Where it tells of a worker's death and its replacement, on standard output, where the results' names go.
+        # Ray prints worker deaths and replacements to standard output, where the names of results are printed.
         ray._private.worker._worker_logs_enabled = False
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         if self.address != LOCAL:
@@ -180,7 +180,7 @@ class _Driver:
 
 
 class _Actor:
-    """A worker as Ray Data calls it: with a table of requests, for a table of outcomes."""
+    """A worker in the form that Ray Data calls: from a table of requests to a table of outcomes."""
 
     def __init__(self, task: WorkerTask) -> None:
         ignore_pillows_warnings()
@@ -241,7 +241,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _reach(address: str) -> None:
-    """Raise UserError where nothing takes a connection at `address` (ray://HOST:PORT, HOST:PORT; auto asks Ray).
+    """Raise UserError if nothing takes a connection at `address` (ray://HOST:PORT, HOST:PORT; auto asks Ray).
 
     Ray itself would try for minutes, and then end the process.
     """
@@ -249,7 +249,7 @@ def _reach(address: str) -> None:
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        raise UserError(f"--cluster {address} is no address: give auto, ray://HOST:PORT or HOST:PORT")
+        raise UserError(f"--cluster {address} is not an address: give auto, ray://HOST:PORT or HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
@@ -259,10 +259,10 @@ def _reach(address: str) -> None:
 def divide(
     machines: Sequence[tuple[int, int]], requested: int | None, gpu: bool, most: int
 ) -> tuple[int, int]:
-    """(workers, threads of each) for machines with so many (cores, GPUs), `most` workers having work.
+    """(number of workers, threads of each) for `machines`, (cores, GPUs) each; at most `most` workers have work.
 
     A worker for each core, or for each GPU with `gpu`, unless `requested` says how many; fewer have more
-    threads each, and all of them fit at once. Raises UserError where there are not so many.
+    threads each, and all of them fit at once. Raises UserError if there are not enough.
     """
     units = sum(gpus if gpu else cpus for cpus, gpus in machines)
     unit = "GPU" if gpu else "core"
@@ -282,7 +282,7 @@ def divide(
 
 
 def batches(requests: Sequence[PhotoRequest], sizes: Sequence[int], workers: int) -> list[RequestBatch]:
-    """Divide `requests` into about a dozen batches a worker, of at most `MAX_BATCH_PHOTOS` and `MAX_BATCH_BYTES`.
+    """Divide `requests` into about a dozen batches per worker, of at most `MAX_BATCH_PHOTOS` and `MAX_BATCH_BYTES`.
 
     `sizes`: bytes of the photos' files. Progress is reported, and work repeated after a worker's death, by batch.
     """

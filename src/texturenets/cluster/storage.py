@@ -1,4 +1,4 @@
-"""Locations of photos and results: paths, and URLs that fsspec knows (s3://, gs://, ...)."""
+"""Locations of photos and results: paths, and URLs that fsspec supports (s3://, gs://, ...)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from texturenets import image, video
 from texturenets.errors import UserError
 
 _CHANGES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
-"""What file systems call that which is another when a file has changed; the surest first."""
+"""Names that file systems use for an attribute that changes with the file's content; the most reliable first."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo found: its path or URL; the `folder` that it lies in, seen from the one that was asked for; a `stamp`
-    that is another when the file has changed; its size in bytes; `root`, the path or URL of the folder that was asked
-    for, empty for photos that were not found in one."""
+    """A photo found. `name`: its path or URL. `folder`: its folder relative to `root`. `stamp`: changes when the file
+    changes. `bytes`: its size. `root`: path or URL of the folder that was searched; empty for photos given by
+    name."""
 
     name: str
     folder: PurePosixPath
@@ -32,17 +32,17 @@ class Photo:
 
 
 def is_url(name: str) -> bool:
-    """Whether fsspec is asked for it. `file://` is a path."""
+    """Whether `name` is a URL for fsspec; `file://` counts as a path."""
     return "://" in name and not name.startswith("file://")
 
 
 def plain(name: str) -> str:
-    """The path that a `file://` URL means; other names as they are."""
+    """The path of a `file://` URL; other names unchanged."""
     return unquote(urlsplit(name).path) if name.startswith("file://") else name
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the path in it. Raises UserError where fsspec has none."""
+    """The file system of a URL and the path in it. Raises UserError if fsspec has none."""
     from fsspec.core import url_to_fs
 
     try:
@@ -54,7 +54,7 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _asking(message: str) -> Iterator[None]:
-    """Errors of a file system in the block, which may be anything, become a UserError that begins with `message`."""
+    """Turn any error of a file system in the block into a UserError that begins with `message`."""
     try:
         yield
     except UserError:
@@ -65,7 +65,7 @@ def _asking(message: str) -> Iterator[None]:
 
 
 def fetch(url: str, path: Path) -> None:
-    """Copy what is at a URL into a file. Raises UserError."""
+    """Copy the file at a URL to `path`. Raises UserError."""
     fs, there = filesystem(url)
     with _asking(f"cannot read {url}"):
         fs.get_file(there, str(path))
@@ -93,7 +93,7 @@ def put(path: Path, url: str) -> None:
 
 
 def _has_folders(fs: Any) -> bool:
-    """Whether files are written in place, in folders that have to be made, and can be renamed: no object store."""
+    """Whether this is a real file system, with folders and renaming; False for an object store."""
     protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
     return bool(protocols & {"sftp", "ssh", "smb", "hdfs", "webhdfs", "arrow_hdfs", "ftp"})
 
@@ -101,9 +101,9 @@ def _has_folders(fs: Any) -> bool:
 def find(patterns: Sequence[str], output: str, ignored: list[str] | None = None) -> list[Photo]:
     """The photos that `patterns` name: files, globs, folders with the folders in them, URLs of these; each once.
 
-    Videos are among them, for a worker to refuse; `ignored` gets other files that are none, as `image.expand` says.
-    Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a pattern that gives
-    nothing.
+    Videos are included, for a worker to refuse; other files that are not images are appended to `ignored`, as in
+    `image.expand`. Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a
+    pattern that matches nothing.
     """
     by_name: dict[str, Photo] = {}
     ignored = [] if ignored is None else ignored
@@ -118,18 +118,18 @@ def find(patterns: Sequence[str], output: str, ignored: list[str] | None = None)
 def _local(pattern: str, output: str, ignored: list[str]) -> Iterator[Photo]:
     root = Path(pattern).expanduser()
     without = None if is_url(output) else output
-    asked = os.path.abspath(root) if root.is_dir() else ""  # noqa: PTH100
+    searched = os.path.abspath(root) if root.is_dir() else ""  # noqa: PTH100
     others: list[Path] = []
     paths = image.expand([pattern], recursive=True, without=without, also=video.SUFFIXES, ignored=others)
     ignored.extend(map(str, others))
     for path in paths:
-        inside = path.parent.relative_to(root) if asked else Path()
+        inside = path.parent.relative_to(root) if searched else Path()
         try:
             info = path.stat()
             stamp, size = f"{info.st_size}-{info.st_mtime_ns}", info.st_size
-        except OSError:  # it went in the meantime; reading it says so
+        except OSError:  # deleted in the meantime; reading it reports that
             stamp, size = "", 0
-        yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size, asked)  # noqa: PTH100  links stay
+        yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size, searched)  # noqa: PTH100  links stay
 
 
 def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
@@ -144,7 +144,7 @@ def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
             infos = {path: fs.info(path)} if fs.exists(path) else {}
     many, wanted = folder or len(infos) != 1, image.suffixes() | video.SUFFIXES
     without = f"{output.rstrip('/')}/" if is_url(output) else None
-    asked = str(fs.unstrip_protocol(path)) if folder else ""
+    searched = str(fs.unstrip_protocol(path)) if folder else ""
     count = 0
     for name, info in sorted(infos.items()):
         inside = PurePosixPath(name).relative_to(path) if folder else PurePosixPath(PurePosixPath(name).name)
@@ -163,13 +163,13 @@ def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
         count += 1
         changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")
         size = int(info.get("size") or 0)
-        yield Photo(address, inside.parent, f"{size}-{changed}", size, asked)
+        yield Photo(address, inside.parent, f"{size}-{changed}", size, searched)
     if not count:
         raise UserError(f"no images at {url}")
 
 
 class Folder:
-    """Where results go: a folder or a URL."""
+    """The output location: a folder or a URL."""
 
     def __init__(self, name: str) -> None:
         self.name = plain(name)
@@ -177,7 +177,7 @@ class Folder:
 
     @property
     def path(self) -> Path:
-        """As a path, where it is one."""
+        """As a path, if it is one."""
         return Path(self.name).expanduser()
 
     def at(self, inside: str) -> str:
@@ -187,7 +187,7 @@ class Folder:
         return os.path.abspath(self.path / inside)  # noqa: PTH100  workers have another current folder; links stay
 
     def sizes(self) -> dict[str, int]:
-        """The files in it and in the folders in it, by their names seen from it: {name: bytes}."""
+        """All files in it, with subfolders: {path relative to it: bytes}."""
         if not self.remote:
             return dict(_walk(self.path, ""))
         fs, path = filesystem(self.name)
@@ -201,7 +201,7 @@ class Folder:
         }
 
     def check(self, photos: Sequence[str], results: Iterable[str]) -> None:
-        """Raise UserError where a result would lie among the photos of a folder, and be one of them the next time."""
+        """Raise UserError if a result would be written into a folder of photos: the next run would stylize it."""
         for pattern in map(plain, photos):
             if is_url(pattern) != self.remote:
                 continue
@@ -213,13 +213,13 @@ class Folder:
                     continue
                 root, inside = f"{folder.resolve()}{os.sep}", self.path.resolve() != folder.resolve()
                 inside = inside and self.path.resolve().is_relative_to(folder.resolve())
-            if inside:  # the folder itself is left out when photos are looked for
+            if inside:  # the search for photos leaves out the folder itself
                 continue
             here = self.name.rstrip("/") if self.remote else str(self.path.resolve())
             if any(f"{here}/{result}".startswith(root) for result in results):
                 raise UserError(
                     f"--output {self.name}: results would lie among the photos of {pattern} and be stylized the "
-                    f"next time: give another folder, or one in it, as -o {pattern.rstrip('/')}/painted"
+                    f"next time: give another folder, or one in it, for example -o {pattern.rstrip('/')}/painted"
                 )
 
 

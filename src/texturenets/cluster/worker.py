@@ -25,14 +25,14 @@ from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.pipeline import Pipeline
 
 MAX_DEATHS: Final = 3
-"""Worker deaths after which a photo is given up. One alone may have other reasons: a machine that was removed."""
+"""Worker deaths after which a photo is given up. A single death may have other reasons, such as a removed machine."""
 
 
 @dataclass(frozen=True)
 class WorkerTask:
     """The settings of a worker. `name`, `path`, `model`: the model's name, its path on the submitting machine and its
-    bytes, for machines without that file; `base`: the same of the model that it was trained into. `share`: fraction
-    of the machine's memory for this worker. `run`: a unique name of the run."""
+    bytes, for machines without that file; `base`: the same for the base model of a style added with `--into`.
+    `share`: fraction of the machine's memory for this worker. `run`: a unique name of the run."""
 
     name: str
     path: str
@@ -170,11 +170,11 @@ class Journal:
         return remaining
 
     def begin(self, number: int) -> None:
-        """Note that a photo is begun."""
+        """Record that a photo was started."""
         self._write(f"begin {number}")
 
     def done(self, number: int, outcome: Outcome) -> None:
-        """Note an outcome. Failures are not written to the file: they are tried again if the batch is."""
+        """Record an outcome. Failures are not written to the file: they are tried again if the batch is."""
         self.outcomes[number] = outcome
         if not outcome.reason:
             self._write(f"done {number} {outcome.bytes}")
@@ -205,14 +205,14 @@ def _readable(path: Path) -> bool:
             file.read()
     except OSError:
         return False
-    except UserError:  # no file at all, and so it will be the next time
+    except UserError:  # not a file; it will not be one the next time either
         return True
     return True
 
 
 @contextmanager
 def _named(name: str, path: Path) -> Iterator[None]:
-    """Errors raised in the block name `name` instead of its local copy `path`; unexpected ones become UserError."""
+    """Errors raised in the block name `name` instead of its local copy `path`; unexpected errors become UserError."""
     try:
         yield
     except UserError as error:
@@ -225,7 +225,7 @@ def _named(name: str, path: Path) -> Iterator[None]:
 
 
 def base_file(model: Path) -> tuple[str, bytes] | None:
-    """Name and bytes of the model that the style at `model` was trained into; None for a model that is whole."""
+    """Name and bytes of the base model of the style at `model`; None for a complete model."""
     base = modelfile.base_of(model)
     return None if base is None else (base.name, base.read_bytes())
 

@@ -1,7 +1,7 @@
-"""Networks that other programs published, as ours: `convert` reads a file, `Converted.save` writes the model.
+"""Converts networks published by other programs: `convert` reads a file, `Converted.save` writes the model.
 
-Nothing in a file is run: every format has a reader that builds arrays and plain records and nothing else. A module a
-format, in `CONVERTERS`.
+No code in a file is run: the reader of each format builds only arrays and plain records. One module per format,
+listed in `CONVERTERS`.
 """
 
 from __future__ import annotations
@@ -27,28 +27,27 @@ __all__ = ["CONVERTERS", "Converted", "Converter", "convert", "detect"]
 
 
 class Converter(Protocol):
-    """A module that reads what one kind of program published."""
+    """The interface of a converter: a module that reads one published format."""
 
     TITLE: str
-    """The format, as people call it."""
+    """The common name of the format."""
 
     def matches(self, path: Path) -> Path | None:
-        """The file or folder to read where `path` is of this format, by its content; else None. Raises UserError."""
+        """The file or folder to read if the content of `path` is of this format; else None. Raises UserError."""
 
     def read(self, path: Path) -> Published:
-        """The network. Raises UserError, or one of `readers.DAMAGE`, for a file that is damaged or holds none."""
+        """The network. Raises UserError, or one of `readers.DAMAGE`, for a damaged file, or one without a network."""
 
 
 CONVERTERS: Final[tuple[Converter, ...]] = (tensorflow, torch7, onnx, pytorch)
-"""Asked in this order."""
+"""They are tried in this order."""
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A published network as ours: `network` with its weights, and what the model file will say of it.
-
-    `notes`: what a user may want to know. `origin`: the program that wrote the file. `tested`: whether a file that
-    it published has been run; where not, its layout is known only from the program: look at what comes out.
+    """A converted network: `network` with its weights, and the header of the model file. `notes`: messages for the
+    user. `origin`: the program that wrote the file. `tested`: whether a file published by it has been run; if not,
+    its layout is known only from the program's source: check the results.
     """
 
     header: Header
@@ -69,10 +68,8 @@ class Converted:
 
 
 def detect(path: Path) -> tuple[Converter, Path]:
-    """The converter of a file by its content, and the file or folder to read: a checkpoint of TensorFlow may be
-    named without its endings.
-
-    Raises UserError for what is none that can be converted.
+    """The converter of a file by its content, and the file or folder to read: a TensorFlow checkpoint may be named
+    without its suffixes. Raises UserError if it cannot be converted.
     """
     try:
         for converter in CONVERTERS:
@@ -85,7 +82,7 @@ def detect(path: Path) -> tuple[Converter, Path]:
     kind = readers.recognise(path)
     if kind is None and (image.has_image_suffix(path) or image.suffix_by_content(path)):
         raise UserError(
-            f"{path} is an image, and no network: `texturenets stylize {path}` stylizes it, `texturenets train style "
+            f"{path} is an image, not a network: `texturenets stylize {path}` stylizes it, `texturenets train style "
             f"{path} --content FOLDER-OF-PHOTOS` makes a model of it"
         )
     if kind is None:
@@ -136,15 +133,15 @@ def convert(
     colors_out: str | None = None,
     generator: str | None = None,
 ) -> Converted:
-    """The network in a file (of raw variables: a folder) that another program published.
+    """Convert a network published by another program: a file, or a folder of raw variables.
 
-    `name`: the model's [the file's]; `source`, `licence`: where it is from, and under which terms, as the header
-    shall say. `colors_in`, `colors_out`: for ONNX, what the network's channels are, a key of
-    `colors.COLORS`. `generator`: FILE.py:CLASS, for a model of texturenets' format 1 whose network is code of
-    the user's own, which is run.
+    `name`: the model's [the file's]; `source`, `licence`: its origin and its terms of use, for the header.
+    `colors_in`, `colors_out`: for ONNX, the colour encoding of the network's input and output, a key of
+    `colors.COLORS`. `generator`: FILE.py:CLASS, for a model of texturenets' format 1 whose network is code of the
+    user's own, which is run.
 
-    The header's generator is one of our own where the network is one, exactly, else a `Graph`. Raises
-    UserError, with the file's name, for what is no such network or damaged.
+    The header's generator is one of this package's if the network is exactly that, else a `Graph`. Raises UserError,
+    with the file's name, if it is not such a network, or damaged.
     """
     arguments.instance("path", path, str | Path, "the path of a file or folder")
     path = Path(path)
@@ -195,7 +192,7 @@ def _ours(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tensor]]
 
 
 def _hash(path: Path) -> dict[str, str]:
-    """The file's SHA-256; of a folder nothing, it is no file."""
+    """The file's SHA-256; "" for a folder."""
     if not path.is_file():
         return {}
     with path.open("rb") as stream:

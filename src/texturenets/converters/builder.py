@@ -1,4 +1,4 @@
-"""Builds a graph spec and its weights node by node, as a converter walks through the published network."""
+"""Builds a graph spec and its weights node by node, while a converter walks through the published network."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from texturenets.networks.graph import GraphSpec
 
 Array = NDArray[Any]
 
-# The largest style networks that were published have 7 million; what a damaged file says shall not cost more
-# memory than this before it is found out.
+# The largest published style networks have 7 million; a damaged file must not use more memory than this before it is
+# detected.
 MAX_WEIGHTS: Final = 30_000_000
 
 
 @dataclass
 class GraphBuilder:
-    """The lines of a graph so far, what each of them is, and the arrays of each by name ("weight", "bias")."""
+    """The lines of a graph so far, their nodes, and the arrays of each by role ("weight", "bias")."""
 
     lines: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     arrays: dict[int, dict[str, Array]] = field(default_factory=dict)
     count: int = 0
-    """Elements of all arrays."""
+    """Number of elements of all arrays."""
 
     def add(
         self,
@@ -43,9 +43,8 @@ class GraphBuilder:
         bias: Array | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> int:
-        """Append a node; its number.
-
-        Raises UserError where it does not fit what is there, its weights do not fit it or are not finite.
+        """Append a node; returns its number. Raises UserError if it does not fit its sources, or its weights do not
+        fit or are not finite.
         """
         text = line(operation, sources, **(settings or {}))
         number = len(self.nodes)
@@ -79,11 +78,11 @@ class GraphBuilder:
         return self.nodes[number].channels
 
     def photo(self, colors: ColorEncoding) -> int:
-        """The photo, converted to `colors`."""
+        """Add the photo, converted to `colors`."""
         return self.recolor(self.add("photo"), colors.inverse())
 
     def pad(self, source: int, sides: Sequence[int], mode: str) -> int:
-        """`sides`: top, bottom, left, right. Nothing is added where there is nothing to pad."""
+        """Add padding by `sides`: top, bottom, left, right; no node if all are 0."""
         if not any(sides):
             return source
         return self.add("pad", [source], settings={"amount": tuple(sides), "mode": mode})
@@ -91,7 +90,7 @@ class GraphBuilder:
     def conv(
         self, source: int, weight: Array, bias: Array | None = None, *, padding: int = 0, **settings: int
     ) -> int:
-        """Convolution with `weight` (out, in / groups, k, k), zeros around; without bias it gets one of zeros."""
+        """Convolution with `weight` (out, in / groups, k, k), zero padding; without a bias it gets one of zeros."""
         self._square(weight)
         if weight.shape[1] * settings.get("groups", 1) != self.channels(source):
             raise UserError(
@@ -150,7 +149,7 @@ class GraphBuilder:
             self.arrays[last] = recolored(self.arrays[last], colors)
 
     def spec(self) -> GraphSpec:
-        """The spec. Raises UserError where the network does not keep the size of its photo."""
+        """The spec. Raises UserError if the network does not keep the size of its photo."""
         return GraphSpec(nodes=tuple(self.lines))
 
     def state(self) -> dict[str, torch.Tensor]:

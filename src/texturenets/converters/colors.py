@@ -1,4 +1,4 @@
-"""What the three channels of published networks mean, and how they become RGB in [0, 1]."""
+"""Colour encodings of published networks, and their conversion to RGB in [0, 1]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ColorEncoding:
 
     @property
     def even(self) -> bool:
-        """Whether all channels stay in their place and are treated alike."""
+        """Whether the channels keep their order and are all scaled and shifted alike."""
         scale = self.matrix[0][0]
         same = all(self.matrix[i][j] == (scale if i == j else 0.0) for i in range(3) for j in range(3))
         return same and len(set(self.shift)) == 1
@@ -31,12 +31,12 @@ class ColorEncoding:
         return not any(self.shift)
 
     def inverse(self) -> ColorEncoding:
-        """From RGB in [0, 1] to the channels of which this speaks."""
+        """The conversion from RGB in [0, 1] to this encoding."""
         back = np.linalg.inv(np.asarray(self.matrix, np.float64))
         return _colors(back, -back @ np.asarray(self.shift, np.float64))
 
     def after(self, first: ColorEncoding) -> ColorEncoding:
-        """What `first` and then this make together."""
+        """The composition: `first`, then this."""
         matrix = np.asarray(self.matrix, np.float64)
         shift = matrix @ np.asarray(first.shift, np.float64) + np.asarray(self.shift, np.float64)
         return _colors(matrix @ np.asarray(first.matrix, np.float64), shift)
@@ -77,4 +77,4 @@ COLORS: Final[dict[str, ColorEncoding]] = {
     "imagenet": IMAGENET,
     "signed": SIGNED,
 }
-"""By the names that the command line takes."""
+"""By the names used on the command line."""

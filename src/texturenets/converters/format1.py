@@ -30,7 +30,7 @@ def matches(path: Path) -> bool:
 def read(path: Path, custom: str | None) -> tuple[torch.nn.Module, Header, bool]:
     """The network with its weights, the header, and whether the weights are in half precision.
 
-    `custom`: as `generators.build` has it, for a network of the user's own, whose code is run. Raises UserError.
+    `custom`: as `generators.build` has it, for the code of a user's network, which is run. Raises UserError.
     """
     with safe_open(path, "pt") as file:
         data = modelfile.parse_header(path, file.metadata()["texturenets"])

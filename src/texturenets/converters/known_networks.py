@@ -1,7 +1,6 @@
-"""Published graphs that are one of our own generators: the spec, and its weights under our names.
-
-A graph is recognised where it equals, line by line, the graph of a spec. What differs in colours is folded into
-the first and the last convolution.
+"""Recognises published graphs that are one of this package's generators: returns the spec, and the weights under its
+names. A graph is recognised if it equals, line by line, the graph of a spec. Differences in colour encoding are
+folded into the first and the last convolution.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ _MODES: Final = get_args(Padding)
 
 @dataclass
 class _ExpectedGraph:
-    """Nodes of a graph, each as a line of text, and what a node's weights are called in our generator, by number."""
+    """Nodes of a graph, each as a line of text, and the names of each node's weights in this package's generator."""
 
     previous: int
-    """The number of the node just before the first of `lines`; -1 where there is none."""
+    """The number of the node just before the first of `lines`; -1 if there is none."""
     lines: list[str] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
 
@@ -137,7 +136,7 @@ def _pyramid(spec: Pyramid) -> _ExpectedGraph:
 
 
 def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _ExpectedGraph]]:
-    """Specs that the graph might be, by what stands out in it, and their graphs."""
+    """Specs that the graph might have, guessed from its features, and their graphs."""
     nodes = published.builder.nodes
     convs = [node for node in nodes if node.operation == "conv" and node.settings["kernel"] > (1, 1)]
     pads = [node.settings["mode"] for node in nodes if node.operation == "pad"]
@@ -210,7 +209,7 @@ def _first_conv(nodes: list[Node]) -> tuple[int, str]:
 
 
 def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tensor]] | None:
-    """Our spec and weights where the published network is one of our generators, exactly; else None."""
+    """Spec and weights if the published network is exactly one of this package's generators; else None."""
     builder, colors_in = published.builder, published.colors_in
     for spec, expected in _candidates(published):
         if expected.lines != [_sorted(text) for text in builder.lines[expected.previous + 1 :]]:
@@ -222,7 +221,7 @@ def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tens
             first, mode = _first_conv(builder.nodes)
             normed = isinstance(spec, Johnson) and spec.input_norm
             if normed or (mode == "zero" and not colors_in.inverse().black_is_zero):
-                return None  # zeros around the image would become another colour
+                return None  # zero padding would become another colour
             arrays[first] = _folded(arrays[first], colors_in)
         # Our last layer, "caffe", converts Caffe's BGR to RGB.
         last = max(arrays)

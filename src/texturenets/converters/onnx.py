@@ -1,7 +1,7 @@
 """ONNX style networks whose graph is a chain of known layers, with residual sums and concatenations.
 
-Operations are those of onnx.ai/onnx/operators, and of those that version 1 called experimental the three that
-converters from Core ML write: ImageScaler, Crop and Affine.
+Operations are those of onnx.ai/onnx/operators, and three experimental ones of version 1 that converters from Core ML
+write: ImageScaler, Crop and Affine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Chain:
                 self.readers.setdefault(name, []).append(operation)
 
     def build(self) -> GraphBuilder:
-        """All nodes. Raises UserError for an operation that is not known."""
+        """Add all nodes. Raises UserError for an unsupported operation."""
         model = self.model
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise UserError(
@@ -64,7 +64,7 @@ class Chain:
             raise UserError("its last operation is not its result")
         return self.builder
 
-    # What an operation takes
+    # Inputs of an operation
 
     def _get(self, operation: ONNXNode, i: int) -> int | Array | None:
         if i >= len(operation.inputs) or not operation.inputs[i]:
@@ -158,7 +158,7 @@ class Chain:
         crop = [top, bottom - down, left, right - across]
         following = self.readers.get(operation.outputs[0], [])
         if min(crop) < 0 and len(following) == 1 and following[0].kind == "Crop":
-            # What it grows beyond its own size is cut off at once.
+            # The additional rows and columns are cropped again at once.
             crop = [a + b for a, b in zip(crop, self._border(following[0]), strict=True)]
             number = self.builder.deconv(
                 source, weight, self._optional(operation, 2), stride=stride, crop=crop
@@ -168,12 +168,12 @@ class Chain:
         return self.builder.deconv(source, weight, self._optional(operation, 2), stride=stride, crop=crop)
 
     def _excess(self, operation: ONNXNode, source: int, kernel: int, stride: int) -> tuple[int, int]:
-        """Rows and columns that the attribute output_shape asks for beyond what a deconvolution gives."""
+        """Rows and columns by which the attribute output_shape exceeds the output of the transposed convolution."""
         sizes, shape = self.model.sizes.get(self.model.inputs[0], ()), operation.attributes["output_shape"]
         if len(sizes) != 4 or min(sizes[2:]) < 1 or len(shape) < 2:
             raise refuse(operation, "has an output_shape, and the photo's size is not known")
         node = self.builder.nodes[source]
-        rows = node.scale * sizes[2] + node.extra
+        rows = node.scale * sizes[2] + node.extra_rows
         columns = node.scale * sizes[3] + node.extra_columns
         down, across = (shape[i - 2] - ((n - 1) * stride + kernel) for i, n in enumerate((rows, columns)))
         if not (0 <= down < stride and 0 <= across < stride and down == int(down) and across == int(across)):
@@ -240,7 +240,7 @@ class Chain:
     def _resize(self, operation: ONNXNode) -> int:
         attributes = operation.attributes
         scales = attributes.get("scales")
-        # Upsample, and the first Resize, whose scales come second, place pixels so and say nothing of it.
+        # The default of Upsample, and of the first version of Resize, whose second input is the scales.
         old = operation.kind == "Upsample" or len(operation.inputs) == 2
         if scales is None:
             scales = [float(v) for v in self._array(operation, 1 if old else 2).reshape(-1)[:4]]
@@ -263,7 +263,7 @@ class Chain:
         return source if scales[2] == 1 else self._add("upsample", source, factor=int(scales[2]), mode=name)
 
     def _shuffle(self, operation: ONNXNode) -> int:
-        """Depth to space. In the order "DCR" channels are first sorted as "CRD" has them, by a convolution."""
+        """Depth to space. For the order "DCR" a convolution first sorts the channels to the order "CRD"."""
         source, factor = self._map(operation), operation.attributes.get("blocksize", 0)
         channels = self.builder.channels(source)
         if not isinstance(factor, int) or factor < 2 or channels % factor**2:
@@ -389,7 +389,7 @@ def _repeats(where: str, rounding: str, scale: float) -> bool:
 
 
 def _colors(model: Model) -> ColorEncoding | None:
-    """The colours that the file says it takes and gives; None where it says nothing."""
+    """The colour encodings of input and output that the file states; None if it states none."""
     order = model.metadata.get("Image.BitmapPixelFormat", "")
     if model.metadata.get("Image.NominalPixelRange") == "Normalized_0_1":
         return RGB if order.startswith("Rgb") else None
@@ -409,14 +409,14 @@ def matches(path: Path) -> Path | None:
         return None
     with path.open("rb") as stream:
         begins = stream.read(1) == b"\x08"  # a number; the first field of a Caffe model has a length
-    begins = begins and recognise(path) != "safetensors"  # which may begin with such a length
+    begins = begins and recognise(path) != "safetensors"  # a safetensors file may begin with such a length
     return path if begins or path.suffix == ".onnx" else None
 
 
 def read(
     path: Path, colors_in: ColorEncoding | None = None, colors_out: ColorEncoding | None = None
 ) -> Published:
-    """The network in the `.onnx` file at `path`, its colours as the file says, or RGB, 0 to 255.
+    """The network in the `.onnx` file at `path`, its colours as stated in the file, else RGB, 0 to 255.
 
     Raises UserError, FormatError and OSError.
     """

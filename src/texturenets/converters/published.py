@@ -1,4 +1,4 @@
-"""What a converter hands back: the published network as a graph, and what is known of where it comes from."""
+"""The result of a converter: the published network as a graph, and its origin."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from texturenets.converters.colors import RGB, ColorEncoding
 
 @dataclass(frozen=True)
 class Origin:
-    """The program that wrote a network's file, or only the format where any program may have.
+    """The program that wrote a network's file, or only the format if any program may have written it.
 
-    `licence`: that of the networks which the program's authors published; "" where there are none. `tested`: whether
-    a file that they published has been run (docs/convert.md); else its layout is known only from the program.
+    `licence`: licence of the networks that the program's authors published; "" if they published none. `tested`:
+    whether a file that they published has been run (docs/convert.md); else its layout is known only from the program.
     """
 
     title: str
@@ -40,9 +40,8 @@ ONNX: Final = Origin("ONNX", "", tested=True)
 
 @dataclass
 class Published:
-    """`builder` holds the network as it was published: fed with channels that are `colors_in`, giving `colors_out`.
-
-    `notes`: what a user may want to know. `licence`, `author`: what the file itself says, if anything.
+    """`builder` holds the network as published, with input in `colors_in` and output in `colors_out`. `notes`:
+    messages for the user. `licence`, `author`: as stated in the file, if at all.
     """
 
     origin: Origin

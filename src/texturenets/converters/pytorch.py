@@ -1,6 +1,6 @@
 """pytorch/examples' fast_neural_style, and the programs that share its TransformerNet: state dictionaries.
 
-Files of 2017 hold running statistics beside `in1.weight` and `in1.bias`, which that program never used.
+Files of 2017 also hold running statistics next to `in1.weight` and `in1.bias`; that program never used them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_ARRAY: Final = 10_000_000  # elements; the largest of the program's own has 
 
 
 class _StateDict:
-    """The arrays of a state dictionary, after whatever prefix ("module.") they have."""
+    """The arrays of a state dictionary, without the prefix of their names ("module.")."""
 
     def __init__(self, stored: Mapping[str, Stored]) -> None:
-        last = "deconv3.conv2d.weight"  # only the network itself has it, not its blocks
+        last = "deconv3.conv2d.weight"  # unique: no block has a weight of this name
         ends = [key.removesuffix(last) for key in stored if key.endswith(last)]
         if not ends:
             some = ", ".join(list(stored)[:3])[:100] or "nothing"
@@ -47,7 +47,7 @@ class _StateDict:
     def get(self, name: str, dimensions: int) -> Array:
         stored = self.stored.get(self.prefix + name)
         if stored is None:
-            raise UserError(f"its {name} is missing, so it is no TransformerNet of pytorch/examples")
+            raise UserError(f"its {name} is missing, so it is not a TransformerNet of pytorch/examples")
         count = int(np.prod(stored.shape, dtype=object)) if stored.shape else 0
         if len(stored.shape) != dimensions or not 0 < count <= MAX_ARRAY:
             raise UserError(f"its {name} has the shape {stored.shape}, which fits no TransformerNet")
@@ -56,7 +56,7 @@ class _StateDict:
 
 
 def build(stored: Mapping[str, Stored]) -> GraphBuilder:
-    """The network, as published. Raises UserError where names or shapes are not TransformerNet's."""
+    """The network, as published. Raises UserError if names or shapes are not TransformerNet's."""
     state = _StateDict(stored)
     builder = GraphBuilder()
 
@@ -88,7 +88,7 @@ def build(stored: Mapping[str, Stored]) -> GraphBuilder:
 
 
 def matches(path: Path) -> Path | None:
-    """`path`, where it is a file of PyTorch's, or of safetensors without a header of ours."""
+    """`path` if it is a PyTorch file, or a safetensors file without a header of texturenets; else None."""
     kind = None if path.is_dir() else readers.recognise(path)
     if kind == "torch" or (kind == "safetensors" and "texturenets" not in readers.metadata(path)):
         return path

@@ -1,7 +1,6 @@
-"""lengstrom/fast-style-transfer: TensorFlow checkpoints, and the raw variables of its ports to browsers.
-
-The variables have no other names than "Variable", "Variable_1" and so on, in the order in which the program
-makes them: for each layer a kernel, a shift and a scale. The optimizer's state beside them is left out.
+"""lengstrom/fast-style-transfer: TensorFlow checkpoints, and the raw variables of its ports to browsers. The
+variables are named "Variable", "Variable_1" and so on, in the order of their creation: for each layer a kernel, a
+shift and a scale. The optimizer's state in the file is ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ TANH_SCALE, TANH_SHIFT = 150.0, 127.5
 
 
 def _layers(variables: Mapping[str, Array]) -> list[tuple[Array, Array, Array]]:
-    """(kernel, shift, scale) of each layer. Raises UserError where they are not those of the program."""
+    """(kernel, shift, scale) of each layer. Raises UserError if they are not those of the program."""
     names = ["Variable", *(f"Variable_{i}" for i in range(1, len(variables)))]
     arrays: list[Array] = []
     for name in names:
@@ -68,7 +67,7 @@ def build(variables: Mapping[str, Array]) -> GraphBuilder:
 
     def conv(source: int, layer: tuple[Array, Array, Array], stride: int = 1) -> int:
         kernel, shift, scale = layer
-        # Of feature maps whose size is a multiple of the stride, as all are here.
+        # Valid for feature maps whose size is a multiple of the stride, as all are here.
         padded = builder.pad(source, _halves(kernel.shape[0] - stride), "zero")
         return norm(builder.conv(padded, kernel.transpose(3, 2, 0, 1), stride=stride), shift, scale)
 
@@ -92,8 +91,8 @@ def build(variables: Mapping[str, Array]) -> GraphBuilder:
 
 
 def matches(path: Path) -> Path | None:
-    """The folder of raw variables, or the file of a checkpoint of which `path` is a part. Raises UserError for
-    another folder."""
+    """The folder of raw variables, or the file of the checkpoint to which `path` belongs. Raises UserError for any
+    other folder."""
     if path.is_dir():
         return _folder(path)
     checkpoint = _checkpoint(path)
@@ -115,7 +114,7 @@ def _folder(path: Path) -> Path:
 
 
 def _checkpoint(path: Path) -> Path | None:
-    """The `.index` of a checkpoint of version 2 that `path` names, in whole or in part."""
+    """The `.index` file of a checkpoint of version 2, if `path` is its name or one of its files."""
     name = path.name.removesuffix(tensorflow.DATA).removesuffix(tensorflow.INDEX)
     index = path.with_name(name + tensorflow.INDEX)
     return index if index.is_file() and (path.name != name or not path.exists()) else None

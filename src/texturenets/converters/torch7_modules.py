@@ -1,7 +1,7 @@
-"""Trees of Torch7 modules as graphs.
+"""Converts trees of Torch7 modules to graphs.
 
-Module names are those of nn, cudnn and cunn alike. What each computes is documented at github.com/torch/nn;
-for noise, padding and normalization in the Lua files of texture_nets and of jcjohnson/fast-neural-style.
+Module names are those of nn, cudnn and cunn alike. Their computations are documented at github.com/torch/nn, those of
+noise, padding and normalization in the Lua files of texture_nets and jcjohnson/fast-neural-style.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ IDENTITY: Final = frozenset(
         "DummyGradOutput",
     }
 )
-"""Modules that give what they are fed with, once training is over."""
+"""Modules that are the identity after training."""
 
 _PADDINGS: Final = {
     "SpatialCircularPadding": "circular",
@@ -49,13 +49,13 @@ NOISE: Final = frozenset({"NoiseFill", "GenNoise"})
 
 @dataclass(frozen=True)
 class Input:
-    """What the network is fed with, or its average over squares of `pooled` pixels; part of it is noise."""
+    """The network's input, or its average over squares of `pooled` pixels; part of it is noise."""
 
     pooled: int = 1
 
 
 Value = int | Input | list[Any]
-"""What flows between modules: a node's number, what the network is fed with, or a table of such values."""
+"""A value between modules: a node's number, the network's input, or a table of such values."""
 
 
 def short(kind: str) -> str:
@@ -72,7 +72,7 @@ def children(record: TorchObject) -> list[Any]:
 
 
 def walk(record: Any) -> Iterator[TorchObject]:
-    """All modules below `record`, as often as they come. Raises UserError where there is no end of them."""
+    """All modules below `record`, repeated ones included. Raises UserError for endless nesting."""
     count = 0
     pending = [(record, 0)]
     while pending:
@@ -98,7 +98,7 @@ def _integer(record: TorchObject, key: str, default: int | None = None) -> int:
 
 
 def _pair(record: TorchObject, first: str, second: str, default: int | None = None) -> int:
-    """A setting that is given for both directions and has to be the same in both."""
+    """A setting for both directions, which must be the same."""
     a, b = _integer(record, first, default), _integer(record, second, default)
     if a != b:
         raise UserError(f"{record.kind}: {first} {a} and {second} {b} differ, which is not supported")
@@ -117,7 +117,7 @@ def _tensor(record: TorchObject, key: str) -> NDArray[Any] | None:
     if value is None:
         return None
     if not isinstance(value, Tensor):
-        raise UserError(f"{record.kind}: its {key} is no tensor")
+        raise UserError(f"{record.kind}: its {key} is not a tensor")
     array = value.array()
     return array if array.size else None
 
@@ -130,11 +130,9 @@ def _needed(record: TorchObject, key: str) -> NDArray[Any]:
 
 
 class Modules:
-    """Turns the tree of modules `tree` into a graph; `build` gives it.
-
-    `colors_in`: the colours that the photo is fed in as. `own_statistics`: batch normalization with the
-    statistics of the image itself, as in training, not with those in the file; and with weights that may
-    reach beyond their tensor, as `_scales` says.
+    """Converts the tree of modules `tree` to a graph; `build` returns it. `colors_in`: colour encoding of the
+    network's input. `own_statistics`: batch normalization uses the statistics of the image itself, as in training,
+    not those in the file; its weights may reach beyond their tensor, see `_scales`.
     """
 
     def __init__(self, tree: TorchObject, *, colors_in: ColorEncoding, own_statistics: bool) -> None:
@@ -143,7 +141,7 @@ class Modules:
         self.own_statistics = own_statistics
         self.builder = GraphBuilder()
         self.overrun = 0
-        """Normalizations that read weights beyond their own, counted by `build`."""
+        """Number of normalizations that read weights beyond their own; counted by `build`."""
         self.depth = 0
         self.pools: list[tuple[TorchObject, int]] = []
         self.photos: dict[int, int] = {}
@@ -153,16 +151,16 @@ class Modules:
         for module in walk(self.tree):
             if short(module.kind) in ("SpatialConvolution", "SpatialConvolutionMM"):
                 return _integer(module, "nInputPlane")
-        raise UserError("it has no convolution, so it is no network that draws")
+        raise UserError("it has no convolution, so it is not a network that draws")
 
     def build(self) -> GraphBuilder:
-        """All nodes. Raises UserError for a module that is not known or does not fit."""
+        """Add all nodes. Raises UserError for a module that is unknown or does not fit."""
         number = self._map(self._module(self.tree, Input()))
         if number != len(self.builder.nodes) - 1:
             raise UserError("the network's last module is not what it gives")
         return self.builder
 
-    # What the network is fed with
+    # Inputs
 
     def _photo(self, pooled: int) -> int:
         """The photo, averaged over squares of `pooled` pixels."""
@@ -176,7 +174,7 @@ class Modules:
         return self._add("noise", channels=channels, stride=pooled, distribution=distribution, scale=scale)
 
     def _behind_photo(self, channels: int, pooled: int, scale: float) -> int:
-        """`channels` channels of uniform noise; after the photo, where the network takes three more."""
+        """`channels` channels of uniform noise, after the photo if the network has three more input channels."""
         photo = self.inputs - channels
         if photo not in (0, 3) or channels < 1:
             raise UserError(f"a network of {self.inputs} channels, {channels} of them noise")
@@ -188,7 +186,7 @@ class Modules:
         if isinstance(value, Input):
             if self.inputs == 3:
                 return self._photo(value.pooled)
-            # The branch `diversity` of texture_nets feeds its networks with the noise beside the photo.
+            # The branch `diversity` of texture_nets passes the noise to its networks separately from the photo.
             return self._behind_photo(self.inputs - 3, value.pooled, 1.0)
         if isinstance(value, int):
             return value
@@ -201,7 +199,7 @@ class Modules:
 
     def _module(self, module: Any, value: Value) -> Value:
         if not isinstance(module, TorchObject):
-            raise UserError("a container holds something that is no module")
+            raise UserError("a container holds something that is not a module")
         name = short(module.kind)
         if name in IDENTITY:
             return value
@@ -228,7 +226,7 @@ class Modules:
         return value
 
     def _copies(self, module: TorchObject, value: Value) -> Value:
-        """The same network once for each GPU."""
+        """Copies of the network, one for each GPU."""
         copies = children(module)
         return self._module(copies[0], value) if copies else value
 
@@ -268,15 +266,15 @@ class Modules:
         return self._add("avg_pool", source, kernel=kernel, stride=step)
 
     def _noise_fill(self, module: TorchObject, value: Value) -> Value:
-        """Puts uniform noise into the last channels of what the network is fed with."""
+        """Replaces the last channels of the network's input by uniform noise."""
         if not isinstance(value, Input):
             raise UserError("noise in the place of channels inside the network is not supported")
         channels = _integer(module, "num_noise_channels")
         return self._behind_photo(channels, value.pooled, _real(module, "mult", 1.0)) if channels else value
 
     def _gen_noise(self, module: TorchObject, value: Value) -> Value:
-        """Only noise, as many channels as the module says; or, where it says nothing, as published first:
-        uniform in all channels of what it is fed with, or in the last three where those are six."""
+        """Only noise, with the module's number of channels. If it has none, as in the first published version:
+        uniform noise in all input channels, or in the last three of six."""
         mult = _real(module, "mult", 1.0)
         if module.get("num_planes") is not None:
             channels = _integer(module, "num_planes")
@@ -327,14 +325,14 @@ class Modules:
         """Scale and shift of a normalization.
 
         In the models of texture_nets' first version there are modules made for 8 channels that normalize 16
-        to 40. The GPU read on after their own weights, in the storage in which the parameters of all layers
-        lie one after the other, and training made the best of it: so do we.
+        to 40. The GPU read beyond their weights, in the storage in which the parameters of all layers follow each
+        other, and training adapted to that. Here the same weights are read.
         """
         weight, bias = module.get("weight"), module.get("bias")
         if weight is None and bias is None:
             return np.ones(channels, np.float32), np.zeros(channels, np.float32)
         if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
-            raise UserError(f"{module.kind}: its weights are no tensors")
+            raise UserError(f"{module.kind}: its weights are not tensors")
         if weight.shape == bias.shape == (channels,):
             return weight.array(), bias.array()
         if not self.own_statistics:
@@ -348,7 +346,9 @@ class Modules:
         channels = self.builder.channels(source)
         weight, bias = self._scales(module, channels)
         mean, eps = _needed(module, "running_mean").astype(np.float64), _real(module, "eps", 1e-5)
-        deviation = _tensor(module, "running_std")  # before the end of 2015: one over the deviation
+        deviation = _tensor(
+            module, "running_std"
+        )  # files from before the end of 2015: 1 / standard deviation
         if deviation is not None:
             inverted = deviation.astype(np.float64)
         else:
@@ -372,9 +372,8 @@ class Modules:
         return number
 
     def _unpool(self, module: TorchObject, source: int) -> Value:
-        """Puts maxima back where the pooling that the module names found them.
-
-        Where a file holds a copy of that pooling, it is the last one of the same shape.
+        """Puts maxima back to the positions of the pooling that the module refers to. If the file holds a copy of
+        that pooling, the last pooling of the same shape is used.
         """
         node = self.builder.nodes[source]
         fits = [
@@ -441,7 +440,7 @@ class Modules:
         "SpatialMaxUnpooling": _unpool,
         "ShaveImage": _shave,
         "SpatialUpSamplingNearest": lambda self, module, source: self._larger(module, source, "nearest"),
-        # Torch7 puts the corners of the two feature maps upon each other.
+        # Torch7 aligns the corners of the two feature maps.
         "SpatialUpSamplingBilinear": lambda self, m, source: self._larger(m, source, "bilinear_corners"),
         "PixelShuffle": _shuffle,
         "PReLU": _prelu,

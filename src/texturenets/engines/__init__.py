@@ -1,7 +1,7 @@
 """Run a model: PyTorch, OpenVINO or ONNX Runtime behind one call.
 
-OpenVINO and ONNX Runtime run the graph that the model file holds, without torch. What they make of it is kept in the
-cache (`texturenets.engines.cache`).
+OpenVINO and ONNX Runtime run the graph that the model file holds, without torch. Converted and compiled models are
+kept in the cache (`texturenets.engines.cache`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 MAX_STRIDE: Final = 2**13
-"""The largest stride that a network may have: its smallest image has such sides."""
+"""Maximum stride of a network: its smallest image has sides of that length."""
 
 __all__ = ["BACKENDS", "PRECISIONS", "Engine", "EngineOptions", "IOSpec", "convert", "load"]
 
 
 class Engine(Protocol):
-    """A network, ready to run. `name` is that of the engine, `precision` what it computes in."""
+    """A network, ready to run. `name`: the engine's name. `precision`: the precision in which it computes."""
 
     name: str
     precision: str
@@ -43,31 +43,30 @@ class Engine(Protocol):
 
     @property
     def spool_dtype(self) -> SpoolDtype:
-        """The type of feature maps that are spooled to disk between stages, where float32 is not required."""
+        """The type of feature maps that are spooled to disk between stages, unless float32 is required."""
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
-        """Photos (N, 3, H, W), RGB in [0, 1], to images of the same kind, unclamped; arrays or tensors alike.
+        """Photos (N, 3, H, W), RGB in [0, 1], to images of the same shape, unclamped; arrays or tensors.
 
-        H and W are multiples of `io_spec.stride` and at least `io_spec.least`. `noises` are noise maps (N, channels,
-        H / stride, W / stride), as `io_spec.noise` says and `texturenets.noise.draw` makes them; `x` is None where
-        `io_spec.channels` is 0. `inputs`: the feature maps of `io_spec.inputs` by their names, (N, channels, H /
-        stride, W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first
-        input is one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
+        H and W are multiples of `io_spec.stride` and at least `io_spec.min_side`. `noises` are noise maps (N,
+        channels, H / stride, W / stride), as `io_spec.noise` says and `texturenets.noise.draw` makes them; `x` is
+        None if `io_spec.channels` is 0. `inputs`: the feature maps of `io_spec.inputs` by their names, (N,
+        channels, H / stride, W / stride), or (N, channels, 1, 1) for a stride of 0. The result is an array if the
+        first input is one, else a tensor on its device. Raises UserError for a missing or unknown input.
         """
 
     def compile(self, stage: Stage) -> CompiledStage:
-        """Make a part of a network ready to run, as the strips of images that do not fit in memory need it."""
+        """Compile a part of a network, for strips of images that do not fit in memory."""
 
     def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
-        """Estimated peak bytes of a stage of whose feature maps at most `live` elements are live at once.
+        """Estimated peak memory in bytes of a stage with at most `live` elements of feature maps live at once.
 
         `dtype`: the type of its inputs and outputs.
         """
 
     def peak(self, size: tuple[int, int]) -> int:
-        """About how many bytes of memory an image of `size` (H, W) takes while it is computed, its result included.
-
-        `size`: as what is given to the engine, multiples of the stride.
+        """Estimated peak memory in bytes for an image of `size` (H, W), its result included. `size`: of the input to
+        the engine, multiples of the stride.
         """
 
 
@@ -79,13 +78,12 @@ def load(
 ) -> Engine:
     """The network of the model file at `path`, ready to run.
 
-    `variant`: what is run of it; it takes the graph, and no `code`.
+    `variant`: which variant of the graph is run; not with `code`. `engine` "auto" also chooses PyTorch if there is
+    `code`, or if the model has no graph or one that cannot be converted. `code` builds the network of the user's own
+    code; only PyTorch runs it, the others take the graph.
 
-    `engine` "auto" takes PyTorch also where there is `code`, and where the model has no graph, or one that cannot be
-    converted. `code` builds the network of somebody's own code; only PyTorch runs it, the others take the graph.
-
-    Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
-    wrong with the file.
+    Raises UserError for unknown names, for engines and devices that are not available on this machine, and for an
+    unusable file.
     """
     engine, device, precision, threads = options.engine, options.device, options.precision, options.threads
     if engine not in (*BACKENDS, "auto", "torch"):
@@ -115,7 +113,7 @@ def load(
 
 
 def _fastest(device: str, on_cpu: bool) -> str:
-    """The engine that is installed and fastest on that device."""
+    """The fastest installed engine for that device."""
     if not on_cpu and (device != "auto" or devices.choose("auto").type != "cpu"):
         return "torch"
     return "onnx" if find_spec("openvino") is None else "openvino"
@@ -168,8 +166,8 @@ BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, CacheEntry, int | None],
     "openvino": _openvino,
     "onnx": _onnx,
 }
-"""The engines that run an ONNX file: called with it, what the network takes, the precision that was asked for, the
-model's entry in the cache of compiled forms, and the number of threads."""
+"""The engines that run an ONNX file, called with: the file, the `IOSpec`, the requested precision, the model's entry
+in the cache, and the number of threads."""
 
 
 def _converted(path: Path, engine: str, precision: str, threads: int | None, variant: Variant) -> Engine:
@@ -188,7 +186,7 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None, var
 
 
 def _numbers(cached: bytes | None) -> tuple[float, float] | None:
-    """The two element counts of an entry of the cache; None where it is missing or damaged."""
+    """The two element counts of an entry of the cache; None if it is missing or damaged."""
     try:
         buffers, live = json.loads(cached or b"")
         return float(buffers), float(live)
@@ -199,9 +197,9 @@ def _numbers(cached: bytes | None) -> tuple[float, float] | None:
 def convert(
     path: Path, *, split: bool = False, apply_passes: bool = True, variant: Variant = AS_IT_IS
 ) -> tuple[bytes, IOSpec]:
-    """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
+    """The model file at `path` as an ONNX file, and its `IOSpec`. Raises UserError.
 
-    `variant`: as in `load`. `split`: made for computing in bf16; `apply_passes`: with what makes it faster
+    `variant`: as in `load`. `split`: for computing in bf16; `apply_passes`: optimized by the passes
     (`texturenets.graph.onnx.to_onnx`).
     """
     from texturenets.graph.onnx import to_onnx

@@ -18,28 +18,29 @@ DIGEST_LENGTH = 32
 """Characters of a digest in the name of an entry."""
 
 MAX_MODELS = 64
-"""Most models in the cache; the least recently used are deleted."""
+"""Maximum number of models in the cache; the least recently used are deleted."""
 
 
 class CacheEntry:
     """The cached files of one model: ONNX files and compiled models."""
 
     def __init__(self, model: Path, variant: str = "") -> None:
-        """`model`: the model file. It counts by its bytes: moved or renamed it is the same. `variant`: the
-        form of its graph, "" for the file's own."""
+        """`model`: the model file. It is identified by its bytes: moving or renaming it changes nothing. `variant`:
+        the form of its graph, "" for the graph as in the file."""
         self.folder = cache_folder() / "engines"
         digest = hashlib.sha256(f"{FORMAT} {__version__} {variant} ".encode() + model.read_bytes())
         self.name = digest.hexdigest()[:DIGEST_LENGTH]
 
     def path(self, suffix: str) -> Path:
-        """The file of that suffix; it may not be there."""
+        """The path of the file with that suffix; it may not exist."""
         return self.folder / (self.name + suffix)
 
     def read(self, suffix: str) -> bytes | None:
-        """The file of that suffix; None where it is not kept, another process having dropped it for instance."""
+        """The content of the file with that suffix; None if it does not exist, for example because another process
+        removed it."""
         try:
             data = self.path(suffix).read_bytes()
-            os.utime(self.path(suffix))  # used, and not to go yet
+            os.utime(self.path(suffix))  # mark as recently used
         except OSError:
             return None
         return data or None
@@ -59,7 +60,7 @@ class CacheEntry:
 
 
 def compiled_suffix(key: Sequence[str]) -> str:
-    """The suffix of a form that was compiled for what `key` names: a graph, a processor, a precision."""
+    """The suffix of a model compiled for `key`: a graph, a processor, a precision."""
     return f"-{hashlib.sha256(' '.join(key).encode()).hexdigest()[:16]}.blob"
 
 

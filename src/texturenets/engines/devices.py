@@ -18,7 +18,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def require_torch(feature: str, extra: str = "train") -> None:
-    """Raise MissingError where PyTorch is not installed, which `feature` needs; `extra` brings it."""
+    """Raise MissingError if PyTorch, which `feature` needs, is not installed; `extra`: the extra that installs it."""
     if find_spec("torch") is None:
         raise MissingError(f"{feature} needs PyTorch: {install(extra)}")
 
@@ -31,9 +31,9 @@ def check_name(name: str) -> None:
 
 
 def choose(name: str) -> torch.device:
-    """The device that "auto", "cpu", "cuda", "cuda:1" or "mps" stands for; "auto" is the fastest that is here.
+    """The device that "auto", "cpu", "cuda", "cuda:1" or "mps" stands for; "auto" is the fastest available one.
 
-    Raises UserError where there is no such device.
+    Raises UserError if there is no such device.
     """
     import torch
 
@@ -48,10 +48,10 @@ def choose(name: str) -> torch.device:
 
 
 def only_cpu() -> bool:
-    """Whether it is plain, without asking torch, that there is nothing but the processor to compute on.
+    """Whether it is certain, without asking torch, that the CPU is the only device.
 
-    Nothing here but PyTorch computes on anything else. A driver of NVIDIA's or an Apple machine may mean a graphics
-    GPU; `choose` knows, and takes a second.
+    Only PyTorch uses other devices. An NVIDIA driver or an Apple machine may mean a GPU; `choose` finds out, but
+    takes a second.
     """
     if find_spec("torch") is None:
         return True
@@ -65,7 +65,7 @@ def only_cpu() -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory did not suffice, on any device.
+    """Whether `error` is an out-of-memory error of any device.
 
     CUDA has an exception for it; the CPU's and Apple's allocators raise a plain RuntimeError.
     """

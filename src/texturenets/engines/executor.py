@@ -47,7 +47,7 @@ class BatchNorm(Affine):
 
 
 class Pad(nn.Module):
-    """Padding by an amount for each side."""
+    """Padding with a separate amount for each side."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def _circular_pad(x: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 class Deconv(nn.ConvTranspose2d):
-    """Transposed convolution, cropped by an amount of its own on each side."""
+    """Transposed convolution, cropped by a separate amount on each side."""
 
     def __init__(self, in_channels: int, node: Node) -> None:
         settings = node.settings
@@ -259,18 +259,17 @@ def _fusible_norms(nodes: Sequence[Node]) -> set[int]:
 class GraphNetwork(nn.Module):
     """The operations of a graph, one after the other; every feature map is dropped after its last use.
 
-    `stride`: what height and width must be multiples of. `noise`: the noise maps that it takes. `photo`:
-    whether it takes a photo. `margin`: pixels by which photos are to be reflection-padded on
-    each side, and the image cropped. `io_spec`: all that it takes and gives. `size`: side in pixels of its images,
-    only where it generates one size.
+    `stride`: height and width must be multiples of it. `noise`: its noise inputs. `photo`: whether a photo is an
+    input. `margin`: pixels by which photos must be reflection-padded on each side, and the image cropped. `io_spec`:
+    its inputs and output. `size`: side of its images in pixels, only for a network with a fixed size.
     """
 
     def __init__(self, graph: Graph) -> None:
-        """Its weights are those of `graph`; of a graph without any, as PyTorch initialises them."""
+        """Its weights are those of `graph`; for a graph without weights, PyTorch's initialization."""
         super().__init__()
         self.nodes, self.margin, self.stride = tuple(graph.nodes), graph.margin, graph.stride
         self.photo, self.noise, self.io_spec = graph.photo, graph.noise, graph.io_spec
-        if graph.fixed:  # the stride is then the one size that it takes
+        if graph.fixed_size:  # then the stride is its only size
             self.size = graph.stride
         self.layers = nn.ModuleList(
             _layer(node, self.nodes[node.sources[0]].channels if node.sources else 0) for node in self.nodes
@@ -278,7 +277,7 @@ class GraphNetwork(nn.Module):
         self._last_use = {source: i for i, node in enumerate(self.nodes) for source in node.sources}
         self._unpooled = {node.sources[1] for node in self.nodes if node.operation == "unpool"}
         self._fusible_norms = _fusible_norms(self.nodes)
-        # the last operation that is not of the tail
+        # the last operation before the tail
         before_tail = next(
             (i for i in range(len(self.nodes) - 1, -1, -1) if self.nodes[i].operation not in _FLOAT32_TAIL), 0
         )
@@ -307,13 +306,12 @@ class GraphNetwork(nn.Module):
         noises: Sequence[Tensor] | None = None,
         inputs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
-
-        `noises` are noise maps (N, channels, height, width) of the shapes that `noise_shapes(H, W)` gives, as
-        `texturenets.noise.draw` makes them; without them those of seed 0 are used. `x` may be None where the
-        network takes no photo and the noises are given. `inputs`: the other inputs by name, (N, channels, height,
-        width). In half precision what follows the last convolution is computed in float32. Nothing is clamped.
-        Raises ValueError where what the network needs is missing.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same shape. `noises`
+        are noise maps (N, channels, height, width) of the shapes that `noise_shapes(H, W)` gives, as
+        `texturenets.noise.draw` makes them; without them those of seed 0 are used. `x` may be None if the network
+        takes no photo and the noises are given. `inputs`: the other inputs by name, (N, channels, height, width). In
+        half precision everything after the last convolution is computed in float32. Nothing is clamped. Raises
+        ValueError if what the network needs is missing.
         """
         last = len(self.nodes) - 1
         return self.maps(x, noises, inputs, [last])[last]
@@ -358,7 +356,7 @@ class GraphNetwork(nn.Module):
     def _given(
         self, x: Tensor | None, noises: Sequence[Tensor] | None, inputs: Mapping[str, Tensor]
     ) -> dict[int, Tensor]:
-        """The feature maps that come from outside, by the numbers of their nodes. Raises ValueError."""
+        """The inputs by node number. Raises ValueError if one is missing."""
         if self.photo and x is None:
             raise ValueError("this network stylizes photos: give it one")
         if noises is not None and len(noises) != len(self.noise):
@@ -378,7 +376,7 @@ class GraphNetwork(nn.Module):
         return given
 
     def _noises(self, x: Tensor | None) -> Sequence[Tensor]:
-        """Those of seed 0, for every image of the batch the same."""
+        """The noise maps of seed 0, the same for every image of the batch."""
         if x is None:
             raise ValueError("without a photo the noises have to be given: their size is the image's")
         drawn = noise.draw(self.noise, [0], x.shape[2], x.shape[3], device=x.device)

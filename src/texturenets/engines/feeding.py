@@ -12,7 +12,7 @@ from texturenets.graph import IOSpec
 def feed(spec: IOSpec, photo: A | None, noises: Sequence[A], inputs: Mapping[str, A] | None) -> dict[str, A]:
     """All inputs by name, in the order of `spec.names`.
 
-    Raises UserError where one is missing, is none of the network's, or has another number of channels.
+    Raises UserError if an input is missing, unknown, or has the wrong number of channels.
     """
     given: dict[str, A] = {} if photo is None else {"photo": photo}
     given |= {f"noise{i}": noise_map for i, noise_map in enumerate(noises)} | dict(inputs or {})

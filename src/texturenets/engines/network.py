@@ -12,12 +12,13 @@ from texturenets.noise import NoiseInput
 
 
 class Network(Protocol):
-    """An `nn.Module` that makes images (N, 3, H, W), RGB in [0, 1], of photos of that kind, of noise, or of both.
+    """An `nn.Module` that computes images (N, 3, H, W), RGB in [0, 1], from photos of the same shape, from noise, or
+    from both.
 
-    Attributes that it does not have are as they stand here. `stride`: what height and width must be multiples of.
-    `margin`: pixels by which a photo is to be reflection-padded on each side, and the image cropped. `noise`: the
-    noise maps that it takes as its second argument. `photo`: whether it takes a photo; else the first argument is
-    None. One that draws a single size has a `size`, in pixels, which is its stride.
+    The values here are the defaults of attributes that it does not define. `stride`: height and width must be
+    multiples of it. `margin`: pixels by which a photo must be reflection-padded on each side, and the image cropped.
+    `noise`: the noise maps that are its second argument. `photo`: whether its first argument is a photo; else that is
+    None. A network with a fixed size also has `size`, in pixels, equal to its stride.
     """
 
     stride: int = 1
@@ -30,19 +31,20 @@ class Network(Protocol):
 
 
 def declared(network: nn.Module, name: str, default: int) -> int:
-    """What `network` says of itself in an attribute: a whole number, where it is not PyTorch's of that name."""
+    """The integer attribute `name` that `network` declares, unless it is an attribute of PyTorch's; else
+    `default`."""
     value = getattr(network, name, default)
     return value if isinstance(value, int) else default
 
 
 def is_fixed(network: nn.Module) -> bool:
-    """Whether `network` draws images of one size: its stride, which it says again as its `size`."""
+    """Whether `network` has a fixed size: then its `size` equals its stride."""
     size = getattr(network, "size", None)
     return not getattr(network, "photo", True) and size is not None and size == getattr(network, "stride", 1)
 
 
 def io_spec_of(network: nn.Module) -> IOSpec:
-    """What `network` takes and gives, as far as its attributes say it."""
+    """The `IOSpec` of `network`, from its attributes."""
     known: Any = getattr(network, "io_spec", None)
     if isinstance(known, IOSpec):
         return known

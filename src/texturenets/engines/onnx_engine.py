@@ -16,13 +16,13 @@ from texturenets.graph import IOSpec
 from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
 
 KEPT_PIXELS = 2**20
-"""Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
-largest image would decide for good. To give back and take again is a third of the time of 16 textures of 256 x 256
-(`benchmarks/speed.py sample`)."""
+"""Up to this many pixels the memory of a call stays allocated for the next one. A larger call frees its memory;
+otherwise the largest image would determine the memory in use from then on. Freeing and allocating again takes a third
+of the time of 16 textures of 256 x 256 (`benchmarks/speed.py sample`)."""
 
 SPINNING = "0"
-"""Whether threads wait for each other in a loop, rather than asleep. Asleep: on a machine that does anything else the
-loops take the time that the others need (`benchmarks/speed.py busy`)."""
+"""Whether threads spin while they wait for each other. They do not: on a busy machine spinning takes time from other
+programs (`benchmarks/speed.py busy`)."""
 
 
 class ONNXEngine:
@@ -34,7 +34,7 @@ class ONNXEngine:
     def __init__(
         self, graph: bytes, io_spec: IOSpec, precision: str = "auto", threads: int | None = None
     ) -> None:
-        """`graph`: an ONNX file. `threads`: at most (None: one for each core)."""
+        """`graph`: an ONNX file. `threads`: maximum number of threads (None: one for each core)."""
         import onnxruntime
 
         if precision not in ("auto", "float32"):
@@ -44,7 +44,7 @@ class ONNXEngine:
         if threads is not None:
             self.options.intra_op_num_threads = threads
         self.options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
-        self.options.enable_mem_pattern = False  # a plan of memory for each size, and never forgotten
+        self.options.enable_mem_pattern = False  # else a memory plan for each size is kept forever
         self.session = self._session(graph)
         self.shrinking = onnxruntime.RunOptions()
         self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

@@ -25,13 +25,13 @@ from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
 KERNEL_CACHE_CAPACITY = 256
-"""Kernels that stay compiled, one per layer and image size. OpenVINO's own bound of 5000 takes a gigabyte
-when photos of many sizes go through, 256 are enough for several sizes in turn."""
+"""Kernels that stay compiled, one per layer and image size. OpenVINO's default of 5000 takes a gigabyte after photos
+of many sizes; 256 are enough for alternating between several sizes."""
 
 
 @contextmanager
 def no_telemetry() -> Iterator[None]:
-    """While OpenVINO's Python parts are imported, the package that reports usage is not to be found."""
+    """In the block, OpenVINO's Python modules do not find the package that reports usage."""
     known = sys.modules.get("openvino_telemetry")
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
@@ -45,11 +45,12 @@ def no_telemetry() -> Iterator[None]:
 
 @functools.cache
 def core() -> Any:
-    """The process's `openvino.Core`. Raises UserError where OpenVINO is not installed.
+    """The process's `openvino.Core`. Raises UserError if OpenVINO is not installed.
 
-    One, and never given up: each Core makes its thread handle signals on a stack of its own (for AMX), and gives back
-    the stack before when it goes. Of several that do not go in the reverse order one leaves a stack that is no more,
-    and the next signal with a handler, as of a process that has ended, is a segmentation fault (OpenVINO 2026.4).
+    There is only one, and it is never destroyed: each Core installs a separate signal stack for its thread (for AMX)
+    and restores the previous one when it is destroyed. If several are not destroyed in reverse order, a freed stack
+    stays installed, and the next signal with a handler, such as that of an ended child process, is a segmentation
+    fault (OpenVINO 2026.4).
     """
     try:
         with no_telemetry():
@@ -82,7 +83,7 @@ def choose_precision(core: Any, precision: str) -> str:
 
 
 def compile_options(precision: str, threads: int | None = None) -> dict[str, Any]:
-    """How graphs are compiled: for latency, on `threads` (None: a thread for each core)."""
+    """Options for compiling graphs: for latency, with `threads` threads (None: one for each core)."""
     # Processes that share a machine would all pin their threads to its first cores.
     share = {} if threads is None else {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     return share | {
@@ -93,7 +94,7 @@ def compile_options(precision: str, threads: int | None = None) -> dict[str, Any
 
 
 class _OpenVINOStage:
-    """A stage, compiled. Two requests in turn, each with outputs of its own, which are not copied."""
+    """A compiled stage. It alternates between two requests with separate outputs, which are not copied."""
 
     def __init__(self, compiled: Any, stage: Stage) -> None:
         import openvino
@@ -117,7 +118,9 @@ class _OpenVINOStage:
         """See `texturenets.graph.stage.CompiledStage`."""
         self.requests.reverse()
         request = self.requests[0]
-        held = {name: np.ascontiguousarray(given[name]) for name in self.inputs}  # as long as it computes
+        held = {
+            name: np.ascontiguousarray(given[name]) for name in self.inputs
+        }  # kept alive while it computes
         for name, values in held.items():
             shape = self.openvino.Shape(values.shape)
             request.set_tensor(name, self.openvino.Tensor(values, shape, self.inputs[name]))
@@ -131,9 +134,8 @@ class _OpenVINOStage:
 
 
 class OpenVINOEngine:
-    """A graph on the processor, for images of any size: it is compiled once, and only kernels for each new size.
-
-    Calls of several threads wait in line.
+    """A graph on the processor, for images of any size: it is compiled once, and for each new size only its kernels.
+    Calls from several threads run one after the other.
     """
 
     name = "openvino"
@@ -148,7 +150,7 @@ class OpenVINOEngine:
     ) -> None:
         """`onnx_model`: an ONNX file.
 
-        `entry`: where the compiled form is kept, and taken from. `threads`: at most.
+        `entry`: the cache entry for the compiled model. `threads`: maximum number of threads.
         """
         self.core = core()
         self.io_spec, self.precision = io_spec, choose_precision(self.core, precision)
@@ -210,12 +212,12 @@ class OpenVINOEngine:
         arrays = {name: np.ascontiguousarray(to_numpy(value)) for name, value in given.items()}
         first: A = next(iter(given.values()))
         with self.lock:
-            if not self.io_spec.channels:  # no photo, whose size the output would have
+            if not self.io_spec.channels:  # no photo that determines the output's size
                 results = self.request.infer(arrays, share_inputs=True, share_outputs=True)
-                return like(np.array(results[0]), first)  # a copy: the next sample takes its place
+                return like(np.array(results[0]), first)  # a copy: the next sample overwrites the output
             shape = (len(first), self.io_spec.outputs, *first.shape[2:])
             y: NDArray[np.float32] = np.empty(shape, np.float32)
-            # OpenVINO writes into y: a copy costs 12 bytes a pixel and fresh memory pages.
+            # OpenVINO writes into y: a copy costs 12 bytes per pixel and fresh memory pages.
             self.request.set_output_tensor(0, self.tensor(y, shared_memory=True))
             self.request.infer(arrays, share_inputs=True, share_outputs=True)
         return like(y, first)

@@ -1,4 +1,4 @@
-"""What runs a network: the options that commands, clusters and the service hand down to an engine. No torch."""
+"""Engine options, passed on by commands, clusters and the service. No torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How a model is run, named as the flags of `texturenets stylize`.
+    """How a model is run; the fields are named like the flags of `texturenets stylize`.
 
-    `engine`: "torch", "openvino", "onnx"; "auto" takes PyTorch where there is a GPU, else OpenVINO, else
-    ONNX Runtime, as they are installed. `device`: "cpu", "cuda", "mps"; "auto" takes the fastest. `precision`:
-    "float32", "bf16", "fp16", as far as the engine has it; "auto" takes half precision where the device computes in
-    it, but float32 with PyTorch on a processor. `threads`: of the processor, at most (None: one for each core);
-    PyTorch has one number for the whole process.
+    `engine`: "torch", "openvino", "onnx"; "auto" takes PyTorch if there is a GPU, else OpenVINO, else
+    ONNX Runtime, whichever is installed. `device`: "cpu", "cuda", "mps"; "auto" takes the fastest. `precision`:
+    "float32", "bf16", "fp16", as far as the engine supports it; "auto" chooses half precision if the device supports
+    it, but float32 for PyTorch on a CPU. `threads`: maximum number of CPU threads (None: one for each core); in
+    PyTorch it applies to the whole process.
 
-    `generator`: for a model whose network is code of somebody's own, that code, "FILE.py:CLASS" or the class itself.
-    For styles, `memory`: what may be taken, in bytes or as "2G" (None: a share of what is free); `spool`: a folder
-    for what does not fit.
+    `generator`: for a model whose network is the user's own code, that code, "FILE.py:CLASS" or the class itself.
+    For styles, `memory`: memory that may be used, in bytes or as "2G" (None: a share of the free memory); `spool`:
+    folder for feature maps that do not fit.
     """
 
     engine: str = "auto"

@@ -1,7 +1,7 @@
 """Estimates the peak memory of a network for one image, which decides whether it is computed whole or in strips.
 
-Feature maps are what takes memory; weights are small beside them. A feature map is live from the operation that
-computes it to the last one that reads it. Of a residual block these are live while an operation runs:
+Most of the memory is feature maps; weights are small in comparison. A feature map is live from the operation that
+computes it to the last one that reads it. In a residual block, these are live while an operation runs:
 
     number, operation      live         buffer
     0  a = conv(photo)     a            a: 0
@@ -14,8 +14,9 @@ computes it to the last one that reads it. Of a residual block these are live wh
 2. `_lifetimes`: the first and the last operation of each.
 3. `live`, the most elements live at once: what an allocator would take that frees every feature map after its last
    use. ONNX Runtime does so, but from an arena that grows in large steps, hence the factor `ONNX_OVERHEAD`.
-4. `buffers`: OpenVINO plans before it runs. It gives each feature map the first buffer whose former ones are not live
-   any more, or a new one; a buffer is as large as its largest feature map, and all are allocated at once. Their sum
+4. `buffers`: OpenVINO plans before it runs. It assigns each feature map the first buffer whose earlier feature maps
+are no longer live, or a new buffer; a buffer is as large as its largest feature map, and all are allocated at once.
+Their sum
    is what it takes.
 5. `estimate`: times the bytes of an element and the pixels of the image.
 
@@ -50,15 +51,16 @@ TORCH_OVERHEAD: Final = 1.1
 """Memory of PyTorch on a CPU as a multiple of its allocations: oneDNN makes further copies."""
 
 MAX_BYTES_PER_PIXEL: Final = 2048
-"""More than any network here takes: an image that fits at this rate needs no exact estimate. The
-largest measured was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
+"""More bytes per pixel than any network of this package needs: an image that fits at this rate needs no exact
+estimate. The largest measured was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
 
 STAGE_OVERHEAD: Final = 1.6
 """Memory of a stage (`texturenets.graph.stage`) in PyTorch as a multiple of the feature maps live at once: its
 inputs and copies in convolutions come on top."""
 
 Lifetime = tuple[int, int, float]
-"""Of a feature map: the numbers of the operation that computes it and of the last one that reads it, and its size."""
+"""For a feature map: the numbers of the operation that computes it and of the last one that reads it, and its
+size."""
 
 _PROFILER: Final = threading.Lock()
 """PyTorch allows one profiler in a process."""
@@ -94,7 +96,7 @@ def measure_peak(action: Callable[[], object], device: torch.device) -> float:
         action()
     note_run()
     events = profiler.kineto_results.events()
-    # Of bytes, negative where memory is freed
+    # In bytes, negative where memory is freed
     changes = [event for event in events if event.name() == "[memory]"]
     allocated = most = 0
     for change in sorted(changes, key=lambda change: change.start_ns()):
@@ -120,7 +122,7 @@ def most_live(lifetimes: Sequence[Lifetime]) -> float:
 
 def _buffers(lifetimes: Sequence[Lifetime]) -> float:
     """The sizes of all buffers together, where feature maps that are not live at the same time share one."""
-    buffers: list[tuple[int, float]] = []  # the last operation of the feature map in it, and its size
+    buffers: list[tuple[int, float]] = []  # (last operation that uses the buffer, its size)
     for start, end, size in sorted(lifetimes):
         free = next((i for i, (last, _) in enumerate(buffers) if last < start), None)
         if free is None:
@@ -131,7 +133,7 @@ def _buffers(lifetimes: Sequence[Lifetime]) -> float:
 
 
 def _lifetimes(model: onnx.ModelProto, sizes: Mapping[str, float]) -> list[Lifetime]:
-    """Those of every computed feature map."""
+    """The lifetimes of all computed feature maps."""
     lifetimes: dict[str, list[int]] = {}
     for number, node in enumerate(model.graph.node):
         for name in node.output:
@@ -146,11 +148,11 @@ def _lifetimes(model: onnx.ModelProto, sizes: Mapping[str, float]) -> list[Lifet
 def _sizes(model: onnx.ModelProto, io_spec: IOSpec) -> dict[str, float]:
     """How many elements every feature map (N, C, H, W) of the graph has for each pixel of the image.
 
-    By ONNX's shape inference for one square image, of some 256 pixels a side, that the network can take.
+    By ONNX's shape inference for one square image, of some 256 pixels per side, that the network can take.
     """
     import onnx
 
-    side = io_spec.stride * max(1, -(-max(256, io_spec.least) // io_spec.stride))
+    side = io_spec.stride * max(1, -(-max(256, io_spec.min_side) // io_spec.stride))
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     # In the order of `IOSpec.names`; 0 is an input of one pixel.

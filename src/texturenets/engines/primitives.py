@@ -1,6 +1,6 @@
 """Padding, upsampling, instance normalization and pooling in PyTorch, for networks and the executor of graphs.
 
-Here because PyTorch's own lack something: any amount of padding, the channels-last format, an ONNX export.
+They are here because PyTorch's versions lack something: padding by any amount, the channels-last format, ONNX export.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _reflect(x: Tensor, amount: int) -> Tensor:
 def _pad(x: Tensor, amount: int, mode: str) -> Tensor:
     if x.device.type == "meta" or not torch.is_autocast_enabled(x.device.type):
         return F.pad(x, (amount,) * 4, mode=mode)
-    # On CPUs autocast pads in float32, a needless cast there and back for what only copies elements.
+    # On CPUs autocast pads in float32: a needless cast to float32 and back for an operation that only copies
+    # elements.
     with torch.autocast(x.device.type, enabled=False):
         return F.pad(x, (amount,) * 4, mode=mode)
 
@@ -83,8 +84,8 @@ class _InstanceNormFunction(torch.autograd.Function):
 
     PyTorch's own copies such feature maps to the other format and back, forward and backward, which takes several
     times as long, and for a batch of one its gradients are wrong (PyTorch 2.13). So the forward pass is group
-    normalization with one channel a group: the same function, fast, if less exact where a feature map is almost
-    constant. Its backward pass is slow in PyTorch, so that of batch normalization is used, an image at a time.
+    normalization with one channel per group: the same function, fast, if less exact where a feature map is almost
+    constant. Its backward pass is slow in PyTorch, so that of batch normalization is used, one image at a time.
     """
 
     @staticmethod
@@ -142,7 +143,7 @@ class InstanceNorm(nn.Module):
 
 
 def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of every 2 x 2 pixels, and the mask of where it was.
+    """The maximum of every 2 x 2 pixels, and the mask of its position.
 
     `x` (N, C, 2 H, 2 W) gives (N, C, H, W) and a one-hot (N, C, 4, H, W) over (top left, top right, bottom
     left, bottom right). Of equal values the first in that order wins, as in Torch7. Slices and comparisons
@@ -158,5 +159,5 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def max_unpool(x: Tensor, argmax_mask: Tensor) -> Tensor:
-    """`x` (N, C, H, W) put where `max_pool` found the largest, zeros elsewhere: (N, C, 2 H, 2 W)."""
+    """`x` (N, C, H, W) placed where `max_pool` found the maxima, zeros elsewhere: (N, C, 2 H, 2 W)."""
     return F.pixel_shuffle((x.unsqueeze(2) * argmax_mask).flatten(1, 2), 2)

@@ -1,8 +1,6 @@
-"""Convolutions that compute a block of 2 x 2 outputs at one position, in PyTorch: the same outputs, sooner.
-
-A block of pixels is taken for one position with four times the channels, as `pixel_unshuffle` does it (space to
-depth), and `pixel_shuffle` takes it apart again. `graph.passes.space_to_depth` draws which weights make the same
-outputs.
+"""Convolutions that compute a block of 2 x 2 outputs at one position, in PyTorch: the same outputs, faster.
+`pixel_unshuffle` (space to depth) turns a block of pixels into one position with four times the channels;
+`pixel_shuffle` reverses that. A drawing in `graph.passes.space_to_depth` shows which weights give the same outputs.
 
 - Vector instructions compute 16 channels at a time. A convolution to or from 3 channels leaves most of them empty; in
   blocks it has 12, for a kernel one pixel larger.

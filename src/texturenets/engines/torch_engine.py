@@ -24,7 +24,7 @@ from texturenets.graph.passes import CUDA_PASSES, optimize
 from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
 
 MEASURED_SIDE = 256
-"""Side in pixels of the image by which the memory for a pixel is measured."""
+"""Side in pixels of the image with which the memory per pixel is measured."""
 
 MAX_CUDA_GRAPHS = 4
 """Input sizes whose CUDA graphs are kept; each holds the feature maps of one forward pass."""
@@ -33,7 +33,7 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 
 def executed(graph: Graph, *, on_gpu: bool) -> nn.Module:
-    """`graph` as a module in evaluation mode; `on_gpu`: after what makes it faster on a GPU."""
+    """`graph` as a module in evaluation mode; `on_gpu`: after the passes that make it faster on a GPU."""
     return GraphNetwork(optimize(graph, CUDA_PASSES) if on_gpu else graph).eval().requires_grad_(False)
 
 
@@ -51,7 +51,7 @@ def _values(x: Tensor, dtype: SpoolDtype) -> Values:
 
 @dataclass
 class _CapturedGraph:
-    """A CUDA graph, the tensors that it reads and the one that it writes."""
+    """A CUDA graph, its input tensors and its output tensor."""
 
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
@@ -61,9 +61,9 @@ class _CapturedGraph:
 class TorchEngine:
     """A network and a device. `precision`: "float32", "bf16", "fp16"; "auto" is fp16 on a GPU.
 
-    Statistics of instance normalization are float32 in any precision. On CUDA the forward pass of
-    an input size is captured as a CUDA graph when the size comes a second time: one launch instead of some hundred.
-    The graphs of the last `MAX_CUDA_GRAPHS` sizes are kept.
+    Statistics of instance normalization are float32 in any precision. On CUDA the forward pass of an input size is
+    captured as a CUDA graph when that size is used a second time: one launch instead of several hundred. The graphs
+    of the last `MAX_CUDA_GRAPHS` sizes are kept.
     """
 
     name = "torch"
@@ -71,7 +71,7 @@ class TorchEngine:
     def __init__(
         self, network: Graph | nn.Module, device: torch.device | str = "cpu", precision: str = "auto"
     ) -> None:
-        """`network`: a graph, or somebody's own module (`texturenets.engines.network.Network`), which is run as it
+        """`network`: a graph, or the user's own module (`texturenets.engines.network.Network`), which is run as it
         is."""
         self.device = torch.device(device)
         if precision == "auto":
@@ -138,7 +138,9 @@ class TorchEngine:
         """See `texturenets.engines.Engine`. Measured on a small image, the first time."""
         with self.lock:
             if self._rate is None:
-                side = self.io_spec.stride * -(-max(MEASURED_SIDE, self.io_spec.least) // self.io_spec.stride)
+                side = self.io_spec.stride * -(
+                    -max(MEASURED_SIDE, self.io_spec.min_side) // self.io_spec.stride
+                )
                 self._rate = measure_peak(functools.partial(self._small, side), self.device) / side**2
         return int(self._rate * size[0] * size[1])
 
@@ -152,7 +154,7 @@ class TorchEngine:
         return self._pass([to_tensor(array).to(self.device, self.dtype) for array in inputs]).float()
 
     def _pass(self, inputs: Sequence[Tensor]) -> Tensor:
-        """What the network makes of its inputs, in the order of `IOSpec.names`."""
+        """Run the network on its inputs, in the order of `IOSpec.names`."""
         first = int(self.io_spec.channels > 0)
         last = first + len(self.io_spec.noise)
         given: list[Any] = [inputs[0] if first else None]
@@ -164,7 +166,8 @@ class TorchEngine:
         return y
 
     def _replay(self, inputs: list[Tensor]) -> Tensor:
-        """A forward pass, by the CUDA graph of the inputs' shapes, which is captured when they come again."""
+        """A forward pass by the CUDA graph for the inputs' shapes, which is captured when they are used a second
+        time."""
         key = tuple(tensor.shape for tensor in inputs)
         first = key not in self._seen
         captured = self._seen.pop(key, None)
@@ -185,9 +188,7 @@ class TorchEngine:
         buffers = [tensor.clone() for tensor in inputs]
         stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(
-            stream
-        ):  # warm-up: libraries choose their kernels now, which they cannot during capture
+        with torch.cuda.stream(stream):  # warm-up: libraries choose kernels now; they cannot during capture
             self._pass(buffers)
         torch.cuda.current_stream(self.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()

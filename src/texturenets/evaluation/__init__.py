@@ -32,7 +32,7 @@ from texturenets.train.trainer_config import TrainerConfig
 C = TypeVar("C", bound=TaskConfig)
 StatusCallback = Callable[[str], None]
 Failed = Callable[[Path, UserError], None]
-"""Called for a file that cannot be read, with the error; what it raises ends the evaluation."""
+"""Called with a file that cannot be read and the error; an exception that it raises ends the evaluation."""
 
 
 def _raise(_: Path, error: UserError) -> None:
@@ -45,8 +45,8 @@ class EvaluationOptions:
 
     `samples`: number of samples of a texture, with seeds `seed`, `seed` + 1, ... `size`: side of samples, or longer
     side of photos, in pixels. `optimize`: number of images optimized iteratively for comparison, 0 for none; for a
-    style any other number means every photo. `max_iterations`: of each. `descriptor`: the network that measures in
-    place of the training's own and of VGG-16: "vgg16" or "own"; None for these.
+    style any other number means every photo. `max_iterations`: maximum for each. `descriptor`: the descriptor network
+    to measure with, "vgg16" or "own"; None: those used in training, and VGG-16.
     """
 
     samples: int = 4
@@ -74,7 +74,7 @@ REPORTED_LOSSES = ("style", "content")
 
 
 def config_of(header: Header) -> TextureConfig | StyleConfig:
-    """The training configuration in a model's header; options that it lacks are those of the default recipe."""
+    """The training configuration in a model's header; missing options are those of the default recipe."""
     kind: Any = TextureConfig if header.kind == "texture" else StyleConfig
     default = recipes.TEXTURE if header.kind == "texture" else recipes.DEFAULT
     stored = header.training.get("run", {})
@@ -86,7 +86,7 @@ def config_of(header: Header) -> TextureConfig | StyleConfig:
 
 
 def _measured_by(config: C, options: EvaluationOptions) -> C:
-    """The training's configuration, with the layers of the network that is to measure."""
+    """The training's configuration, with the layers of the network to measure with."""
     return config if options.descriptor is None else recipes.with_descriptor(config, options.descriptor)
 
 
@@ -213,7 +213,8 @@ def _optimized_samples(
     device: torch.device,
     progress: StatusCallback,
 ) -> tuple[list[Tensor], list[int | None]]:
-    """Samples of iterative optimization as large as `samples`, and the iterations that took each to their loss."""
+    """Samples by iterative optimization of the same size as `samples`, and for each the iterations to reach their
+    loss."""
     aim = statistics.fmean(optimization.total(objective, sample) for sample in samples)
     height, width = samples[0].shape[2:]
     made = [
@@ -233,14 +234,13 @@ def _optimized_samples(
 
 
 def _with_style_loss(config: TaskConfig) -> dict[str, Any]:
-    """The settings of the losses; a texture trained without Gram matrices is measured by them all the same."""
+    """The settings of the losses; a texture trained without Gram matrices is measured by them, too."""
     return {**dataclasses.asdict(config), "style_weight": config.style_weight or 1.0}
 
 
 def _patch_distances(samples: Sequence[Tensor], exemplar: Tensor, seed: int) -> dict[str, dict[str, float]]:
-    """The patch distance of the samples, and that of the exemplar's left half from its right one.
-
-    Nothing where they are too small.
+    """Patch distance of the samples, and for reference that between the exemplar's halves. Empty if the images are
+    too small.
     """
     middle = exemplar.shape[3] // 2
     left, right = exemplar[..., :middle], exemplar[..., -middle:]
@@ -267,7 +267,7 @@ def evaluate_style(
     Each photo has the measures of its stylized image, and under `itself` those of the unchanged photo; `means` and
     `means of the photos themselves` are over all photos. `style` and `content` are the model's training losses. With
     `options.optimize` also `iterations`: how many L-BFGS iterations from the photo reach the same loss. A photo that
-    cannot be read is left out where `failed` returns; where none is left there are no means. Raises UserError.
+    cannot be read is left out where `failed` returns; if none is left there are no means. Raises UserError.
     """
     config = _measured_by(config_of(model.header), options)
     settings = dataclasses.asdict(config)
@@ -335,9 +335,9 @@ def evaluate_videos(
 ) -> list[dict[str, Any]]:
     """Flicker of videos stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each video.
 
-    `size`: longer side of the frames in pixels, None keeps it. `frames`: most frames of each video. Flicker is in
-    units of 1/255; that of the video itself is given for comparison. A video that cannot be read is left out where
-    `failed` returns. Raises UserError.
+    `size`: longer side of the frames in pixels, None keeps it. `frames`: maximum number of frames of each video.
+    Flicker is in units of 1/255; the flicker of the video itself is included for comparison. A video that cannot be
+    read is left out where `failed` returns. Raises UserError.
     """
     check_frames(frames)
     rows = []
@@ -350,7 +350,7 @@ def evaluate_videos(
 
 
 def check_frames(frames: int | None) -> None:
-    """Raise UserError for a number of frames that are too few to flicker."""
+    """Raise UserError if there are too few frames to measure flicker."""
     if frames is not None and frames < 2:
         raise UserError(f"`frames` {frames} is below 2: flicker is between frames")
 
@@ -412,6 +412,6 @@ def _optimize(
 
 
 def _counts(counts: Sequence[int | None], max_iterations: int) -> Mapping[str, Any]:
-    """The counts and their median. None, more than `max_iterations`, enters the median as `max_iterations + 1`."""
+    """The counts and their median. None (more than `max_iterations`) counts as `max_iterations + 1` in the median."""
     ordered = sorted(max_iterations + 1 if count is None else count for count in counts)
     return {"each": list(counts), "max iterations": max_iterations, "median": statistics.median(ordered)}

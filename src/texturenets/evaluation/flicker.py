@@ -1,9 +1,9 @@
-"""How much a stylized video changes where the video itself only moves.
+"""Flicker: how much a stylized video changes where the original only moves.
 
 Each frame is compared with the one before along the input's optical flow (DIS: Kroeger et al., ECCV 2016, OpenCV's).
-Where something is hidden or comes into view there is nothing to compare: such pixels are left out, those at which the
-flow back does not lead where the flow forth came from (Sundaram et al., ECCV 2010, as Ruder et al., arXiv 1604.08610,
-section 4.2, use it).
+Pixels that are hidden or come into view cannot be compared and are left out: those where the backward flow does not
+lead back to the start of the forward flow (Sundaram et al., ECCV 2010, as Ruder et al., arXiv 1604.08610, section
+4.2, use it).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Flow = NDArray[np.float32]
 
 
 def load_cv2() -> Any:
-    """OpenCV. Raises UserError where it is not installed."""
+    """OpenCV. Raises UserError if it is not installed."""
     try:
         import cv2
     except ImportError as error:
@@ -33,7 +33,8 @@ def load_cv2() -> Any:
 
 
 def moved(pixels: NDArray[Any], flow: Flow) -> NDArray[np.float32]:
-    """What lies in `pixels` (H, W, C) where `flow` (H, W, 2; right, down, in pixels) leads: (H, W, C), bilinear."""
+    """`pixels` (H, W, C) sampled bilinearly at the positions to which `flow` (H, W, 2; right, down, in pixels) leads:
+    (H, W, C)."""
     cv2 = load_cv2()
     down, right = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
     where = np.stack([right, down], 2) + flow
@@ -46,7 +47,7 @@ def moved(pixels: NDArray[Any], flow: Flow) -> NDArray[np.float32]:
 def visible(forth: Flow, back: Flow) -> NDArray[np.bool_]:
     """Where a pixel of the first frame is seen in the second, too: (H, W).
 
-    `forth`: the flow from the first frame to the second, `back` the other way about.
+    `forth`: the flow from the first frame to the second, `back` from the second to the first.
     """
     height, width = forth.shape[:2]
     returned = moved(back, forth)
@@ -67,25 +68,28 @@ def change(first: Pixels, second: Pixels, flow: Flow, mask: NDArray[np.bool_]) -
 
 @dataclass
 class Flicker:
-    """Takes the frames of a video and of what was made of it, and holds the mean changes."""
+    """Takes the frames of a video and of its stylized version, and collects the mean changes."""
 
-    changes: list[tuple[float, float]] = field(default_factory=list)  # of the video, of its painting
-    shares: list[float] = field(default_factory=list)  # of pixels that could be compared
+    changes: list[tuple[float, float]] = field(
+        default_factory=list
+    )  # (of the video, of its stylized version)
+    shares: list[float] = field(default_factory=list)  # shares of pixels that could be compared
     _before: tuple[Pixels, NDArray[np.uint8], Pixels] | None = None
 
     def __post_init__(self) -> None:
-        """Raises UserError where OpenCV is not installed."""
+        """Raises UserError if OpenCV is not installed."""
         self.cv2 = load_cv2()
         self.dis = self.cv2.DISOpticalFlow_create(self.cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def take(self, video: Pixels, painting: Pixels) -> None:
-        """The next frame of the video and of its painting, both (H, W, 3), 8-bit RGB, of one size."""
+        """Add the next frame of the video and of its stylized version, both (H, W, 3), 8-bit RGB, of the same
+        size."""
         grey = self.cv2.cvtColor(video, self.cv2.COLOR_RGB2GRAY)
         if self._before is not None:
             video_before, grey_before, painting_before = self._before
             forth = self.dis.calc(grey_before, grey, None)
             mask = visible(forth, self.dis.calc(grey, grey_before, None))
-            if mask.any():  # not across a cut
+            if mask.any():  # not at a cut
                 self.changes.append(
                     (change(video_before, video, forth, mask), change(painting_before, painting, forth, mask))
                 )
@@ -94,9 +98,10 @@ class Flicker:
 
     @property
     def figures(self) -> dict[str, float]:
-        """Means over it: `video`, `painting` (in 255ths), their `ratio`, and `compared`, a share of the pixels.
+        """Means over the video: `video`, `painting` (in 255ths), their `ratio`, and `compared`, a share of the
+        pixels.
 
-        Raises UserError where no two frames could be compared.
+        Raises UserError if no two frames could be compared.
         """
         if not self.changes:
             raise UserError("flicker is between frames: the video has no two that can be compared")

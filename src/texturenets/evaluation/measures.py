@@ -1,4 +1,4 @@
-"""How good a model is, in numbers: what `texturenets evaluate` prints.
+"""Quality measures of a model, which `texturenets evaluate` prints.
 
 Images are (N, 3, H, W) or (1, 3, H, W), RGB in [0, 1].
 """
@@ -22,7 +22,7 @@ DIVERSITY_LAYERS: dict[str | None, tuple[str, ...]] = {
 }
 """Where samples are compared, by the descriptor network that was asked for; None: no one."""
 PATCH_SIDE = 32  # pixels
-MAX_OFFSET_DIFFERENCE = 2  # pixels: neighbours whose offsets differ by no more are one piece of the exemplar
+MAX_OFFSET_DIFFERENCE = 2  # pixels: neighbours whose offsets differ by at most this are one piece
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def texture_losses(
     """Mean style loss of samples (1, 3, H, W) against the exemplar, by layer (arXiv 1505.07376).
 
     Scales and scaling are those of `settings`, layers of smaller scales are called `layer@1`...; the losses' common
-    weight does not count.
+    weight is not applied.
     """
     alone = {**settings, "style_weight": 1.0}
     objective = Objective.from_settings(networks, alone, [exemplar], names=("style",))
@@ -45,9 +45,8 @@ def texture_losses(
 
 
 def half_losses(networks: Descriptors, exemplar: Tensor, settings: LossSettings) -> dict[str, float]:
-    """The loss of the exemplar's left half against its right half, and the other way about, averaged.
-
-    What two images of one texture may differ by: a sample below it is as good as the loss can tell.
+    """The loss of the exemplar's left half against its right half, averaged with the reverse. Two images of one
+    texture may differ by this much: a sample below it is as good as the loss can measure.
     """
     middle = exemplar.shape[3] // 2
     halves = exemplar[..., :middle], exemplar[..., -middle:]
@@ -57,7 +56,7 @@ def half_losses(networks: Descriptors, exemplar: Tensor, settings: LossSettings)
 
 
 def by_network(losses: Mapping[str, float]) -> dict[str, float]:
-    """Losses by `network:layer` summed to one number a network."""
+    """Losses by `network:layer`, summed for each network."""
     sums: dict[str, float] = {}
     for layer, value in losses.items():
         network = layer.partition(":")[0]
@@ -104,7 +103,7 @@ def seam(samples: Sequence[Tensor], period: int, axis: int = 3) -> float:
 
 @torch.no_grad()
 def offsets(sample: Tensor, exemplar: Tensor, patch: int = PATCH_SIDE) -> Tensor:
-    """Where in the exemplar each patch of the sample fits best, less where it is: (rows, columns, 2) in pixels.
+    """Offset from each patch of the sample to its best match in the exemplar: (rows, columns, 2) in pixels.
 
     Both images are (1, 3, H, W); the fit is the sum of squared differences of RGB, at every pixel's place.
     """
@@ -122,10 +121,9 @@ def offsets(sample: Tensor, exemplar: Tensor, patch: int = PATCH_SIDE) -> Tensor
 
 
 def copied(sample: Tensor, exemplar: Tensor, patch: int = PATCH_SIDE) -> float:
-    """Share of the sample's patches that fit the exemplar best beside one of their neighbours.
-
-    Two neighbours that fit best at neighbouring places are one piece of the exemplar: copied together. By chance it
-    hardly happens; of the exemplar itself the share is 1. Raises ValueError where an image is too small.
+    """Share of the sample's patches whose best match in the exemplar is next to that of one of their neighbours. Two
+    such neighbours are copied together, as one piece of the exemplar. That rarely happens by chance; of the exemplar
+    itself the share is 1. Raises ValueError if an image is too small.
     """
     if min(*sample.shape[2:], *exemplar.shape[2:]) < patch:
         raise ValueError(f"patches of {patch} pixels do not fit into the images")

@@ -1,8 +1,8 @@
 """Patch distance: how far the patches of samples are, scale by scale, from those of the exemplar.
 
 Sliced Wasserstein distance of 7 x 7 patches on the levels of a Laplacian pyramid: Karras et al., "Progressive Growing
-of GANs", arXiv 1710.10196, section 5, with the filters of its program. Fine levels see grain and edges, coarse ones
-where large things are.
+of GANs", arXiv 1710.10196, section 5, with the filters of its program. Fine levels see grain and edges, coarse levels
+the arrangement of large structures.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SIDE: Final = 7  # pixels of a patch's side; section 5
 LEVELS: Final = 4  # of the pyramid: the whole size, a half, a quarter, an eighth
 NAMES: Final = tuple("1" if level == 0 else f"1/{2**level}" for level in range(LEVELS))
 MIN_SIDE: Final = (SIDE - 1) * 2 ** (LEVELS - 1) + 1
-"""Pixels of the shorter side at least: a patch still fits into the coarsest level."""
+"""Minimum shorter side in pixels: a patch still fits into the coarsest level."""
 
 PATCHES: Final = 16384
-"""Patches drawn from each side at each level. The paper draws 128 from each of 16384 images; here there is one
-exemplar, whose 256 x 256 pixels hold four times as many places."""
+"""Patches sampled from each of the two sets of images at each level. The paper draws 128 from each of 16384 images;
+here there is one exemplar, whose 256 x 256 pixels hold four times as many places."""
 
 DIRECTIONS: Final = 512  # random projections; the paper's program takes 4 times 128
 SCALE: Final = 1e3  # the paper's tables show distances times 1000
@@ -34,19 +34,19 @@ def patch_distance(samples: Sequence[Tensor], exemplar: Tensor, seed: int = 0) -
     """How far the samples' patches, taken together, are from the exemplar's, times 1000: by level, and their "mean".
 
     `samples` and `exemplar` are (1, 3, H, W), RGB, of any sizes from `MIN_SIDE` on; values do not change with
-    brightness and contrast of a color channel, as each side's channels are normalized to mean 0 and deviation 1. The
-    levels are called "1", "1/2", "1/4" and "1/8" after their sizes. Lower is nearer; as each side's patches are drawn
-    by themselves, an image against itself has not quite 0. Places of patches and directions are drawn from `seed`.
-    Raises ValueError where an image is too small.
+    brightness and contrast of a color channel, because the channels of each set are normalized to mean 0 and
+    deviation 1. The levels are called "1", "1/2", "1/4" and "1/8" after their sizes. Lower is nearer; the patches of
+    each set are sampled independently, so an image against itself has slightly more than 0. `seed`: of the positions
+    of patches and of the directions. Raises ValueError if an image is too small.
     """
     if not fits(exemplar, *samples):
         raise ValueError(f"images below {MIN_SIDE} pixels have no patches at all {LEVELS} levels")
     random = torch.Generator().manual_seed(seed % 2**63)
-    theirs, own = [laplacian_pyramid(sample) for sample in samples], laplacian_pyramid(exemplar)
+    pyramids, reference = [laplacian_pyramid(sample) for sample in samples], laplacian_pyramid(exemplar)
     values = {}
     for level, name in enumerate(NAMES):
-        a = descriptors([pyramid[level] for pyramid in theirs], random)
-        b = descriptors([own[level]], random)
+        a = descriptors([pyramid[level] for pyramid in pyramids], random)
+        b = descriptors([reference[level]], random)
         values[name] = SCALE * sliced_distance(a, b, random)
     return {**values, "mean": sum(values.values()) / LEVELS}
 
@@ -57,9 +57,10 @@ def fits(*images: Tensor) -> bool:
 
 
 def laplacian_pyramid(image: Tensor, levels: int = LEVELS) -> list[Tensor]:
-    """Image (1, C, H, W) to differences of neighbouring sizes, full size first, and last the smallest size itself.
+    """The Laplacian pyramid of an image (1, C, H, W): differences of successive sizes, full size first, and last the
+    smallest image.
 
-    Burt and Adelson, 1983; sides that are odd are halved upwards.
+    Burt and Adelson, 1983; odd sides are rounded up when halved.
     """
     rest, pyramid = image.float().cpu(), []
     for _ in range(levels - 1):
@@ -104,6 +105,6 @@ def sliced_distance(a: Tensor, b: Tensor, random: torch.Generator, directions: i
     """Mean absolute difference of the sorted projections of a and b, both (count, D), on random unit vectors."""
     axes = torch.randn(a.shape[1], directions, generator=random)
     axes = axes / axes.norm(dim=0)
-    # numpy sorts ten times as fast where no places are asked for
+    # numpy sorts ten times as fast when it does not return indices
     rows = [np.sort((side @ axes).T.contiguous().numpy(), axis=1) for side in (a, b)]
     return float(np.abs(rows[0] - rows[1]).mean(dtype=np.float64))

@@ -27,7 +27,7 @@ LAYERS: Final = (*SHALLOW_STYLE, *DEEP_STYLE, STRUCTURE)
 
 @dataclass(frozen=True)
 class MeasuredLayers:
-    """What stands for texture in shallow and in deep layers, and for the photo's structure."""
+    """The layers for texture (shallow and deep), and for the photo's structure."""
 
     shallow: tuple[str, ...]
     deep: tuple[str, ...]
@@ -35,7 +35,7 @@ class MeasuredLayers:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All of them."""
+        """All layers."""
         return (*self.shallow, *self.deep, self.structure)
 
 
@@ -43,7 +43,7 @@ MEASURED: Final = {
     "vgg16": MeasuredLayers(SHALLOW_STYLE, DEEP_STYLE, STRUCTURE),
     "own": MeasuredLayers(("own:map1_2", "own:map2_2", "own:map3_3"), ("own:map4_3",), "own:map4_2"),
 }
-"""By descriptor network; values of two networks are not comparable."""
+"""Measured layers by descriptor network; values of different networks are not comparable."""
 
 SIZES: Final = (0.5, 0.75, 1.0, 1.5)
 """Sizes of the painting relative to the image (longer sides): the best match counts, whatever the stroke size."""
@@ -110,7 +110,7 @@ class StyleMeasures:
         )
 
     def _targets(self, longer: int) -> list[dict[str, Tensor]]:
-        """Gram matrices of the painting at each size, for an image of that longer side."""
+        """Gram matrices of the painting at each size, for an image whose longer side is `longer`."""
         if longer not in self._grams:
             self._grams = {
                 longer: [
@@ -141,9 +141,10 @@ def calm_paint(photo: Tensor, result: Tensor, painting: Tensor) -> float:
     median of the whole painting. `photo` and `result` have the same size; the border is left out.
     """
     inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    own = amplitude(photo)[inside]
-    there = amplitude(result)[inside][own <= own.flatten().kthvalue(max(1, own.numel() // 4)).values]
-    return float(there.median() / amplitude(painting).median())
+    photo_amplitude = amplitude(photo)[inside]
+    quarter = photo_amplitude.flatten().kthvalue(max(1, photo_amplitude.numel() // 4)).values
+    smooth = amplitude(result)[inside][photo_amplitude <= quarter]
+    return float(smooth.median() / amplitude(painting).median())
 
 
 def amplitude(x: Tensor) -> Tensor:
@@ -168,9 +169,8 @@ def blur(y: Tensor, sigma: float) -> Tensor:
 
 
 def checkerboard(x: Tensor) -> float:
-    """By how many dB the strongest spectral line of a grid of `PERIODS` pixels stands above what is around it.
-
-    Photos have 8 to 15 dB, and 20 where blocks of JPEG show: compare with the photo's own.
+    """By how many dB the strongest spectral line of a grid with a period of `PERIODS` pixels exceeds its
+    surroundings. Photos have 8 to 15 dB, and 20 with visible JPEG blocks: compare with the value of the photo.
     """
     y = luminance(x)[0, 0]
     height, width = (side // 32 * 32 for side in y.shape)
@@ -190,7 +190,7 @@ def checkerboard(x: Tensor) -> float:
 
 
 def border(x: Tensor) -> float:
-    """By how many dB the fine detail of the outermost 8 pixels differs from that of the 32 beside them."""
+    """By how many dB the fine detail of the outermost 8 pixels differs from that of the next 32."""
     y = luminance(x)
     kernel = y.new_tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]]).view(1, 1, 3, 3)
     detail = F.conv2d(y, kernel).abs()[0, 0]

@@ -1,4 +1,4 @@
-"""Models for other programs: ONNX files and OpenVINO's IR, which say what they are and are checked."""
+"""Exports models to ONNX files and OpenVINO IR, with metadata, and checks the result."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     import onnx
 
 TOLERANCE = 1e-3
-"""How far 999 of 1000 values may be from the reference's, of a range of 1: a quarter of a step of 8 bits."""
+"""Maximum difference from the reference for 999 of 1000 values, on a range of 1: a quarter of an 8-bit step."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Files written, and how far the first of them is from `reference`: the largest difference over all `sizes`.
-
-    `accepted_sizes`: which heights and widths it takes, in words.
+    """The files written. `difference`: largest difference between the first of them and `reference` over all `sizes`.
+    `accepted_sizes`: the heights and widths that the network accepts, in words.
     """
 
     files: list[Path]
@@ -50,14 +49,14 @@ Runner = Callable[[list[Any]], Any]
 
 
 def _taken(io_spec: IOSpec) -> str:
-    """Which heights and widths a network takes."""
-    if io_spec.fixed:
+    """The heights and widths that a network accepts, in words."""
+    if io_spec.fixed_size:
         return f"height and width are {io_spec.stride}"
-    return f"height and width are multiples of {io_spec.stride} and at least {io_spec.least}"
+    return f"height and width are multiples of {io_spec.stride} and at least {io_spec.min_side}"
 
 
 def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
-    """What an exported file says of itself."""
+    """The metadata of an exported file."""
     pictures = "RGB, float32, 0 to 1, (batch, 3, height, width)"
     entries = {
         "name": header.name,
@@ -89,7 +88,7 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
 
 
 def onnx_model(graph: bytes, entries: Mapping[str, str]) -> onnx.ModelProto:
-    """The ONNX file `graph` with its metadata; a style map may also be weights for the whole image."""
+    """The ONNX file `graph` with its metadata; a style map may also be one set of weights for the whole image."""
     import onnx
 
     model, entries = onnx.load_from_string(graph), dict(entries)
@@ -125,7 +124,7 @@ def _save_openvino(model: Any, entries: dict[str, str], out: Path) -> list[Path]
     for key, value in entries.items():
         model.set_rt_info(value, ["texturenets", key])
     weights = out.with_suffix(".bin")
-    with tempfile.TemporaryDirectory() as folder:  # OpenVINO writes files of these suffixes only
+    with tempfile.TemporaryDirectory() as folder:  # OpenVINO writes only files with these suffixes
         temporary = Path(folder) / "model.xml"
         openvino.save_model(model, temporary, compress_to_fp16=True)  # model files hold half precision anyway
         for path in (weights, out):
@@ -140,7 +139,7 @@ FORMATS: Final[dict[str, tuple[str, Write]]] = {
     "onnx": (".onnx", _write_onnx),
     "openvino": (".xml", _write_openvino),
 }
-"""By name: the suffix, and what writes the file and gives a way to run what was written."""
+"""By name of the format: the suffix, and a function that writes the file and returns a function that runs it."""
 
 
 def suffix(to: str) -> str:
@@ -151,10 +150,9 @@ def suffix(to: str) -> str:
 
 
 def chosen_variant(path: Path, mix: Mapping[str, float] | None) -> Variant:
-    """Which variant of the model file at `path` to export: of a model of several styles the mixture `mix`, or else
-    all of them, each as one component of the style map, at full strength and with strokes of its own size.
-
-    Raises UserError for styles that it does not have.
+    """Which variant of the model file at `path` to export: for a model with several styles the mixture `mix`, or all
+    styles, each as one component of the style map, at full strength and its default stroke size. Raises UserError for
+    styles that the model does not have.
     """
     rows = modelfile.read_header(path).rows
     if not rows:
@@ -168,7 +166,7 @@ def chosen_variant(path: Path, mix: Mapping[str, float] | None) -> Variant:
 
 
 def converted(path: Path, variant: Variant = AS_IT_IS) -> tuple[bytes, IOSpec]:
-    """`engines.convert`; raises UserError that says what is left to do with a network that has no such form."""
+    """`engines.convert`; the UserError for a network that cannot be converted says what can be done instead."""
     try:
         return engines.convert(path, variant=variant)
     except ConversionError as error:
@@ -185,16 +183,15 @@ def export(
     with PyTorch.
 
     A model of several styles gets an input `styles` for their weights at each pixel, (N, S, H, W); in ONNX they may
-    also be the same everywhere, (N, S, 1, 1). As "MODEL:STYLE", or as a mixture, it draws that alone.
+    also be the same everywhere, (N, S, 1, 1). "MODEL:STYLE" or a mixture exports only that.
 
-    Where PyTorch is not installed it is compared with ONNX Runtime, which takes the graph operation by operation, as
-    the model file has it.
+    Without PyTorch it is compared with ONNX Runtime, which runs the graph without passes.
 
-    The batch is free, height and width are multiples of the network's stride. Of OpenVINO's two files `out` is the
-    description, the weights lie beside it. `generator`: as in `texturenets.load`.
+    The batch is free, height and width are multiples of the network's stride. OpenVINO has two files: `out` is the
+    description, the weights are next to it. `generator`: as in `texturenets.load`.
 
-    Raises UserError for an unknown format, a network that cannot be converted, where OpenVINO is wanted and not
-    installed, and where what was written draws otherwise than the reference; then nothing is left.
+    Raises UserError for an unknown format, for a network that cannot be converted, if OpenVINO is needed and not
+    installed, and if the output of the written file differs from the reference; then no file is left.
     """
     suffix(to)
     file, mix = loading.split_name(model)
@@ -228,12 +225,11 @@ def _reference(
 def _compare(
     path: Path, io_spec: IOSpec, run: Runner, name: str, reference: engines.Engine, *, constant: bool
 ) -> tuple[list[tuple[int, int, int]], float]:
-    """Batches, heights and widths tried, and the largest difference from `reference`, called `name`.
-
-    `constant`: the weights of styles are tried as the same everywhere, too.
+    """The (batch, height, width) tried, and the largest difference from `reference`, called `name`. `constant`: also
+    try style weights that are the same for all pixels.
     """
-    # From two pixels a side at the coarsest scale: one pixel normalized is nothing but rounding errors.
-    step, least = io_spec.stride, max(io_spec.least, 2 * io_spec.stride)
+    # From two pixels per side at the coarsest scale: one pixel normalized is nothing but rounding errors.
+    step, least = io_spec.stride, max(io_spec.min_side, 2 * io_spec.stride)
     sizes = [
         (1, least, least),
         (1, least + step, least + 2 * step),
@@ -241,7 +237,7 @@ def _compare(
         (1, 2 * least, 3 * least),
         (3, least, 4 * least + step),
     ]
-    if io_spec.fixed:
+    if io_spec.fixed_size:
         sizes = [(batch, step, step) for batch in range(1, 6)]
     largest = 0.0
     for seed, (batch, height, width) in enumerate(sizes):
@@ -259,7 +255,7 @@ def _compare(
         expected = reference(photo if io_spec.channels else None, maps, named)
         difference = np.abs(run(inputs) - expected)
         largest = max(largest, float(difference.max()))
-        # A maximum of four that is decided otherwise moves single values; nothing else may.
+        # A different choice in a max pooling may change single values; nothing else may.
         if not np.quantile(difference, 0.999) <= TOLERANCE:
             raise UserError(
                 f"{path}: what was exported differs from {name}'s by {difference.max():.3g} at {width} x {height}"

@@ -21,7 +21,7 @@ cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-
 cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1
 agpl-3.0 gpl-2.0 gpl-3.0 lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib
 """
-"""SPDX's identifiers, in small letters, that the Hub knows by the same name (its documentation, "Licenses")."""
+"""SPDX identifiers, in lower case, that the Hub uses unchanged (its documentation, "Licenses")."""
 
 _FAMILIES: Final = {
     "odbl-1.0": "odbl",
@@ -30,7 +30,7 @@ _FAMILIES: Final = {
     "gfdl-1.3": "gfdl",
     "c-uda-1.0": "c-uda",
 }
-"""Those that it knows by another one."""
+"""SPDX identifiers for which the Hub has another name."""
 
 
 def card(header: Header, file: str, repo: str, revision: str | None = None) -> str:
@@ -42,7 +42,7 @@ def card(header: Header, file: str, repo: str, revision: str | None = None) -> s
 
 
 def licence(header: Header) -> dict[str, str]:
-    """The licence as the Hub has it: `license`, and of one that it does not know `license_name`."""
+    """The licence in the Hub's metadata: `license`, and `license_name` for one that the Hub does not list."""
     asked = re.sub(r"-(only|or-later)$", "", header.licence.strip().lower())
     known = _FAMILIES.get(asked, asked)
     if known in LICENCES.split() or asked in _FAMILIES:
@@ -52,7 +52,7 @@ def licence(header: Header) -> dict[str, str]:
 
 
 def _metadata(header: Header) -> Iterator[str]:
-    """YAML, of which JSON is a part."""
+    """The metadata as YAML; JSON is valid YAML."""
     is_style = header.kind == "style"
     tags = ["texturenets", *(["style-transfer", "neural-style"] if is_style else ["texture-synthesis"])]
     yield "---"
@@ -109,7 +109,7 @@ def _rest(header: Header) -> Iterator[str]:
 
 
 def _recipe(header: Header) -> dict[str, str]:
-    """What the header says of the training, in the card's words; "" for what it does not say."""
+    """The recipe in the header, worded for the card; "" for missing values."""
     training = header.training
     run = training.get("run", {})
     layers = {key: run.get(f"{key}_layers") for key in ("style", "content")}
@@ -144,5 +144,5 @@ def _inline(value: Any) -> str:
 
 
 def _plain(value: object) -> str:
-    """Text from a header, of which Markdown and HTML make nothing: on one line, with its signs escaped."""
+    """Text from a header as plain text: in one line, escaped for Markdown and HTML."""
     return re.sub(r"([\\`*_\[\]<>|#!~&$])", r"\\\1", " ".join(str(value).split()))

@@ -39,9 +39,10 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def files(package: Path | None = None) -> dict[str, bytes]:
-    """{name: contents} of WASM and WEBGPU. `package`: the npm package's file; else the cache's, else npm fetches it.
+    """{name: contents} of WASM and WEBGPU. `package`: the npm package as a file; by default that in the cache, or
+    fetched by npm.
 
-    Raises UserError where there is no npm, and for a file that is not this package.
+    Raises UserError if there is no npm, and for a file that is not this package.
     """
     path = package or cache_folder() / "npm" / f"{PACKAGE}-{VERSION}.tgz"
     if package is None and not path.is_file():
@@ -56,7 +57,7 @@ def files(package: Path | None = None) -> dict[str, bytes]:
         contents = {}
         for name in (*WASM, *WEBGPU):
             member = archive.extractfile(f"package/dist/{name}")
-            assert member is not None  # the hash says so
+            assert member is not None  # guaranteed by the hash
             contents[name] = member.read()
     return contents
 

@@ -1,4 +1,4 @@
-"""A model file and its page to the Hub."""
+"""Uploads a model file and its model card to the Hub."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from texturenets.modelfiles import modelfile
 
 @dataclass(frozen=True)
 class PushResult:
-    """`name`: what the model is called from now on. `address`: of the repository. `files`: what was sent. `changed`:
-    False where the Hub had all of it."""
+    """`name`: the name by which the model can now be loaded. `address`: URL of the repository. `files`: names of the
+    uploaded files. `changed`: False if the Hub already had all of them."""
 
     name: HubName
     address: str
@@ -29,20 +29,23 @@ class PushResult:
 def publish(
     model: str | Path, repo: str, *, private: bool = False, revision: str | None = None
 ) -> PushResult:
-    """Send `model`, a model file or a shipped name, with a model card to the repository `repo`, "USER/REPO".
+    """Upload `model`, a model file or a shipped name, with a model card to the repository `repo`, "USER/REPO".
 
-    One commit, on the branch `revision`; a style that was trained into a model takes that with it. A README.md
-    that is there is replaced.
+    Makes one commit, on the branch `revision`. For a style added to an existing model (`--into`), that base model is
+    uploaded, too. An existing README.md is replaced.
 
-    Raises UserError before anything is sent for what is no model file, a damaged one, or a name that hf:// cannot
-    say; and as `upload.send`.
+    Raises UserError before anything is uploaded if `model` is not a model file, is damaged, or has a name that cannot
+    be written as hf://...; and as `upload.send` does.
     """
     name, path = parse_repo(repo), modelfile.find(model)
     files = files_of(path, name, revision)
     called = HubName(name, path.name, revision)
-    parse(str(called))  # before anything is sent under a name that nobody could give
+    parse(str(called))  # fail before uploading under a name that cannot be parsed back
     if ":" in path.name:
-        raise UserError(f"{path.name}: a colon stands before the styles of a model: rename the file")
+        raise UserError(
+            f"{path.name}: file names must not contain a colon, which separates a model from its style: rename the "
+            "file"
+        )
     sent = upload.send(
         name, files, f"Upload {path.name} with texturenets", private=private, revision=revision
     )
@@ -50,12 +53,12 @@ def publish(
 
 
 def files_of(path: Path, repo: str, revision: str | None = None) -> dict[str, bytes | Path]:
-    """What is sent, {name in the repository: content or file}. Raises UserError for a file that is no model."""
+    """The files to upload, {name in the repository: content or path}. Raises UserError if `path` is not a model."""
     header = modelfile.read_header(path)
-    with suppress(ConversionError):  # one that needs its code
-        modelfile.read_graph(path)  # reads all weights
+    with suppress(ConversionError):  # a model without a graph has nothing to check
+        modelfile.read_graph(path)  # checks all weights
     if path.suffix != SUFFIX:
-        raise UserError(f"{path} does not end in {SUFFIX}, by which models are found on the Hub: rename it")
+        raise UserError(f"{path} does not end in {SUFFIX}, the suffix of model files on the Hub: rename it")
     files: dict[str, bytes | Path] = {path.name: path}
     base = modelfile.base_of(path)
     if base is not None and not modelfile.is_shipped(base):

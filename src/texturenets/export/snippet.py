@@ -1,4 +1,4 @@
-"""How to run an exported file, as a program of some lines: what pads, runs and crops for any size."""
+"""A short example program that runs an exported file on an image of any size: pad, run, crop."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ import numpy as np, onnxruntime
 from PIL import Image
 x = np.asarray(Image.open("photo.jpg").convert("RGB"), np.float32).transpose(2, 0, 1)[None] / 255
 height, width = x.shape[2:]
-rows, columns = (-(-max(n + 2 * {margin}, {least}) // {stride}) * {stride} for n in (height, width))
+rows, columns = (-(-max(n + 2 * {margin}, {min_side}) // {stride}) * {stride} for n in (height, width))
 top, left = (rows - height) // 2, (columns - width) // 2
 around = (0, 0), (0, 0), (top, rows - height - top), (left, columns - width - left)
-given = {{"photo": np.pad(x, around, "reflect")}}  # reflection padding
+inputs = {{"photo": np.pad(x, around, "reflect")}}  # reflection padding
 """
 
 _SAMPLE: Final = """\
 import numpy as np, onnxruntime
 from PIL import Image
-height, width = {sample}  # of the picture
-rows, columns = (-(-max(n, {least}) // {stride}) * {stride} for n in (height, width))
+height, width = {sample}  # of the image
+rows, columns = (-(-max(n, {min_side}) // {stride}) * {stride} for n in (height, width))
 top = left = 0
-given = {{}}
+inputs = {{}}
 """
 
 _STYLES: Final = """\
-given["styles"] = np.array({weights}, np.float32).reshape(1, -1, 1, 1)  # how much of {names}
-# or by region, from maps ({count}, height, width): given["styles"] = np.pad(maps[None], around, "reflect")
+inputs["styles"] = np.array({weights}, np.float32).reshape(1, -1, 1, 1)  # the weights of {names}
+# or by region, from maps ({count}, height, width): inputs["styles"] = np.pad(maps[None], around, "reflect")
 """
 
 _RUN: Final = """\
-y = onnxruntime.InferenceSession("{file}").run(None, given)[0]
+y = onnxruntime.InferenceSession("{file}").run(None, inputs)[0]
 y = y[0, :, top : top + height, left : left + width].clip(0, 1)
 Image.fromarray((255 * y).round().astype("uint8").transpose(1, 2, 0)).save("result.png")
 """
 
 
 def snippet(io_spec: IOSpec, file: str, styles: str = "") -> str:
-    """A program that stylizes photo.jpg, or draws a sample, by the ONNX file called `file` and writes result.png.
+    """A program that runs the ONNX file `file`: it stylizes photo.jpg, or generates a sample, and writes result.png.
 
-    It needs numpy, onnxruntime and Pillow, and gives what texturenets gives in float32. `styles`: the names of a
-    network's; the program takes the first.
+    It needs numpy, onnxruntime and Pillow; its result is that of texturenets in float32. `styles`: comma-separated
+    style names, if the network has several; the program uses the first.
     """
-    least = io_spec.least if io_spec.fixed else max(MIN_NETWORK_SIDE, io_spec.least)
-    sample = (io_spec.stride, io_spec.stride) if io_spec.fixed else (480, 640)
+    min_side = io_spec.min_side if io_spec.fixed_size else max(MIN_NETWORK_SIDE, io_spec.min_side)
+    sample = (io_spec.stride, io_spec.stride) if io_spec.fixed_size else (480, 640)
     numbers = {
         "margin": io_spec.margin,
-        "least": least,
+        "min_side": min_side,
         "stride": io_spec.stride,
         "sample": sample,
         "file": file,
@@ -60,10 +60,10 @@ def snippet(io_spec: IOSpec, file: str, styles: str = "") -> str:
     for i, noise_input in enumerate(io_spec.noise):
         drawn = "random.standard_normal" if noise_input.distribution == "normal" else "random.random"
         shape = f"(1, {noise_input.channels}, rows // {noise_input.stride}, columns // {noise_input.stride})"
-        program += f'given["noise{i}"] = {drawn}({shape}, np.float32)\n'
+        program += f'inputs["noise{i}"] = {drawn}({shape}, np.float32)\n'
     if styles:
         count = styles.count(",") + 1
         weights = [1] + [0] * (count - 1)
-        names = "".join(c if c.isprintable() else " " for c in styles)  # they end a line of a program
+        names = "".join(c if c.isprintable() else " " for c in styles)  # they are put into a comment
         program += _STYLES.format(weights=weights, names=names, count=count)
     return program + _RUN.format(**numbers)

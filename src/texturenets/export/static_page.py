@@ -23,7 +23,7 @@ from texturenets.stylize import style
 
 
 class PageModel(TypedDict):
-    """What the page knows of a model, in its models.json. `styles`: of a network of several, their titles by name."""
+    """What models.json tells the page of a model. `styles`: {name: title} if the network has several styles."""
 
     name: str
     title: str
@@ -36,12 +36,12 @@ class PageModel(TypedDict):
     io_spec: dict[str, Any]
 
 
+IO_SPEC_KEYS = {field.name for field in dataclasses.fields(IOSpec)}
 PAGE = Path(__file__).parents[1] / "server" / "page"
 
 
 def described(header: Header, io_spec: IOSpec, name: str) -> PageModel:
-    """What the page must know of a model."""
-    # the program's own minimum; `least` is the network's
+    """The entry of a model in models.json."""
     min_side = style.MIN_NETWORK_SIDE if header.kind == "style" else textures.MIN_SAMPLE_SIDE
     return {
         "name": name,
@@ -52,7 +52,7 @@ def described(header: Header, io_spec: IOSpec, name: str) -> PageModel:
         "licence": header.licence,
         "terms": header.terms,
         "styles": {style: title(style) for style in styles_of(header.rows)} if io_spec.inputs else {},
-        "io_spec": {**dataclasses.asdict(io_spec), "min_side": min_side},
+        "io_spec": {**dataclasses.asdict(io_spec), "min_side": max(min_side, io_spec.min_side)},
     }
 
 
@@ -110,13 +110,14 @@ def write(
 
 
 def _exported(folder: Path) -> list[PageModel]:
-    """What the page in `folder` knows of its models; nothing where there is no page. Raises UserError for one that
-    this version did not write."""
+    """The models of the page in `folder`; none if there is no page. Raises UserError for a page that this version did
+    not write."""
     try:
         models = json.loads((folder / "models.json").read_bytes())
         for model in models:
             if (
                 model.keys() != PageModel.__annotations__.keys()
+                or model["io_spec"].keys() != IO_SPEC_KEYS
                 or model["file"] != f"models/{Path(model['name']).name}.onnx"
             ):
                 raise ValueError
@@ -126,6 +127,6 @@ def _exported(folder: Path) -> list[PageModel]:
         raise UserError(f"{folder} holds another page, index.html: give another folder") from None
     except (ValueError, TypeError, AttributeError):
         raise UserError(
-            f"{folder / 'models.json'} is not of a page that this version wrote: give another folder"
+            f"{folder / 'models.json'} was not written by this version: give another folder"
         ) from None
     return [model for model in models if (folder / model["file"]).is_file()]

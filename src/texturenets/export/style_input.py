@@ -1,4 +1,5 @@
-"""The input of an exported network of several styles: how much of each there is, at each pixel or everywhere."""
+"""The input `styles` of an exported network with several styles: the weight of each style, for each pixel or for the
+whole image."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def described(styles: Sequence[str]) -> str:
-    """What the metadata of a file say of that input."""
+    """The description of that input in the metadata."""
     return (
         f"(batch, {len(styles)}, height, width), how much of {', '.join(styles)} at each pixel; they sum to 1"
     )
@@ -24,9 +25,8 @@ def constant_too(model: onnx.ModelProto) -> None:
     """Let the style map of `model`, (batch, S, H, W), also be (batch, S, 1, 1): the same weights everywhere.
 
     1 x 1 convolutions and elementwise operations take that as it is. Before a pooling of f x f pixels, a single pixel
-    is repeated f x f times, so that the pooling gives it back; a whole map is not changed. So weights that are the
-    same everywhere cost next to nothing. Not for OpenVINO (2026.4), which fuses the convolutions with additions as if
-    both had one size.
+    is repeated f x f times, so that the pooling gives it back; a whole map is not changed. So constant weights cost
+    almost nothing. Not for OpenVINO (2026.4), which fuses the convolutions with additions as if both had one size.
     """
     import onnx
     from onnx import helper, numpy_helper

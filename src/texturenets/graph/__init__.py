@@ -1,7 +1,7 @@
 """A network as a graph: a list of operations over feature maps, and its weights. No torch.
 
-`grammar` has the table of operations, `shapes` what each makes of its sources, `io_spec` what a graph takes and
-gives, `onnx` its form as an ONNX file, `passes` what makes it faster.
+`grammar`: the table of operations. `shapes`: sizes of feature maps. `io_spec`: inputs and output of a graph. `onnx`:
+conversion to ONNX. `passes`: rewrites that make a graph faster.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ Array = NDArray[np.float32]
 
 
 class ConversionError(UserError):
-    """A network that has no form as a graph, or a graph that has none as ONNX: it runs only with PyTorch.
+    """A network that cannot be converted to a graph, or a graph that cannot be converted to ONNX: it runs only with
+    PyTorch.
 
     `reason`: the operation, and where in the network it is.
     """
@@ -53,19 +54,19 @@ class ConversionError(UserError):
 class Graph:
     """`nodes` in an order in which each follows its sources, the image last; `weights` by name, float32.
 
-    `margin`: pixels of reflection padding that a photo needs on each side, cropped from the image. `multiple`: what
-    height and width must be multiples of beside what the nodes ask for. `fixed`: it draws one size, its stride, and
-    no other.
+    `margin`: pixels of reflection padding that a photo needs on each side, cropped from the image. `multiple`: height
+    and width must also be multiples of this, besides the stride of the nodes. `fixed_size`: its images have only one
+    size: its stride.
     """
 
     nodes: list[Node] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     margin: int = 0
     multiple: int = 1
-    fixed: bool = False
+    fixed_size: bool = False
 
     def add(self, operation: str, sources: Sequence[int], names: Mapping[str, str], **settings: Any) -> int:
-        """Add a node whose weights have these names; its number. Raises UserError."""
+        """Add a node whose weights have these names; returns its number. Raises UserError."""
         self.nodes.append(parse_node(line(operation, sources, names, **settings), self.nodes))
         return len(self.nodes) - 1
 
@@ -74,7 +75,7 @@ class Graph:
         return [text_of(node) for node in self.nodes]
 
     def weight(self, number: int, role: str = "weight") -> Array | None:
-        """A weight of a node in the shape that its operation wants; None where it has none."""
+        """A weight of a node in the shape that its operation needs; None if it has none."""
         node = self.nodes[number]
         if role not in node.weights:
             return None
@@ -87,7 +88,7 @@ class Graph:
         return {role: value for role, value in weights.items() if value is not None}
 
     def check(self) -> None:
-        """Raise UserError unless every weight is there, has as many elements as it should, and all are finite."""
+        """Raise UserError unless every weight exists, has the right number of elements, and all are finite."""
         for number, node in enumerate(self.nodes):
             for role, shape in weight_shapes(node, self.nodes).items():
                 name = node.weights[role]
@@ -103,17 +104,17 @@ class Graph:
 
     @property
     def stride(self) -> int:
-        """What height and width of its images must be multiples of."""
+        """Height and width of its images must be multiples of this."""
         return lcm(shapes.stride(self.nodes), self.multiple)
 
     @property
     def photo(self) -> bool:
-        """Whether it takes a photo."""
+        """Whether a photo is one of its inputs."""
         return any(node.operation == "photo" for node in self.nodes)
 
     @property
     def noise(self) -> tuple[NoiseInput, ...]:
-        """The noise maps that it takes."""
+        """Its noise inputs."""
         return tuple(
             NoiseInput(node.channels, node.settings["stride"], node.settings["distribution"])
             for node in self.nodes
@@ -122,7 +123,7 @@ class Graph:
 
     @property
     def io_spec(self) -> IOSpec:
-        """What it takes and gives."""
+        """Its inputs and output."""
         inputs = tuple(
             NamedInput(node.settings["name"], node.channels, node.settings["stride"])
             for node in self.nodes
@@ -131,10 +132,10 @@ class Graph:
         stride = self.stride
         return IOSpec(
             stride,
-            stride if self.fixed else shapes.least(self.nodes, stride),
+            stride if self.fixed_size else shapes.min_side(self.nodes, stride),
             3 if self.photo else 0,
             self.noise,
-            self.fixed,
+            self.fixed_size,
             self.margin,
             self.nodes[-1].channels,
             inputs,
@@ -143,14 +144,19 @@ class Graph:
 
     def to_dict(self) -> dict[str, Any]:
         """All but the weights, ready for JSON."""
-        return {"nodes": self.lines(), "margin": self.margin, "multiple": self.multiple, "fixed": self.fixed}
+        return {
+            "nodes": self.lines(),
+            "margin": self.margin,
+            "multiple": self.multiple,
+            "fixed": self.fixed_size,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], weights: Mapping[str, Array] | None = None) -> Graph:
-        """The inverse of `to_dict`. Raises UserError for what is no graph."""
+        """The inverse of `to_dict`. Raises UserError for an invalid graph."""
         lines = data.get("nodes")
         if not isinstance(lines, list) or not all(isinstance(text, str) for text in lines):
-            raise UserError("graph: its nodes are not a list of texts")
+            raise UserError("graph: its nodes are not a list of strings")
         margin, multiple = (data.get(key, value) for key, value in (("margin", 0), ("multiple", 1)))
         for name, value, low, high in (
             ("margin", margin, 0, MAX_MARGIN),
@@ -162,7 +168,7 @@ class Graph:
 
 
 def used(nodes: Sequence[Node], last: int) -> list[int]:
-    """The numbers of the nodes that lead to node `last`, in their order."""
+    """The numbers of node `last` and of all nodes that it depends on, in order."""
     needed = {last}
     for number in range(last, -1, -1):
         if number in needed:
@@ -176,5 +182,5 @@ def names_of(nodes: Iterable[Node]) -> set[str]:
 
 
 def with_inputs(node: Node, sources: Sequence[int], before: Sequence[Node]) -> Node:
-    """`node` with other sources, its shape worked out anew."""
+    """`node` with other sources, its shape computed again."""
     return shapes.shaped(replace(node, sources=tuple(sources)), before)

@@ -1,7 +1,9 @@
-"""Makes a graph that runs of one whose normalizations have rows of weights (`modelfiles.conditions`). No torch.
+"""Converts a graph whose normalizations have rows of weights (`modelfiles.conditions`) to one that can be run. No
+torch.
 
-With one component its rows are mixed into the weights: the graph stays as it is. With several the graph gets an input
-more, the style map, and a 1 x 1 convolution of it gives each normalization its scales and shifts at every position.
+With one component its rows are mixed into the weights, and the graph stays the same. With several the graph gets
+another input, the style map; a 1 x 1 convolution of it gives each normalization its scales and shifts at every
+position.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ Components = Sequence[Sequence[float]]
 def conditioned(graph: Graph, components: Components, stride: int | None) -> Graph:
     """`graph` for these components; see `modelfiles.conditions.Mixture`.
 
-    `graph`: its normalizations' weights (rows, C). Raises UserError where the rows are not as many as the shares, and
-    for a feature map whose size is no simple part of the image's.
+    `graph`: its normalizations' weights (rows, C). Raises UserError if the number of rows is not that of the shares,
+    and for a feature map whose size is not the image's divided by an integer.
     """
     mixed = {
         name: _mixed(name, graph.weights[name], components)
@@ -54,7 +56,8 @@ def _mixed(name: str, table: NDArray[np.float32], components: Components) -> NDA
 
 
 class _StyleMap(GraphRewriter):
-    """The rewriting; `mixed` has the weights of the normalizations, (components, C), `at` the style map by stride."""
+    """Rewrites the graph. `mixed`: the weights of the normalizations, (components, C). `at`: the style map by
+    stride."""
 
     def __init__(self, graph: Graph, mixed: dict[str, NDArray[np.float32]], count: int, stride: int) -> None:
         super().__init__(graph)
@@ -62,9 +65,9 @@ class _StyleMap(GraphRewriter):
         self.at: dict[int, int] = {}
 
     def normalized(self, number: int) -> None:
-        """A normalization, with scales and shifts that the style map gives."""
+        """Add a normalization whose scales and shifts come from the style map."""
         node = self.old.nodes[number]
-        if not self.at:  # after the photo and the noise, which are inputs too
+        if not self.at:  # after the other inputs: photo and noise
             self.at[self.stride] = self.add("input", name=STYLES, channels=self.count, stride=self.stride)
         styles = self._map_for(node)
         y = self.add("norm", *(self.number[source] for source in node.sources), **node.settings)
@@ -80,10 +83,10 @@ class _StyleMap(GraphRewriter):
         if self.stride == 0:
             return self.at[0]
         wanted = 1 / node.scale
-        if node.extra or node.extra_columns or wanted.denominator != 1 or wanted.numerator % self.stride:
+        if node.extra_rows or node.extra_columns or wanted.denominator != 1 or wanted.numerator % self.stride:
             raise UserError(
                 f"its styles cannot go by region, for a normalization at {node.scale} of the image's size plus "
-                f"{node.extra}: name one of them, as MODEL:STYLE, or a mixture, and no mask"
+                f"{node.extra_rows}: name one of them, as MODEL:STYLE, or a mixture, and no mask"
             )
         if wanted.numerator not in self.at:
             factor = wanted.numerator // self.stride

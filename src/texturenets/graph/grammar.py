@@ -1,4 +1,4 @@
-"""The text format of a graph, one node a line: the table of operations, reading and writing. No torch.
+"""The text format of a graph, one node per line: the table of operations, reading and writing. No torch.
 
 A line is an operation, the numbers of the lines it takes its input from (from 0, all before it), settings, and the
 names of its weights:
@@ -24,16 +24,16 @@ from typing import Any, Final
 from texturenets.errors import UserError, unknown
 
 MAX_NODES: Final = 2000
-MAX_STRIDE: Final = 4096  # pixels that sides are multiples of: an image is padded to them
-MAX_MIN_SIZE: Final = 8192  # pixels of a side of the smallest image, likewise
+MAX_STRIDE: Final = 4096  # in pixels: images are padded to multiples of the stride
+MAX_MIN_SIZE: Final = 8192  # in pixels: smaller images are padded to it
 MAX_MARGIN: Final = 1024  # pixels by which a photo is reflection-padded on each side
 MAX_EXTRA: Final = 1 << 14  # constant offset of a feature map's size from scale * H, in pixels
-MAX_CHANNELS: Final = 8192  # that a convolution makes
+MAX_CHANNELS: Final = 8192  # output channels of a convolution
 MAX_WINDOW: Final = 64  # rows and columns
-MAX_MAP_CHANNELS: Final = 1 << 16  # of any feature map, those after a concatenation or an unshuffle too
-MAX_ELEMENTS: Final = 1 << 16  # of a feature map, for each pixel of the image
+MAX_MAP_CHANNELS: Final = 1 << 16  # channels of any feature map, also after a concatenation or an unshuffle
+MAX_ELEMENTS: Final = 1 << 16  # elements of a feature map for each pixel of the image
 MAX_SIDE: Final = 2**24  # rows or columns of an input of fixed size
-MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
+MAX_WEIGHTS: Final = 100_000_000  # so that a damaged file cannot make the reader allocate more
 MAX_LINE: Final = 1000
 
 
@@ -49,14 +49,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting that is one of some words, the first by default."""
+    """A setting that is one of several words; the first is the default."""
 
     words: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class KernelSetting:
-    """A setting of rows and columns, 1 to 64 each: 3, or 3:5. As a value always a pair."""
+    """A setting of rows and columns, 1 to 64 each: 3, or 3:5. Its value is always a pair."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Operation:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The names of the weights, without question marks."""
+        """The roles of the weights, without question marks."""
         return tuple(role.removesuffix("?") for role in self.weights)
 
 
@@ -144,7 +144,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     ),
     # By running statistics, which are weights
     "batch_norm": Operation({"eps": _real(1e-5, 0.0, 1.0)}, weights=("weight?", "bias?", "mean", "var")),
-    # Times weight plus bias, one of each a channel
+    # Times weight plus bias, one of each per channel
     "affine": Operation(weights=("weight?", "bias?")),
     # Elementwise. linear: x * by + add, by numbers, not a fully connected layer (`torch.nn.Linear`)
     "relu": Operation(),
@@ -191,8 +191,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
 
 @dataclass(frozen=True)
 class Node:
-    """A parsed line. Its feature map has `channels` channels and `scale` * H + `extra` rows (columns likewise:
-    W, `extra_columns`), where the photo and the image have H.
+    """A parsed line. For a photo of H x W pixels its feature map has `channels` channels, `scale` * H + `extra_rows`
+    rows and `scale` * W + `extra_columns` columns.
 
     `weights`: the names of its weights by their role ("weight", "bias").
     """
@@ -203,13 +203,13 @@ class Node:
     weights: dict[str, str] = field(default_factory=dict)
     channels: int = 0
     scale: Fraction = Fraction(1)
-    extra: int = 0
+    extra_rows: int = 0
     extra_columns: int = 0
 
     @property
     def size(self) -> tuple[Fraction, int, int]:
-        """What must be equal of feature maps that are added or concatenated."""
-        return self.scale, self.extra, self.extra_columns
+        """Scale, extra rows, extra columns: must be equal for feature maps that are added or concatenated."""
+        return self.scale, self.extra_rows, self.extra_columns
 
 
 def line(
@@ -218,9 +218,9 @@ def line(
     weights: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> str:
-    """The text of a line; settings that have their default are left out, `PadAmounts` are four numbers.
+    """The text of a line; settings that have their default are left out; `PadAmounts` are four numbers.
 
-    Raises UserError for the name of a weight that no line can hold.
+    Raises UserError if the name of a weight cannot be written in a line.
     """
     known = OPERATIONS[operation].settings
     words = [operation, *map(str, sources)]
@@ -236,12 +236,12 @@ def line(
 
 
 def text_of(node: Node) -> str:
-    """The line of which `node` was made."""
+    """The line from which `node` was parsed."""
     return line(node.operation, node.sources, node.weights, **node.settings)
 
 
 def _written(rule: Setting, value: Any) -> str | None:
-    """A setting's value as text; None where it is the default."""
+    """A setting's value as text; None if it is the default."""
     if isinstance(rule, PadAmounts):
         return ":".join(map(str, value))
     if isinstance(rule, KernelSetting):
@@ -262,9 +262,10 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def read(text: str, number: int, *, unnamed: bool = False) -> Node:
-    """The node that the line `text` is after `number` others, without shape. Raises ValueError.
+    """Parse `text`, which follows `number` other lines, into a node without shape. Raises ValueError if it is
+    invalid.
 
-    `unnamed`: a line names no weights and has all that its operation can have, called layers.NUMBER.weight and so on.
+    `unnamed`: the line names no weights; it has all weights of its operation, named layers.NUMBER.weight and so on.
     """
     if len(text) > MAX_LINE:
         raise ValueError("too long")
@@ -275,18 +276,18 @@ def read(text: str, number: int, *, unnamed: bool = False) -> Node:
     sources = [int(word) for word in words if word.isdecimal() and len(word) < 6]
     given = dict(word.split("=", 1) for word in words if "=" in word)
     if len(sources) + len(given) != len(words):
-        raise ValueError("a word in it is neither a source nor a setting, or comes twice")
+        raise ValueError("a word is neither a source nor a setting, or is repeated")
     low, high = rules.sources
     if not low <= len(sources) <= high:
         raise ValueError(f"{len(sources)} sources, not {low} to {high}")
     if any(source >= number for source in sources):
-        raise ValueError("a source that does not come before it")
+        raise ValueError("a source is not an earlier node")
     if unnamed:
         names = {role: f"layers.{number}.{role}" for role in rules.roles}
     else:
         names = {role: given.pop(role) for role in rules.roles if role in given}
         if not all(name.isprintable() for name in names.values()):
-            raise ValueError("the name of a weight that cannot be printed")
+            raise ValueError("the name of a weight has unprintable characters")
     for key in given:
         known = tuple(rules.settings) if unnamed else (*rules.settings, *rules.roles)
         if key not in known:
@@ -312,7 +313,7 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
         return rule.kind(rule.default)
     if isinstance(rule, NameSetting):
         if not text.isidentifier() or len(text) > 100:
-            raise ValueError(f"{key}={text[:40]} is no word of letters, digits and underscores")
+            raise ValueError(f"{key}={text[:40]} may contain only letters, digits and underscores")
         if text in ("photo", "picture") or text.removeprefix("noise").isdecimal():
             raise ValueError(f"{key}={text} is the name of the photo, of the output or of a noise map")
         return text

@@ -9,9 +9,9 @@ from texturenets.noise import NoiseInput
 
 @dataclass(frozen=True)
 class NamedInput:
-    """An input that is neither photo nor noise: `channels` channels at 1/`stride` of the image's resolution.
+    """An input other than the photo and noise: `channels` channels at 1/`stride` of the image's resolution.
 
-    A `stride` of 0: one pixel, whatever the image's size.
+    `stride` 0: one pixel, whatever the image's size.
     """
 
     name: str
@@ -27,20 +27,20 @@ class NamedInput:
 class IOSpec:
     """Inputs and output of a network.
 
-    `stride`: height and width must be multiples of it. `least`: the smallest height and width; below it reflection
-    padding would exceed a feature map. `channels`: of the first input, 3 for a photo, or 0 for a network that takes
-    only noise. `noise`: its noise inputs. `fixed`: its output is always `stride` x `stride` pixels. `margin`: pixels
-    of reflection padding that a photo needs on each side, cropped from the result, against border artifacts.
-    `outputs`: channels of the output. `inputs`: further inputs. `buffers`, `live`: of an ONNX file, elements that its
-    feature maps take for each pixel of the image, by two models of memory (`texturenets.engines.peak`). `periodic`:
-    the output tiles seamlessly (`texturenets.graph.periodic`).
+    `stride`: height and width must be multiples of it. `min_side`: the smallest height and width; below it reflection
+    padding would exceed a feature map. `channels`: channels of the first input, 3 for a photo, or 0 for a network
+    with only noise inputs. `noise`: its noise inputs. `fixed_size`: its output is always `stride` x `stride` pixels.
+    `margin`: pixels of reflection padding that a photo needs on each side, cropped from the result, against border
+    artifacts. `outputs`: channels of the output. `inputs`: further inputs. `buffers`, `live`: for an ONNX file,
+    elements of its feature maps in memory per pixel of the image, estimated by two models of memory use
+    (`texturenets.engines.peak`). `periodic`: the output tiles seamlessly (`texturenets.graph.periodic`).
     """
 
     stride: int = 1
-    least: int = 1
+    min_side: int = 1
     channels: int = 3
     noise: tuple[NoiseInput, ...] = ()
-    fixed: bool = False
+    fixed_size: bool = False
     margin: int = 0
     outputs: int = 3
     inputs: tuple[NamedInput, ...] = ()

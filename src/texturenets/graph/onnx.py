@@ -1,7 +1,7 @@
 """A graph as an ONNX model of any batch, height and width. No torch.
 
-Each operation has one entry in a table: what `onnx_writer` makes of it. Instance normalization stays one operation,
-whose mean and variance every runtime computes in float32.
+Each operation has one entry in a table, which writes it through `onnx_writer`. Instance normalization stays one
+operation, whose mean and variance every runtime computes in float32.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from texturenets.graph.passes import optimize
 from texturenets.graph.stage import PICTURE, Stage
 
 OPSET: Final = 17
-"""Read by every ONNX Runtime since 1.12, also that of browsers."""
+"""The opset; supported by every ONNX Runtime since 1.12, also in browsers."""
 IR_VERSION: Final = 8
-"""The file format that goes with it."""
+"""The version of the file format for that opset."""
 
 _TYPES: Final = {
     "float32": TensorProto.FLOAT,
@@ -32,7 +32,7 @@ _TYPES: Final = {
 
 
 class _Translation:
-    """Walks a graph; `maps` has what each node became."""
+    """Walks a graph; `maps`: the feature map of each node."""
 
     def __init__(self, graph: Graph, split: bool, stage: Stage | None = None) -> None:
         self.graph, self.split, self.stage = graph, split, stage
@@ -65,7 +65,8 @@ class _Translation:
             self.maps.append(output)
 
     def _sources(self, node: Node) -> list[ONNXMap]:
-        """The inputs of `node`: channels last where all of them are and the operation is elementwise, else first.
+        """The inputs of `node`: channels last if all of them are and the operation is elementwise, else channels
+        first.
 
         OpenVINO then passes a feature map from a stage's input through normalization to a convolution without a copy.
         """
@@ -88,7 +89,7 @@ class _Translation:
             name = node.settings["name"]
         if self.stage is not None:
             return self._input_of(self.stage, node, name)
-        size: tuple[Any, Any] = symbolic_size if node.scale else (node.extra, node.extra_columns)
+        size: tuple[Any, Any] = symbolic_size if node.scale else (node.extra_rows, node.extra_columns)
         shape = ["batch", node.channels, *size]
         self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         w = self.writer
@@ -100,10 +101,10 @@ class _Translation:
     def _input_of(self, stage: Stage, node: Node, name: str) -> ONNXMap:
         """An input of a stage."""
         if name not in stage.spooled:
-            size = [1, node.channels, node.extra, node.extra_columns]
+            size = [1, node.channels, node.extra_rows, node.extra_columns]
             self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, size)
             return self.writer.split(name) if name in stage.exact and self.split else ONNXMap(name)
-        kind, size = _TYPES[stage.type], [1, node.extra, node.extra_columns, node.channels]
+        kind, size = _TYPES[stage.type], [1, node.extra_rows, node.extra_columns, node.channels]
         self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
         name = name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
         return ONNXMap(name, channels_last=True)
@@ -113,7 +114,7 @@ class _Translation:
         return self.graph.node_weights(number)
 
     def per_channel(self, number: int, role: str, x: ONNXMap) -> str | None:
-        """The name of a weight for each channel of `x`; None where the node has none."""
+        """The name of a weight for each channel of `x`; None if the node has none."""
         value = self.graph.weight(number, role)
         if value is None:
             return None
@@ -262,7 +263,7 @@ _ELEMENTWISE: Final = frozenset(
         *("relu", "leaky_relu", "prelu", "elu", "silu", "gelu", "tanh", "sigmoid"),
     ]
 )
-"""Operations on each number by itself, which take feature maps of either layout."""
+"""Elementwise operations, which take feature maps of either layout."""
 
 _TABLE: Final[dict[str, Translate]] = {
     "pad": lambda t, number, node, x: t.writer.pad(x, node.settings["amount"], node.settings["mode"]),
@@ -309,12 +310,11 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """`graph` as an ONNX model of any batch, height and width.
 
-    Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names, in this order; the output is
-    `picture`.
-    `split`: a photo becomes two feature maps, for computing in bf16 (see `ONNXWriter.split`). `apply_passes`: first
-    optimize the graph (`graph.passes`).
+    Inputs are `photo` (batch, 3, height, width), `noise0`... and the graph's further inputs, in this order; the
+    output is `picture`. `split`: a photo becomes two feature maps, for computing in bf16 (see `ONNXWriter.split`).
+    `apply_passes`: first optimize the graph (`graph.passes`).
 
-    Raises ConversionError for a transposed convolution that ONNX has no form for.
+    Raises ConversionError for a transposed convolution that ONNX cannot express.
     """
     translation = _Translation(optimize(graph) if apply_passes else graph, split)
     translation.run()
@@ -334,14 +334,14 @@ def to_onnx(
 def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
     """`stage` as an ONNX model with its inputs and outputs.
 
-    `split`: inputs that are to be exact become two feature maps, for computing in bf16.
+    `split`: inputs that must stay exact become two feature maps, for computing in bf16.
     """
     translation = _Translation(stage.graph, split, stage)
     translation.run()
     writer, outputs = translation.writer, []
     for name, number in stage.outputs.items():
         node, x = stage.graph.nodes[number], translation.maps[number]
-        size, kind = [1, node.channels, node.extra, node.extra_columns], TensorProto.FLOAT
+        size, kind = [1, node.channels, node.extra_rows, node.extra_columns], TensorProto.FLOAT
         output = writer.plain(writer.channels_first(x) if name == PICTURE else x)
         if name != PICTURE:
             size, kind = [1, *size[2:], node.channels], _TYPES[stage.type]

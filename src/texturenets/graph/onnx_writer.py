@@ -16,19 +16,18 @@ from texturenets.graph import ConversionError
 Array = NDArray[Any]
 
 END: Final = 2**31 - 1
-"""Where a slice ends that goes on to the end."""
+"""The end index of a slice up to the end."""
 
 LONGEST: Final = 2**28
-"""An upper bound of a side in pixels, for OpenVINO (`_Translation.bounded`): longer than any image's, and so small
+"""An upper bound of a side in pixels, for OpenVINO (`_Translation.bounded`): larger than any image, and small enough
 that sums of padded sides do not overflow 2^31."""
 
 
 @dataclass(frozen=True)
 class ONNXMap:
-    """A feature map by its name in the file. `order`: where channel i of the graph lies, if not at i.
-
-    `rest`: a second feature map; the sum of both is meant. The first holds what bf16 can hold without an error, the
-    second what is left: see `ONNXWriter.split`. `channels_last`: it is (N, H, W, C) in the file.
+    """A feature map by its name in the file. `order`: the index of channel i of the graph, if not i. `rest`: a second
+    feature map; the value is the sum of both. The first holds the part that bf16 represents exactly, the second the
+    remainder: see `ONNXWriter.split`. `channels_last`: it is (N, H, W, C) in the file.
     """
 
     name: str
@@ -37,7 +36,7 @@ class ONNXMap:
     channels_last: bool = False
 
     def each(self, operation: Callable[[str], str]) -> ONNXMap:
-        """The feature map, or both, after an operation that leaves the channels where they are, and is linear."""
+        """Apply a linear operation that keeps the order of channels to the feature map, or to both."""
         return ONNXMap(operation(self.name), self.order, self.rest and operation(self.rest))
 
 
@@ -59,14 +58,14 @@ class ONNXWriter:
         return name
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """The name of what the operation `kind` makes of `inputs`."""
+        """Add an operation `kind` of `inputs`; returns the name of its output."""
         self.count += 1
         name = f"{kind.lower()}.{self.count}"
         self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
         return name
 
     def finish(self, last: str, name: str) -> None:
-        """Call the feature map `last` `name`: the output."""
+        """Make the feature map `last` the output, called `name`."""
         if self.nodes and list(self.nodes[-1].output) == [last]:
             self.nodes[-1].output[0] = name
         else:
@@ -109,7 +108,7 @@ class ONNXWriter:
         return ONNXMap(name, x.order, x.rest)
 
     def concat(self, maps: Sequence[ONNXMap], channels: Sequence[int]) -> ONNXMap:
-        """Feature maps concatenated along channels, of so many channels each."""
+        """Feature maps concatenated along channels; `channels`: the number of each."""
         maps = [self.merged(x) for x in maps]
         order: list[int] = []
         for x, count in zip(maps, channels, strict=True):
@@ -128,7 +127,7 @@ class ONNXWriter:
     # ---- Borders ----
 
     def pad(self, x: ONNXMap, sides: Sequence[int], mode: str) -> ONNXMap:
-        """`sides`, top, bottom, left and right, more. Wrapping is slices: OpenVINO has no Pad that wraps."""
+        """Pad by `sides`: top, bottom, left, right. Circular padding uses slices: OpenVINO has no circular Pad."""
         top, bottom, left, right = sides
         if not any(sides):
             return x
@@ -153,7 +152,7 @@ class ONNXWriter:
         return name
 
     def crop(self, x: ONNXMap, sides: Sequence[int]) -> ONNXMap:
-        """`sides`, top, bottom, left and right, less."""
+        """Crop by `sides`: top, bottom, left, right."""
         top, bottom, left, right = sides
         if not any(sides):
             return x
@@ -165,7 +164,8 @@ class ONNXWriter:
     def convolution(  # noqa: PLR0917 (a layer's settings)
         self, x: ONNXMap, weight: Array, bias: Array | None, stride: int, dilation: int, groups: int
     ) -> ONNXMap:
-        """A convolution without padding; it takes channels in any order, and both halves of a split feature map."""
+        """A convolution without padding; its input may have its channels in any order, and may be a split feature
+        map."""
         if groups == 1:
             source = x.name
             if x.order is not None:
@@ -234,7 +234,7 @@ class ONNXWriter:
     # ---- Sizes ----
 
     def resize(self, x: ONNXMap, factors: tuple[int, int], mode: str) -> ONNXMap:
-        """Larger by a whole factor, rows and columns."""
+        """Upsample rows and columns by integer factors."""
         coordinates = {"nearest": "asymmetric", "bilinear_corners": "align_corners"}.get(mode, "half_pixel")
         kind = "nearest" if mode == "nearest" else "linear"
         scales = self.constant([1, 1, *factors])
@@ -246,7 +246,8 @@ class ONNXWriter:
         )
 
     def unshuffle(self, x: ONNXMap, factor: int, channels: int, order: str) -> ONNXMap:
-        """Space to depth, to so many channels: ONNX has them as (row, column, channel), whatever the `order`."""
+        """Space to depth, to `channels` channels. ONNX orders them as (row, column, channel), whatever the
+        `order`."""
         if x.order is not None:
             x = ONNXMap(self.plain(x))
         spread = x.each(lambda name: self.node("SpaceToDepth", name, blocksize=factor))

@@ -33,7 +33,7 @@ def _edges(node: Node, sources: list[Edges], nodes: Sequence[Node]) -> Edges | N
             if s["mode"] != "circular":
                 return tuple(e + a for e, a in zip(of_source, s["amount"], strict=True))
             source = nodes[node.sources[0]]
-            periodic = of_source == NONE and source.extra == source.extra_columns == 0
+            periodic = of_source == NONE and source.extra_rows == source.extra_columns == 0
             return NONE if periodic else None
         case "crop":
             return tuple(max(0, e - a) for e, a in zip(of_source, s["amount"], strict=True))
@@ -44,9 +44,7 @@ def _edges(node: Node, sources: list[Edges], nodes: Sequence[Node]) -> Edges | N
         case "upsample":
             if s["mode"] == "bilinear_corners":
                 return None
-            beyond = (
-                s["factor"] // 2 if s["mode"] == "bilinear" else 0
-            )  # where there is nothing to go over to
+            beyond = s["factor"] // 2 if s["mode"] == "bilinear" else 0  # if there is nothing to go over to
             return tuple(e * s["factor"] + beyond for e in of_source)
         case "shuffle":
             return tuple(e * s["factor"] for e in of_source)

@@ -1,4 +1,4 @@
-"""What each operation's feature map is: its channels, its size, and the shapes of its weights. No torch."""
+"""Shapes: the channels and size of each operation's feature map, and the shapes of its weights. No torch."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from texturenets.graph.grammar import (
     read,
 )
 
+# A size is (scale, extra rows, extra columns): for a photo of H x W pixels the feature map has scale * H + extra rows
+# rows and scale * W + extra columns columns.
 POINT: Final = (Fraction(0), 1, 1)
-"""The size of a feature map of one pixel, whatever the image's size."""
+"""The size of a feature map of one pixel, whatever the photo's size."""
 
 FULL_SIZE: Final = (Fraction(1), 0, 0)
-"""The size of an image, as large as the photo."""
+"""The size of the photo."""
 
 
 def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
     """The nodes of a graph. Raises UserError, with the line's number, for a graph that cannot be built.
 
-    Checked are the grammar, the ranges, that feature maps that meet have one size, that the last one is as large as
-    the photo, that inputs have names of their own, and that all weights together are at most `MAX_WEIGHTS`.
-    `unnamed`: as `grammar.read` has it.
+    It checks the grammar, the ranges, that feature maps combined by one operation have the same size, that the last
+    one has the photo's size, that input names are unique, and that there are at most `MAX_WEIGHTS` weights in all.
+    `unnamed`: the lines name no weights; all are named by position, as in `grammar.read`.
     """
     if not 1 <= len(lines) <= MAX_NODES:
         raise UserError(f"graph: {len(lines)} nodes are not between 1 and {MAX_NODES}")
@@ -41,34 +43,32 @@ def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
     total = 0
     for text in lines:
         node = parse_node(text, nodes, unnamed=unnamed)
-        total += weights(node, nodes)
+        total += weight_count(node, nodes)
         if total > MAX_WEIGHTS:
             raise UserError(f"graph: more than {MAX_WEIGHTS} weights at node {len(nodes)}")
         nodes.append(node)
     if nodes[-1].size != FULL_SIZE:
         raise UserError("graph: its last node does not give an image of the photo's size")
-    if (sides := stride(nodes)) > MAX_STRIDE:
+    if (multiple := stride(nodes)) > MAX_STRIDE:
         raise UserError(
-            f"graph: sides would have to be multiples of {sides} pixels; at most {MAX_STRIDE} will do"
+            f"graph: sides would have to be multiples of {multiple} pixels; the maximum is {MAX_STRIDE}"
         )
-    if (side := least(nodes, sides)) > MAX_MIN_SIZE:
-        raise UserError(
-            f"graph: its smallest image has sides of {side} pixels; at most {MAX_MIN_SIZE} will do"
-        )
+    if (side := min_side(nodes, multiple)) > MAX_MIN_SIZE:
+        raise UserError(f"graph: its minimum side is {side} pixels; the maximum is {MAX_MIN_SIZE}")
     names = [node.settings.get("name", "photo") for node in nodes if node.operation in ("photo", "input")]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"graph: it takes {name} twice")
+            raise UserError(f"graph: two inputs are named {name}")
     return tuple(nodes)
 
 
 def parse_node(text: str, nodes: Sequence[Node], *, unnamed: bool = False) -> Node:
-    """The node that the line `text` is after `nodes`. Raises UserError where it cannot be one."""
+    """Parse `text`, the line that follows `nodes`, into a node. Raises UserError if it is invalid."""
     try:
         node = shaped(read(text, len(nodes), unnamed=unnamed), nodes)
         large = node.channels > MAX_MAP_CHANNELS or int(node.channels * node.scale**2) > MAX_ELEMENTS
-        if large or max(abs(node.extra), abs(node.extra_columns)) > MAX_EXTRA:
-            # Here and not in `shaped`: a strip may be as wide as its image.
+        if large or max(abs(node.extra_rows), abs(node.extra_columns)) > MAX_EXTRA:
+            # Not in `shaped`, which is also used for strips: their sizes are constants and may be larger.
             raise ValueError("the feature map is too large")
         return node
     except ValueError as error:
@@ -76,15 +76,15 @@ def parse_node(text: str, nodes: Sequence[Node], *, unnamed: bool = False) -> No
 
 
 def shaped(node: Node, nodes: Sequence[Node]) -> Node:
-    """`node`, which comes after `nodes`, with its channels and size filled in. Raises ValueError."""
-    channels, scale, extra, extra_columns = _RULES.get(node.operation, _same)(node, nodes)
-    if scale == 0 and min(extra, extra_columns) < 1:
-        raise ValueError("the feature map is smaller than its window")
-    return replace(node, channels=channels, scale=scale, extra=extra, extra_columns=extra_columns)
+    """`node`, which follows `nodes`, with its channels and size filled in. Raises ValueError if it is invalid."""
+    channels, scale, extra_rows, extra_columns = _RULES.get(node.operation, _same)(node, nodes)
+    if scale == 0 and min(extra_rows, extra_columns) < 1:
+        raise ValueError("the feature map is smaller than the kernel")
+    return replace(node, channels=channels, scale=scale, extra_rows=extra_rows, extra_columns=extra_columns)
 
 
 def weight_shapes(node: Node, nodes: Sequence[Node]) -> dict[str, tuple[int, ...]]:
-    """The shape of each weight that `node` names."""
+    """The shape of each weight of `node`, by its role."""
     channels = nodes[node.sources[0]].channels if node.sources else 0
     known: dict[str, tuple[int, ...]] = {}
     if node.operation == "conv":
@@ -94,32 +94,32 @@ def weight_shapes(node: Node, nodes: Sequence[Node]) -> dict[str, tuple[int, ...
     return {role: known.get(role, (node.channels,)) for role in node.weights}
 
 
-def weights(node: Node, nodes: Sequence[Node]) -> int:
+def weight_count(node: Node, nodes: Sequence[Node]) -> int:
     """Number of parameters of a node."""
     return sum(math.prod(shape) for shape in weight_shapes(node, nodes).values())
 
 
 def stride(nodes: Sequence[Node]) -> int:
-    """What height and width have to be multiples of, for every feature map to have a whole number of pixels."""
+    """The number that height and width must be divisible by, so that every feature map has an integer size."""
     return math.lcm(*(node.scale.denominator for node in nodes))
 
 
-def least(nodes: Sequence[Node], sides: int) -> int:
-    """The smallest multiple of `sides` at which no window exceeds its feature map and no padding reflects twice."""
+def min_side(nodes: Sequence[Node], stride: int) -> int:
+    """The smallest multiple of `stride` at which no kernel and no reflection padding exceeds its feature map."""
     needed = Fraction(1)
     for node in nodes:
         if node.scale:
-            needed = max(needed, (1 - min(node.extra, node.extra_columns)) / node.scale)
+            needed = max(needed, (1 - min(node.extra_rows, node.extra_columns)) / node.scale)
         if node.operation == "pad" and nodes[node.sources[0]].scale:
             source = nodes[node.sources[0]]
-            rows, columns = _least_size_of_padded(node)
-            short = max(rows - source.extra, columns - source.extra_columns)
+            rows, columns = _min_size_before_padding(node)
+            short = max(rows - source.extra_rows, columns - source.extra_columns)
             needed = max(needed, short / source.scale)
-    return math.ceil(needed / sides) * sides
+    return math.ceil(needed / stride) * stride
 
 
-def _least_size_of_padded(pad: Node) -> tuple[int, int]:
-    """Rows and columns that a feature map needs for `pad` to reflect it, or to wrap it around, no more than once."""
+def _min_size_before_padding(pad: Node) -> tuple[int, int]:
+    """Minimum rows and columns of a feature map for `pad`: it must not reflect or wrap a pixel around twice."""
     mode, (top, bottom, left, right) = pad.settings["mode"], pad.settings["amount"]
     if mode not in ("reflect", "circular"):
         return 1, 1
@@ -136,8 +136,8 @@ def _photo(node: Node, nodes: Sequence[Node]) -> _Shape:
     return 3, Fraction(1), 0, 0
 
 
-def _given(node: Node, nodes: Sequence[Node]) -> _Shape:
-    if node.settings["stride"] == 0:  # of an input; noise has none of 0
+def _input(node: Node, nodes: Sequence[Node]) -> _Shape:
+    if node.settings["stride"] == 0:  # stride 0: an input of fixed size; noise never has it
         return node.settings["channels"], Fraction(0), node.settings["rows"], node.settings["columns"]
     return node.settings["channels"], Fraction(1, node.settings["stride"]), 0, 0
 
@@ -151,60 +151,60 @@ def _norm(node: Node, nodes: Sequence[Node]) -> _Shape:
     shape = _same(node, nodes)
     groups = node.settings["groups"]
     if groups and shape[0] % groups:
-        raise ValueError(f"{shape[0]} channels do not fall into {groups} groups")
+        raise ValueError(f"{shape[0]} channels are not divisible into {groups} groups")
     return shape
 
 
-def _sides(node: Node, nodes: Sequence[Node]) -> _Shape:
-    channels, scale, extra, extra_columns = _same(node, nodes)
+def _pad_or_crop(node: Node, nodes: Sequence[Node]) -> _Shape:
+    channels, scale, extra_rows, extra_columns = _same(node, nodes)
     top, bottom, left, right = node.settings["amount"]
     sign = 1 if node.operation == "pad" else -1
     if sign > 0 and scale == 0:
-        rows, columns = _least_size_of_padded(node)
-        if extra < rows or extra_columns < columns:
+        rows, columns = _min_size_before_padding(node)
+        if extra_rows < rows or extra_columns < columns:
             raise ValueError(
-                f"a feature map of {extra} x {extra_columns} pixels is too small for that padding"
+                f"a feature map of {extra_rows} x {extra_columns} pixels is too small for that padding"
             )
-    return channels, scale, extra + sign * (top + bottom), extra_columns + sign * (left + right)
+    return channels, scale, extra_rows + sign * (top + bottom), extra_columns + sign * (left + right)
 
 
 def _window(node: Node, nodes: Sequence[Node]) -> _Shape:
-    channels, scale, extra, extra_columns = _same(node, nodes)
+    channels, scale, extra_rows, extra_columns = _same(node, nodes)
     (rows, columns), step = node.settings["kernel"], node.settings["stride"]
     if node.operation == "conv":
         out, groups = node.settings["out"], node.settings["groups"]
         if channels % groups or out % groups:
-            raise ValueError(f"{channels} and {out} channels do not fall into {groups} groups")
-        apart = node.settings["dilation"]
-        rows, columns, channels = apart * (rows - 1) + 1, apart * (columns - 1) + 1, out
-    return channels, scale / step, (extra - rows) // step + 1, (extra_columns - columns) // step + 1
+            raise ValueError(f"{channels} and {out} channels are not divisible into {groups} groups")
+        dilation = node.settings["dilation"]
+        rows, columns, channels = dilation * (rows - 1) + 1, dilation * (columns - 1) + 1, out
+    return channels, scale / step, (extra_rows - rows) // step + 1, (extra_columns - columns) // step + 1
 
 
 def _deconv(node: Node, nodes: Sequence[Node]) -> _Shape:
-    _, scale, extra, extra_columns = _same(node, nodes)
+    _, scale, extra_rows, extra_columns = _same(node, nodes)
     kernel, step = node.settings["kernel"], node.settings["stride"]
     top, bottom, left, right = node.settings["crop"]
-    rows = (extra - 1) * step + kernel[0] - top - bottom
+    rows = (extra_rows - 1) * step + kernel[0] - top - bottom
     columns = (extra_columns - 1) * step + kernel[1] - left - right
     return node.settings["out"], scale * step, rows, columns
 
 
-def _larger(node: Node, nodes: Sequence[Node]) -> _Shape:
-    channels, scale, extra, extra_columns = _same(node, nodes)
+def _upsampled(node: Node, nodes: Sequence[Node]) -> _Shape:
+    channels, scale, extra_rows, extra_columns = _same(node, nodes)
     factor = node.settings["factor"]
     if node.operation == "shuffle":
         if channels % factor**2:
             raise ValueError(f"{channels} channels are not a multiple of {factor**2}")
         channels //= factor**2
-    return channels, scale * factor, extra * factor, extra_columns * factor
+    return channels, scale * factor, extra_rows * factor, extra_columns * factor
 
 
 def _unshuffle(node: Node, nodes: Sequence[Node]) -> _Shape:
-    channels, scale, extra, extra_columns = _same(node, nodes)
+    channels, scale, extra_rows, extra_columns = _same(node, nodes)
     factor = node.settings["factor"]
-    if extra % factor or extra_columns % factor:
+    if extra_rows % factor or extra_columns % factor:
         raise ValueError(f"its source's size is not a multiple of {factor}")
-    return channels * factor**2, scale / factor, extra // factor, extra_columns // factor
+    return channels * factor**2, scale / factor, extra_rows // factor, extra_columns // factor
 
 
 def _concat(node: Node, nodes: Sequence[Node]) -> _Shape:
@@ -214,7 +214,7 @@ def _concat(node: Node, nodes: Sequence[Node]) -> _Shape:
     return sum(other.channels for other in maps), *maps[0].size
 
 
-def _joined(node: Node, nodes: Sequence[Node]) -> _Shape:
+def _elementwise(node: Node, nodes: Sequence[Node]) -> _Shape:
     maps = [nodes[source] for source in node.sources]
     sizes = {other.size for other in maps if other.size != POINT} or {POINT}
     if len(sizes) > 1:
@@ -230,7 +230,7 @@ def _select(node: Node, nodes: Sequence[Node]) -> _Shape:
     first, count, step = (node.settings[key] for key in ("first", "count", "step"))
     last = first + (count - 1) * step
     if not (step and 0 <= first < channels and 0 <= last < channels):
-        raise ValueError(f"channels {first} to {last} of {channels}")
+        raise ValueError(f"channels {first} to {last} are out of range: the source has {channels}")
     return count, *size
 
 
@@ -241,11 +241,11 @@ def _point(node: Node, nodes: Sequence[Node]) -> _Shape:
 def _unpool(node: Node, nodes: Sequence[Node]) -> _Shape:
     first, pool = (nodes[source] for source in node.sources)
     if pool.operation != "max_pool" or (pool.settings["kernel"], pool.settings["stride"]) != ((2, 2), 2):
-        raise ValueError("its second source is no max_pool of 2 x 2")
+        raise ValueError("its second source is not a 2 x 2 max_pool")
     if pool.channels != first.channels or pool.size != first.size:
         raise ValueError("its sources have different shapes")
     before = nodes[pool.sources[0]]
-    if before.extra % 2 or before.extra_columns % 2:
+    if before.extra_rows % 2 or before.extra_columns % 2:
         raise ValueError("the feature map that was pooled has an odd size")
     return first.channels, *before.size
 
@@ -254,33 +254,33 @@ def _stack(node: Node, nodes: Sequence[Node]) -> _Shape:
     maps = [nodes[source] for source in node.sources]
     if len({(node.channels, node.extra_columns) for node in maps}) > 1 or any(node.scale for node in maps):
         raise ValueError("its sources have different widths, or no fixed size")
-    return maps[0].channels, Fraction(0), sum(node.extra for node in maps), maps[0].extra_columns
+    return maps[0].channels, Fraction(0), sum(node.extra_rows for node in maps), maps[0].extra_columns
 
 
 def _upsample_rows(node: Node, nodes: Sequence[Node]) -> _Shape:
     first, matrix = (nodes[source] for source in node.sources)
-    if first.scale or matrix.scale or matrix.channels != 1 or matrix.extra_columns != first.extra:
-        raise ValueError("its second source is no matrix for the rows of the first")
-    return first.channels, Fraction(0), matrix.extra, first.extra_columns * node.settings["factor"]
+    if first.scale or matrix.scale or matrix.channels != 1 or matrix.extra_columns != first.extra_rows:
+        raise ValueError("its second source is not an interpolation matrix for the first source's rows")
+    return first.channels, Fraction(0), matrix.extra_rows, first.extra_columns * node.settings["factor"]
 
 
 _RULES: Final[dict[str, Callable[[Node, Sequence[Node]], _Shape]]] = {
     "photo": _photo,
-    "noise": _given,
-    "input": _given,
-    "pad": _sides,
-    "crop": _sides,
+    "noise": _input,
+    "input": _input,
+    "pad": _pad_or_crop,
+    "crop": _pad_or_crop,
     "conv": _window,
     "avg_pool": _window,
     "max_pool": _window,
     "deconv": _deconv,
     "norm": _norm,
-    "upsample": _larger,
-    "shuffle": _larger,
+    "upsample": _upsampled,
+    "shuffle": _upsampled,
     "unshuffle": _unshuffle,
-    "add": _joined,
-    "mul": _joined,
-    "div": _joined,
+    "add": _elementwise,
+    "mul": _elementwise,
+    "div": _elementwise,
     "concat": _concat,
     "select": _select,
     "global_pool": _point,

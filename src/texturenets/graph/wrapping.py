@@ -1,9 +1,9 @@
-"""A network for pictures that wrap around: along some axes every window reads on at the opposite edge. No torch.
+"""A network for images that wrap around: along some axes every kernel continues at the opposite edge. No torch.
 
-Padding before a network would not do: normalization would take the statistics of the padded picture. So the graph
+Padding the input is not enough: normalization would use the statistics of the padded image. So the graph
 itself is rewritten. Along a wrapped axis every feature map of the new graph is one period, `scale` times the image:
-`pad` and `crop` only move where it begins, and what reads beyond its edges gets a circular `pad` of its own. The
-result is the same, but for rounding, wherever the picture was cut.
+`pad` and `crop` only move its origin, and operations that read beyond its edges get a circular `pad`. Up to rounding,
+the result does not depend on where the image was cut.
 
     before: x (H, W) -> pad 1:1:1:1 mode=reflect -> (H + 2, W + 2) -> conv 3 x 3 -> (H, W)
     after:  x (H, W) -> pad 1:1:0:0 mode=reflect -> (H + 2, W) -> pad 0:0:1:1 mode=circular -> conv 3 x 3 -> (H, W)
@@ -18,7 +18,7 @@ from texturenets.graph import Graph, Node
 from texturenets.graph.passes.rewriting import GraphRewriter
 
 Wrap = Literal["", "x", "y", "xy"]
-"""The axes along which a picture wraps around: x, left and right edge meet; y, top and bottom."""
+"""The axes along which an image wraps around: x, left and right edge meet; y, top and bottom."""
 
 Origin = tuple[int, int]
 """The row and column of the old feature map at which the new one begins, along the wrapped axes; else 0."""
@@ -27,7 +27,7 @@ _WINDOWS: Final = ("conv", "avg_pool", "max_pool")
 
 
 def check(wrap: object) -> None:
-    """Raise UserError for what names no axes."""
+    """Raise UserError unless `wrap` names axes."""
     if not isinstance(wrap, str) or wrap not in get_args(Wrap):
         raise UserError(
             f"`wrap` {wrap!r} is none of 'x' (left and right edge meet), 'y' (top and bottom) and 'xy'"
@@ -35,14 +35,13 @@ def check(wrap: object) -> None:
 
 
 def wrapped_sides(wrap: Wrap) -> tuple[bool, bool]:
-    """Whether the picture wraps around from bottom to top, and from right to left."""
+    """Whether the image wraps around vertically, and horizontally."""
     return "y" in wrap, "x" in wrap
 
 
 def wrapped(graph: Graph, wrap: Wrap) -> Graph:
-    """`graph` for pictures that wrap around along these axes; sides there are multiples of its stride.
-
-    Raises UserError for a network that treats edges otherwise than by padding and cropping.
+    """`graph` for images that wrap around along these axes; their sides along them are multiples of its stride.
+    Raises UserError for a network that handles edges in other ways than by padding and cropping.
     """
     work = _Wrapping(graph, wrap)
     for number in range(len(graph.nodes)):
@@ -52,7 +51,7 @@ def wrapped(graph: Graph, wrap: Wrap) -> Graph:
 
 
 class _Wrapping(GraphRewriter):
-    """The rewriting; `origin` has the origins of the new feature maps by the old numbers."""
+    """Rewrites the graph. `origin`: the origins of the new feature maps by the old numbers."""
 
     def __init__(self, graph: Graph, wrap: Wrap) -> None:
         super().__init__(graph)
@@ -60,7 +59,7 @@ class _Wrapping(GraphRewriter):
         self.origin: dict[int, Origin] = {}
 
     def add_wrapped(self, number: int) -> None:
-        """Node `number` of the old graph, its edges joined."""
+        """Add node `number` of the old graph, with edges that wrap around."""
         node = self.old.nodes[number]
         first = node.sources[0] if node.sources else None
         if first is None or self.old.nodes[first].scale == 0 or node.operation == "global_pool":
@@ -88,7 +87,7 @@ class _Wrapping(GraphRewriter):
         return self._extended(self.number[number], [-by[0], by[0], -by[1], by[1]])
 
     def _extended(self, new: int, amounts: list[int]) -> int:
-        """Feature map `new` with so much more, or less, at the top, bottom, left and right of its wrapped axes."""
+        """Feature map `new`, extended or cropped by `amounts` (top, bottom, left, right) along its wrapped axes."""
         more, less = [max(0, a) for a in amounts], [max(0, -a) for a in amounts]
         if any(more):
             new = self.add("pad", new, amount=tuple(more), mode="circular")

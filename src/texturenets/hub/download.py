@@ -19,12 +19,12 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def fetch(name: str | Path) -> Path:
     """The file of the model called `name` (`names.FORM`), in the cache of huggingface_hub.
 
-    A cached file pinned to a commit is used without asking the Hub; other cached files only where the network cannot
-    be reached, or TEXTURENETS_OFFLINE forbids it. The file is whatever has that name: its reader tells whether it is
-    a model.
+    A cached file pinned to a commit is used without asking the Hub; other cached files are used only if the network
+    cannot be reached, or TEXTURENETS_OFFLINE forbids it. The content of the file is not checked: its reader does
+    that.
 
-    Raises UserError for a malformed name, what the Hub does not have or does not show, no network and nothing in
-    the cache, and where huggingface_hub is not installed.
+    Raises UserError for a malformed name, for a file that the Hub does not have or show, without network if nothing
+    is in the cache, and if huggingface_hub is not installed.
     """
     wanted = parse(name)
     with library.user_errors(wanted):
@@ -70,7 +70,7 @@ def _download(name: HubName, **more: Any) -> Path:
 
 
 def _model_files(name: HubName) -> list[str] | None:
-    """The models of a repository; None where the Hub does not say and the cache has what is wanted.
+    """The models of a repository; None if the Hub does not list them and the cache has the requested model.
 
     Raises what huggingface_hub raises. It asks once: hf_hub_download would retry for half a minute, with warnings.
     """
@@ -94,7 +94,7 @@ def _model_files(name: HubName) -> list[str] | None:
 
 
 def _chosen(name: HubName, files: Sequence[str]) -> str:
-    """The one of `files`, the models of a repository, that `name` means. Raises UserError."""
+    """The one of `files`, the models of a repository, to which `name` refers. Raises UserError."""
     if name.file is not None and name.file in files:
         return name.file
     if not files:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
-MAX_LISTED = 200  # of a user's models, among which the nearest name is looked for
+MAX_LISTED = 200  # maximum number of a user's models that are searched for the nearest name
 
 
 def options() -> dict[str, Any]:
@@ -40,7 +40,7 @@ def shown() -> str:
 
 
 def api() -> HfApi:
-    """The interface of the Hub. Raises UserError where the library is not installed."""
+    """The interface of the Hub. Raises UserError if the library is not installed."""
     given = options()
     from huggingface_hub import HfApi
 
@@ -49,13 +49,13 @@ def api() -> HfApi:
 
 @contextmanager
 def user_errors(name: HubName) -> Iterator[None]:
-    """Turns what huggingface_hub raises in the block into a UserError of one line about `name`."""
+    """Turn errors of huggingface_hub in the block into a UserError about `name`, in one line."""
     options()
     from huggingface_hub import errors, utils
 
     web: Any = errors.HTTPError  # type: ignore[attr-defined]  # of httpx, in later versions of httpx2
     verbosity = utils.logging.get_verbosity()
-    utils.logging.set_verbosity(logging.ERROR)  # its notes come as errors, where they matter
+    utils.logging.set_verbosity(logging.ERROR)  # notes that matter are raised as errors, too
     try:
         with _bars_on_terminals():
             yield
@@ -67,7 +67,7 @@ def user_errors(name: HubName) -> Iterator[None]:
         raise _explained(name, error) from None
     except (web, errors.OfflineModeIsEnabled, errors.FileMetadataError) as error:
         raise _unreachable(name, error) from None
-    except ValueError as error:  # a name or a card that the library does not take, an answer that is no JSON
+    except ValueError as error:  # an invalid name or card, or an answer that is not JSON
         raise UserError(f"{name}: {reason(error)}") from None
     except (
         RuntimeError,
@@ -127,14 +127,14 @@ def _explained(name: HubName, error: Any) -> UserError:
     status = error.response.status_code
     text = reason(UserError(error.server_message or error.response.reason_phrase))
     meaning = {
-        401: f"the Hub does not know this token ({text}): {LOGIN} anew",
+        401: f"the Hub does not know this token ({text}): {LOGIN} again",
         403: f"this token may not do that ({text}): {LOGIN}, with one that may",
     }
     return UserError(f"{name}: {meaning.get(status, f'the Hub answers {status}, {text}: try again later')}")
 
 
 def _no_repository(name: HubName) -> UserError:
-    """Also of one that this user may not see, which the Hub does not tell apart."""
+    """The error for a missing repository, or one that this user may not see: the Hub does not distinguish them."""
     import difflib  # seldom wanted
 
     from huggingface_hub import errors, get_token
@@ -154,9 +154,9 @@ def _no_repository(name: HubName) -> UserError:
 def _no_revision(name: HubName) -> UserError:
     from huggingface_hub import errors
 
-    kind, asked = f"revision of {name.repo}", name.revision or "main"
+    kind, missing = f"revision of {name.repo}", name.revision or "main"
     try:
         refs = api().list_repo_refs(name.repo)
     except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # the nearest name is of use, not needed
-        return UserError(f"{name}: unknown {kind} {asked!r}")
-    return UserError(f"{name}: {unknown(kind, asked, [ref.name for ref in (*refs.branches, *refs.tags)])}")
+        return UserError(f"{name}: unknown {kind} {missing!r}")
+    return UserError(f"{name}: {unknown(kind, missing, [ref.name for ref in (*refs.branches, *refs.tags)])}")

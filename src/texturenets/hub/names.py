@@ -10,7 +10,7 @@ from typing import Final
 from texturenets.errors import UserError
 
 FORM: Final = "hf://USER/REPO[/FILE][@REVISION]"
-SUFFIX: Final = ".safetensors"  # of the only files that are fetched: reading one runs nothing
+SUFFIX: Final = ".safetensors"  # only these files are fetched: reading them runs no code
 REPO: Final = r"\w[\w.-]*/\w[\w.-]*"
 
 _NAME = re.compile(rf"({REPO})(?:/(.+?\{SUFFIX}))?(?:@([^@\s]+))?", re.ASCII)
@@ -21,7 +21,7 @@ _OTHER_FILE = re.compile(rf"{REPO}/(.+)", re.ASCII)
 class HubName:
     """A model on the Hub.
 
-    `repo`: "USER/REPO". `file`: its path in the repository; None for the only one there. `revision`: branch, tag or
+    `repo`: "USER/REPO". `file`: its path in the repository; None for the only model in it. `revision`: branch, tag or
     commit; None for the newest.
     """
 
@@ -35,17 +35,17 @@ class HubName:
 
 
 def is_name(name: object) -> bool:
-    """Whether a style or texture of that name is on the Hub."""
+    """Whether `name` is the name of a model on the Hub."""
     return _text(name).startswith("hf:/")
 
 
 def _text(name: object) -> str:
-    """A name as it was given, but of a `Path`, which has one slash for two, and on Windows backslashes."""
+    """A name as text; undoes what `Path` changes: it merges the two slashes, and on Windows uses backslashes."""
     return name.as_posix() if isinstance(name, PurePath) else str(name)
 
 
 def parse(name: str | Path) -> HubName:
-    """The parts of a name that `is_name`. Raises UserError for one that is malformed."""
+    """The parts of a name for which `is_name` is true. Raises UserError for a malformed one."""
     text = "hf://" + _text(name).removeprefix("hf:").lstrip("/")
     body = text.removeprefix("hf://")
     found = _NAME.fullmatch(body)
@@ -59,12 +59,14 @@ def parse(name: str | Path) -> HubName:
     other = _OTHER_FILE.fullmatch(body.partition("@")[0])
     if other and not other[1].endswith(SUFFIX):
         raise UserError(f"{text}: models are {SUFFIX} files, and {other[1]} is none: write {FORM}")
-    raise UserError(f"{text} is no name of a model on the Hub: write {FORM}")
+    raise UserError(f"{text} is not a name of a model on the Hub: write {FORM}")
 
 
 def parse_repo(text: str) -> str:
     """ "USER/REPO" of that, or of hf://USER/REPO. Raises UserError for anything else."""
     repo = text.removeprefix("hf://")
     if not re.fullmatch(REPO, repo, re.ASCII):
-        raise UserError(f"{text} is no name of a repository on the Hub: write USER/REPO, as mona/wave")
+        raise UserError(
+            f"{text} is not a name of a repository on the Hub: write USER/REPO, for example mona/wave"
+        )
     return repo

@@ -30,10 +30,10 @@ def send(
 ) -> Committed:
     """Write `files`, {path in the repository: content or file}, to `repo`, "USER/REPO", in one commit.
 
-    A repository that is missing is made, `private` or public; so is the branch `revision`. What else it holds stays.
+    A missing repository is created, `private` or public; so is the branch `revision`. Other files in it stay.
 
-    Raises UserError where there is no token or it may not write, where `private` is asked for and the repository is
-    public, where the Hub cannot be reached, and where huggingface_hub is not installed.
+    Raises UserError if there is no token or it may not write, if `private` is set and the repository is public, where
+    the Hub cannot be reached, and where huggingface_hub is not installed.
     """
     name = HubName(repo, None, revision)
     api = library.api()
@@ -58,7 +58,7 @@ def _prepare(name: HubName, private: bool) -> None:
     try:
         public = not api.model_info(name.repo, timeout=TIMEOUT).private
     except RepositoryNotFoundError:
-        api.create_repo(name.repo, private=private or None)  # None: as the account has it
+        api.create_repo(name.repo, private=private or None)  # None: the account's default
     else:
         if private and public:
             raise UserError(

@@ -1,7 +1,8 @@
-"""Images in and out: the only place for files, EXIF, colour profiles, alpha, bit depth and pixel ranges.
+"""Reading and writing images: the only package that handles files, EXIF, colour profiles, alpha, bit depth and pixel
+ranges.
 
-Everywhere else an image is float32 RGB in [0, 1], NCHW, in sRGB and upright; an array or a tensor. Torch is
-imported where a tensor is asked for and nowhere else: it takes longer than to stylize a photo.
+Everywhere else an image is float32 RGB in [0, 1], NCHW, in sRGB and upright; an array or a tensor. Torch is imported
+only when a tensor is requested: importing it takes longer than stylizing a photo.
 """
 
 from texturenets.image.array_conversion import ImageKind, check_batch, from_any, to_kind

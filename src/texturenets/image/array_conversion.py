@@ -1,4 +1,4 @@
-"""Conversion of PIL images, arrays and tensors to `Picture`, and back to the type that was given."""
+"""Conversion of PIL images, arrays and tensors to `Picture`, and back to the original type."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _unit_range(values: A, what: str) -> A:
 
 
 def _check_unit_range(values: Any, what: str) -> None:
-    """`what`: the beginning of an error, up to its verb."""
+    """`what`: the beginning of the error message, up to its verb."""
     values = values.detach() if is_tensor(values) else values
     low, high = float(values.min()), float(values.max())
     if math.isnan(low + high):
@@ -111,7 +111,7 @@ def from_any(image: Any) -> tuple[Picture, ImageKind]:
     if isinstance(image, Image.Image):
         try:
             raw = raw_mode(image)
-            image = image.copy()  # decodes; what follows may change `info`
+            image = image.copy()  # decodes; the code below may change `info`
             picture = decode(image, image.width * image.height, None, False, raw)
         except (OSError, UserError) as error:
             raise UserError(f"cannot use the image: {reason(error)}") from error

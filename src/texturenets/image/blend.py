@@ -1,4 +1,5 @@
-"""Low frequencies of one image, high frequencies of another: so coarse-to-fine stylization keeps colours."""
+"""Combines the low frequencies of one image with the high frequencies of another, so that coarse-to-fine stylization
+keeps colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded images of any mode to sRGB, through their profiles."""
+"""Converts decoded images of any mode to sRGB, by their colour profiles."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from texturenets.image import deep
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """The bytes of an sRGB profile, as it is embedded in what is written; the same on every call and day."""
+    """The bytes of the sRGB profile that is embedded in written files; the same on every call."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[24:36] = bytes.fromhex("07D0 0001 0001 0000 0000 0000")  # ICC.1 7.2.1: the time of creation
     return bytes(profile)
 
 
 def _through_profile(image: Image.Image, profile: Any) -> Image.Image | None:
-    """`image` from `profile` to 8-bit sRGB, or None where that cannot be done."""
+    """`image` from `profile` to 8-bit sRGB, or None if that cannot be done."""
     try:
         transform = ImageCms.buildTransform(
             profile,
@@ -40,7 +40,8 @@ def _through_profile(image: Image.Image, profile: Any) -> Image.Image | None:
 
 
 def _embedded_profile(image: Image.Image) -> tuple[ImageCms.ImageCmsProfile | None, str]:
-    """The embedded profile and its space ("RGB", "GRAY", "CMYK"); (None, "") for none, ours or damage."""
+    """The embedded profile and its space ("RGB", "GRAY", "CMYK"); (None, "") if it is missing, the sRGB profile of
+    this package, or damaged."""
     data = image.info.get("icc_profile")
     if not data or data == srgb_profile():
         return None, ""

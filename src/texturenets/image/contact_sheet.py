@@ -29,10 +29,10 @@ def sheet(
     """A contact sheet of `rows` as one image (1, 3, H, W), RGB in [0, 1].
 
     `rows`: lists of images (1, 3, h, w), arrays or tensors, RGB in [0, 1]. Each is resized to fit a square of `cell`
-    pixels; the aspect ratio is kept, and a row is as high as its highest image. `columns`: names to write above the
-    columns, as many as the longest row has images. `labels`: names of the rows, written below their first images.
-    Names that are too long are cut and end in "...". Raises ValueError if there are no images, or not as many names
-    as columns or rows.
+    pixels; the aspect ratio is kept, and a row is as high as its highest image. `columns`: names above the columns;
+    their number is that of the images in the longest row. `labels`: names of the rows, written below their first
+    images. Names that are too long are cut and end in "...". Raises ValueError if there are no images, or not as many
+    names as columns or rows.
     """
     if not rows or not all(rows):
         raise ValueError("a contact sheet needs at least one image in every row")

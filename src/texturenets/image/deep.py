@@ -1,7 +1,6 @@
-"""Colours of more than 8 bits a channel, read: Pillow's own images hold 8 bits of a colour.
-
-Of 16 bits Pillow unpacks the high bytes, and, told that the bytes are in the other order, the low ones. So the file
-is decoded twice, by Pillow's decoders. Floats of a TIFF it unpacks as bytes, if it is told that they are grey.
+"""Colours of more than 8 bits per channel, read with Pillow, whose colour images hold only 8 bits. For 16 bits Pillow
+unpacks the high bytes, or the low bytes if it is given the other byte order; so its decoders run twice. Floats of a
+TIFF are unpacked as bytes, by declaring them grey.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from texturenets.errors import UserError
 Array = NDArray[np.float32]
 
 FLOATS: Final = "RGB;32F"
-"""The raw mode, which Pillow does not know, of floats in colour."""
+"""The raw mode of floats in colour, which Pillow does not support."""
 
 _COLOURS: Final = re.compile(r"(RGB|RGBA|RGBX|RGBa);16([BLN])")
 _GREY_ALPHA: Final = "LA;16B"
@@ -38,14 +37,14 @@ _ROWS: Final = 64  # that go through the table at a time
 
 
 def is_deep(raw: str) -> bool:
-    """Whether samples that lie in the file so, by Pillow's name, are colours of 16 bits or floats."""
+    """Whether the raw mode (Pillow's name of the samples' layout in the file) means colours of 16 bits or floats."""
     return raw in (FLOATS, _GREY_ALPHA) or _COLOURS.fullmatch(raw) is not None
 
 
 def load(image: Image.Image, raw: str) -> Array:
     """The samples of an image of Pillow's, just opened: (3 or 4, H, W) in [0, 1], colours not multiplied by alpha.
 
-    Raises UserError for floats beyond that range, and that lie in the file otherwise than in strips.
+    Raises UserError for floats beyond that range, and for floats that are not stored in strips.
     """
     if raw == FLOATS:
         values = _floats(image)
@@ -62,7 +61,7 @@ def load(image: Image.Image, raw: str) -> Array:
 
 
 def _extra(image: Image.Image) -> int | None:
-    """What a TIFF says of a fourth sample: 1, associated alpha (TIFF 6.0, section 18)."""
+    """The meaning of a TIFF's fourth sample; 1: associated alpha (TIFF 6.0, section 18)."""
     extra = getattr(image, "tag_v2", {}).get(TiffImagePlugin.EXTRASAMPLES, ())
     return int(extra[0]) if extra else None
 
@@ -80,7 +79,7 @@ def _sixteen(image: Image.Image, raw: str) -> Array:
 
 
 def _unpacked(image: Image.Image, raw: str) -> NDArray[np.uint8]:
-    """The bytes (H, W, C) that Pillow makes of the file of `image`, where the samples are said to lie as `raw`."""
+    """The bytes (H, W, C) that Pillow decodes from the file of `image` if the raw mode is set to `raw`."""
     file: Any = image.fp  # type: ignore[attr-defined]
     place = file.tell()
     file.seek(0)
@@ -144,7 +143,8 @@ def _lines(image: Any, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def _unpredicted(lines: NDArray[np.uint8], predictor: int, count: int, *, big: bool) -> NDArray[Any]:
-    """The floats of lines of bytes, their differences summed up (TIFF 6.0, section 14; TIFF Technical Note 3)."""
+    """The floats of lines of bytes, with the predictor's differences undone (TIFF 6.0, section 14; TIFF Technical
+    Note 3)."""
     height = len(lines)
     if predictor == 3:
         summed = np.cumsum(lines.reshape(height, -1, count), 1, np.uint8)
@@ -157,9 +157,9 @@ def _unpredicted(lines: NDArray[np.uint8], predictor: int, count: int, *, big: b
 
 
 def through_table(values: Array, transform: Any) -> Array:
-    """Colours (3, H, W) through `transform`, of an 8-bit RGB image to another: a table of it, straight between.
-
-    LittleCMS takes 8 bits from Pillow. Where it changes nothing but for rounding, `values` come back as they are.
+    """Colours (3, H, W) converted by `transform`, a function of 8-bit RGB images: by a table of it, with linear
+    interpolation, because LittleCMS takes only 8 bits from Pillow. If it changes nothing except for rounding,
+    `values` are returned unchanged.
     """
     line = np.arange(_NODES, dtype=np.uint8) * 5
     grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1)

@@ -15,17 +15,17 @@ import numpy.typing as npt
 from texturenets.errors import MissingError, UserError, install
 from texturenets.image import exr_child
 
-SECONDS: Final = 60.0  # for a slow machine to start the child; more for a large file
+SECONDS: Final = 60.0  # time for a slow machine to start the child; large files get more
 START: Final = b"\x76\x2f\x31\x01"
 
 
 def installed() -> bool:
-    """Whether the package is."""
+    """Whether the package OpenEXR is installed."""
     return find_spec("OpenEXR") is not None
 
 
 def require(path: object, doing: str = "read") -> None:
-    """Raise UserError where the package is not installed."""
+    """Raise UserError if the package is not installed."""
     if not installed():
         raise MissingError(f"cannot {doing} {path}: EXR needs the package OpenEXR ({install('exr')})")
 
@@ -45,8 +45,8 @@ def linear(srgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def read(data: bytes, limit: int) -> npt.NDArray[Any]:
     """The first part of an EXR file (H, W, 1, 3 or 4), float16 or float32, linear light: grey, RGB, RGBA.
 
-    `limit`: pixels at most. Read in a child process: of damage the library writes lines of its own, and may crash.
-    Raises UserError.
+    `limit`: pixels at most. It is read in a child process: for damaged files the library prints messages, and may
+    crash. Raises UserError.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.exr"), Path(folder, "out.npy")

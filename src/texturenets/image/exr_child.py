@@ -1,4 +1,4 @@
-"""Run by `exr.read` as a program: an EXR file to a NumPy file.
+"""A program run by `exr.read`: converts an EXR file to a NumPy file.
 
 exr_child.py IN.exr OUT.npy PIXELS
 """
@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 REFUSED = 3
-"""The exit status where the last line on stderr says what is wrong with the file."""
+"""The exit status if the last line on stderr says what is wrong with the file."""
 
 
 def refuse(reason: str) -> NoReturn:

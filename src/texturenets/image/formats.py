@@ -39,7 +39,7 @@ _FORMATS = {
     ".exr": "EXR",
 }
 
-_PLUGINS = {"WEBP": "WebP"}  # that are called otherwise than their format
+_PLUGINS = {"WEBP": "WebP"}  # plug-ins whose name differs from the format's
 
 _WRITTEN = {
     "JPEG",
@@ -53,7 +53,7 @@ _WRITTEN = {
 }  # GIF has 256 colours, PPM no profile
 
 
-# No images, and of no type that `mimetypes` knows: what lies beside photos and is skipped without notice.
+# Suffixes of common files that are not images and that `mimetypes` does not know: they are skipped without a note.
 _BESIDE = {
     ".db", ".ini", ".cfg", ".xmp", ".aae", ".lnk", ".url", ".log", ".md", ".yaml", ".yml", ".toml", ".jsonl",
     ".tmp", ".bak", ".safetensors", ".pt", ".pth", ".onnx",
@@ -77,13 +77,13 @@ _BRANDS = {
 
 @functools.cache
 def _types() -> mimetypes.MimeTypes:
-    """Only Python's: files of the system would make machines differ."""
+    """Only Python's own types: with those of the system, results would depend on the machine."""
     return mimetypes.MimeTypes()
 
 
 @functools.cache
 def can_decode(name: str) -> bool:
-    """Whether this installation of Pillow and its plug-ins decodes the format of that name; imports what does."""
+    """Whether the installed Pillow and plug-ins decode the format `name`; imports the plug-in."""
     if name == "EXR":  # by its own package, not Pillow
         return exr.installed()
     if name == "HEIF":
@@ -99,7 +99,7 @@ def can_decode(name: str) -> bool:
 
 
 def decodable_formats() -> dict[str, str]:
-    """Suffix to format, those that this installation decodes."""
+    """{suffix: format} for the formats that this installation decodes."""
     return {suffix: name for suffix, name in _FORMATS.items() if can_decode(name)}
 
 
@@ -111,9 +111,9 @@ def readable() -> str:
 def open_image(file: IO[bytes]) -> Image.Image:
     """The image in `file`, not decoded yet, told apart by its content. Raises what Pillow raises.
 
-    Most are JPEG, and plug-ins for others take longer to import than a small photo to read.
+    Most are JPEG, and importing plug-ins for others takes longer than reading a small photo.
     """
-    can_decode("JPEG")  # else Pillow would import all of them
+    can_decode("JPEG")  # else Pillow imports all plug-ins
     try:
         return Image.open(file, formats=["JPEG"])
     except UnidentifiedImageError:
@@ -122,7 +122,8 @@ def open_image(file: IO[bytes]) -> Image.Image:
 
 
 def suffixes() -> set[str]:
-    """The suffixes of images, in lower case with their dot; of HEIC without pillow-heif too, to be told of it."""
+    """The suffixes of images, in lower case with their dot; HEIC also without pillow-heif, so that the error can name
+    it."""
     return set(_FORMATS)
 
 
@@ -132,7 +133,7 @@ def has_image_suffix(path: StrPath) -> bool:
 
 
 def suffix_by_content(path: Path) -> str:
-    """The suffix for a file's format, judged by its first bytes; "" if it is no image."""
+    """The suffix for a file's format, judged by its first bytes; "" if it is not an image."""
     try:
         with path.open("rb") as file:
             return suffix_of_start(file.read(12))
@@ -142,9 +143,9 @@ def suffix_by_content(path: Path) -> str:
 
 def suffix_of_start(start: bytes) -> str:
     """The suffix of the format that a file's first bytes, at least 12, belong to; "" for none."""
-    if start[:4] == b"RIFF" or start[4:8] == b"ftyp":  # sounds and videos begin so, too
+    if start[:4] == b"RIFF" or start[4:8] == b"ftyp":  # audio and video files begin so, too
         return _BRANDS.get(start[8:12], "")
-    if start[:2] == b"BM" and start[6:10] == bytes(4):  # just two letters begin many a text
+    if start[:2] == b"BM" and start[6:10] == bytes(4):  # many texts begin with these two letters
         return ".bmp"
     return next((suffix for begin, suffix in _SIGNATURES.items() if start.startswith(begin)), "")
 
@@ -190,12 +191,12 @@ def expand(
 ) -> list[Path]:
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
 
-    A folder gives the images directly in it; `recursive` those of the folders in it too, but for hidden ones and
-    for `without`. A glob gives the images among its matches. Both go by suffix (those of `also` too), or by the
-    first bytes of a file that has none; sorted, without hidden files. A file named outright is taken whatever its
-    suffix. Whether they can be read is not looked at: `read` reports it. `ignored` gets the files in folders and of
-    globs that are not taken, and that may be images: raw photos, formats that are not read.
-    Raises UserError for a pattern or (unless `empty`) a folder that gives nothing, and a folder that cannot be read.
+    A folder stands for the images directly in it; with `recursive` also for those in its subfolders, except hidden
+    ones and `without`. A glob stands for the images among its matches. Images are recognized by suffix (also those of
+    `also`), or by the first bytes of a file without suffix; sorted, without hidden files. A file given by name is
+    included whatever its suffix. Readability is not checked: `read` reports it. Files in folders and of globs that
+    are left out but may be images (raw photos, unsupported formats) are appended to `ignored`. Raises UserError for a
+    pattern or (unless `empty`) a folder without images, and for a folder that cannot be read.
     """
     others: dict[Path, None] = {}
     patterns = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
@@ -207,7 +208,7 @@ def expand(
             found = _pictures(_below(path, without) if recursive else _entries(path), wanted, others)
             if not found and not empty:
                 raise UserError(f"no images in the folder {path}; looked for {', '.join(_FORMATS)}")
-        elif path.exists():  # before globs: a file may be called "photo [1].jpg"
+        elif path.exists():  # checked before globs: a file may be called "photo [1].jpg"
             found = [path]
         elif glob.has_magic(str(path)):
             matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
@@ -224,7 +225,7 @@ def expand(
 
 def _entries(folder: Path) -> Iterator[Path]:
     try:
-        return iter(list(folder.iterdir()))  # read at once, for an error to come from here
+        return iter(list(folder.iterdir()))  # read completely, so that errors are raised here
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {reason(error)}") from None
 
@@ -253,7 +254,7 @@ def _pictures(paths: Iterator[Path], wanted: Collection[str], others: dict[Path,
 
 
 def may_be_image_or_video(path: PurePath) -> bool:
-    """Whether a file that is not taken may be an image or video, by its suffix: one of theirs, or unknown."""
+    """Whether a file that is left out may be an image or video: by its suffix, or because that is unknown."""
     suffix = path.suffix.lower()
     kind, packed = _types().guess_type(f"file{suffix}")
     unknown = kind is None and packed is None and suffix not in _BESIDE

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a channel to PNG and TIFF, whose colour Pillow writes only with 8."""
+"""Images of more than 8 bits per channel to PNG and TIFF, whose colour Pillow writes only with 8."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _STRIP: Final = 2**18  # bytes of a TIFF's strip
-_MOST: Final = 4 * 10**9  # bytes that the offsets of a TIFF reach
+_MOST: Final = 4 * 10**9  # largest offset in bytes in a TIFF
 
 
 def png(values: NDArray[np.uint16], like: bytes) -> bytes:
@@ -41,7 +41,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _idat(values: NDArray[np.uint16]) -> bytes:
-    """The compressed pixels of a PNG: of each line the differences to the left (PNG, section 9.2: Sub)."""
+    """The compressed pixels of a PNG: differences to the left neighbour (PNG, section 9.2: Sub)."""
     height, width, count = values.shape
     lines = values.astype(">u2").view(np.uint8).reshape(height, width * count * 2)
     filtered = np.empty((height, 1 + lines.shape[1]), np.uint8)
@@ -53,7 +53,7 @@ def _idat(values: NDArray[np.uint16]) -> bytes:
 def tiff(
     values: NDArray[Any], *, exif: bytes | None, dpi: tuple[float, float] | None, profile: bytes
 ) -> bytes:
-    """The TIFF of `values` (H, W, 3 or 4), uint16 or float32. Raises ValueError where it is too large for one."""
+    """The TIFF of `values` (H, W, 3 or 4), uint16 or float32. Raises ValueError if it is too large for one."""
     height, width, count = values.shape
     if values.nbytes > _MOST:
         raise ValueError(f"a TIFF holds at most {_MOST} bytes")
@@ -81,7 +81,7 @@ def tiff(
 
 
 def _carry(directory: Any, exif: bytes | None) -> None:
-    """Give a TIFF's directory what `exif` says."""
+    """Copy `exif` into a TIFF's directory."""
     if exif is None:
         return
     carried = Image.Exif()

@@ -7,7 +7,7 @@ from typing import IO
 
 from PIL import ExifTags, Image
 
-UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274: what undoes each orientation
+UPRIGHT = {  # the transpose that undoes each orientation (EXIF 2.3, section 4.6.4, tag 274)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -34,7 +34,7 @@ _NOT_CARRIED = {  # Exif tags not to copy: sizes and offsets that no longer hold
     ExifTags.Base.MakerNote,
 }
 
-# Texts of a PNG that hold what its other chunks say, or said of the old file: EXIF, XMP, sizes, times, places.
+# Texts of a PNG that repeat other chunks or describe the old file: EXIF, XMP, sizes, times, places.
 _NO_TEXTS = ("raw profile type", "xml:", "xmp:", "exif:", "png:", "date:", "gps", "location")
 
 
@@ -67,7 +67,7 @@ def carried(image: Image.Image, keep_gps: bool) -> bytes | None:
 
 
 def add_late_exif(image: Image.Image, file: IO[bytes]) -> None:
-    """Let a PNG, just opened, know of EXIF after its pixels, for which Pillow would decode them."""
+    """Find EXIF after the pixels of a PNG that was just opened; Pillow would have to decode the pixels for that."""
     if image.format != "PNG" or "exif" in image.info:
         return
     image.info["exif"] = None
@@ -83,7 +83,7 @@ def add_late_exif(image: Image.Image, file: IO[bytes]) -> None:
 
 
 def resolution(image: Image.Image, turn: int) -> tuple[float, float] | None:
-    """Pixels an inch (across, down) of the image turned upright from the orientation `turn`; None if not said."""
+    """Pixels an inch (across, down) of the image turned upright from the orientation `turn`; None if not stated."""
     try:
         across, down = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):

@@ -12,9 +12,8 @@ from texturenets.image.sizes import periodic, take
 def resize(x: A, size: tuple[int, int]) -> A:
     """Images (N, C, H, W) float32 in [0, 1] to `size` (H, W), antialiased, clamped to [0, 1].
 
-    Bicubic with a filter that widens when shrinking (a = -0.5, that of Pillow's BICUBIC) and not Lanczos:
-    it runs on the tensor's own device, whole batches at once, and differs from Lanczos by less than
-    the eye sees.
+    Bicubic with a filter that widens when shrinking (a = -0.5, as Pillow's BICUBIC). Not Lanczos: bicubic runs on the
+    tensor's device, for whole batches, and the difference is not visible.
     """
     if tuple(x.shape[2:]) == tuple(size):
         return x
@@ -28,7 +27,7 @@ def resize(x: A, size: tuple[int, int]) -> A:
 
 
 def resize_wrapped(x: A, size: tuple[int, int], wrap: str) -> A:
-    """As `resize`, of images that wrap around along the axes of `wrap`: across their edges as anywhere else."""
+    """As `resize`, of images that wrap around along the axes of `wrap`: the filter continues across their edges."""
     for axis, name in ((-1, "x"), (-2, "y")):
         side, wanted = int(x.shape[axis]), size[axis]
         if name in wrap and side != wanted:

@@ -22,10 +22,10 @@ class Picture:
 
     `rgb` (1, 3, H, W): float32 sRGB in [0, 1], upright. `alpha` (1, 1, H, W) in [0, 1], or None; the RGB is
     not multiplied by it. Both are tensors, which share their memory where arrays were given; `pixels` is the
-    RGB as it was given, array or tensor. Of the source: `bits` a channel, 8, 16 or 32; `several`, whether it holds
-    more images than this one; `clipped`, whether it held light beyond [0, 1].
+    RGB as it was given, array or tensor. About the source: `bits` per channel, 8, 16 or 32; `several`, whether it
+    holds more images; `clipped`, whether it had values outside [0, 1].
 
-    Metadata, which the file written keeps as far as its format can: `exif`, as bytes; `dpi`, the resolution
+    Metadata, which written files keep as far as their format allows: `exif`, as bytes; `dpi`, the resolution
     (across, down) in pixels an inch; `texts` by keyword, those of a PNG, and under "Comment" that of a JPEG.
     """
 
@@ -100,7 +100,7 @@ class PictureInfo(Protocol):
 
     @property
     def bits(self) -> int:
-        """Of a channel."""
+        """Bits per channel."""
 
     @property
     def several(self) -> bool:
@@ -112,11 +112,11 @@ class PictureInfo(Protocol):
 
 
 def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
-    """What the image of `bits` a channel made of `source` does not keep of it: the ends of sentences that begin
-    "FILE holds"."""
+    """Properties of `source` that a result with `bits` per channel does not keep: ends of sentences that begin "FILE
+    holds"."""
     dropped = []
     if source.bits > bits:
-        dropped.append(f"{source.bits} bits a colour, of which results have {bits}")
+        dropped.append(f"{source.bits} bits per channel, of which results have {bits}")
     if source.clipped:
         dropped.append("light below 0 or above 1, which is clipped")
     if source.several:

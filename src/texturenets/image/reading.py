@@ -30,8 +30,8 @@ MAX_PIXELS = 178_956_970
 MAX_PIXELS_VARIABLE = "TEXTURENETS_MAX_PIXELS"
 """The environment variable that overrides `MAX_PIXELS`."""
 
-# Grey with associated alpha (TIFF 6.0, section 18: ExtraSamples 1). Pillow 13 knows it; before, it read such files in
-# colour alone, though it has the mode.
+# Grey with associated alpha (TIFF 6.0, section 18: ExtraSamples 1). Pillow 13 supports it; earlier versions have the
+# mode, but read such files only in colour.
 for _order in (TiffImagePlugin.II, TiffImagePlugin.MM):
     TiffImagePlugin.OPEN_INFO.setdefault((_order, 1, (1,), 1, (8, 8), (1,)), ("La", "La"))
 
@@ -40,7 +40,7 @@ _pillow_limit = threading.RLock()
 
 @contextmanager
 def without_pillows_limit() -> Iterator[None]:
-    """Pillow's own limit warns and then raises, and is a global: off, for one thread at a time."""
+    """In the block, Pillow's own limit on pixels is off. It is global, so one thread at a time."""
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -49,9 +49,9 @@ def without_pillows_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _max_pixels(asked: int | None) -> int:
-    if asked is not None:
-        return asked
+def _max_pixels(max_pixels: int | None) -> int:
+    if max_pixels is not None:
+        return max_pixels
     text = os.environ.get(MAX_PIXELS_VARIABLE)
     if not text:
         return MAX_PIXELS
@@ -78,9 +78,8 @@ def _check_pixels(image: Image.Image, limit: int) -> None:
 
 
 def _load(image: Image.Image, longer: int | None) -> tuple[float, float, float, float] | None:
-    """Decode `image` in place; a JPEG much larger than `longer` at half, a quarter or an eighth of its size.
-
-    Returns the box of the image within what was decoded, where that has a fraction of a pixel too many.
+    """Decode `image` in place; a JPEG much larger than `longer` is decoded at half, a quarter or an eighth of its
+    size. Returns the box of the image within the decoded pixels, which may exceed it by a fraction of a pixel.
     """
     (width, height), box = image.size, None
     if longer is not None and image.format in ("JPEG", "MPO"):
@@ -103,7 +102,8 @@ def _resized(
     size: tuple[int, int],
     box: tuple[float, float, float, float] | None,
 ) -> tuple[list[Image.Image], Image.Image | None]:
-    """Lanczos to `size` (W, H). Colours are multiplied by alpha and divided after: no hidden colour seeps in."""
+    """Lanczos to `size` (W, H). Colours are multiplied by alpha and divided after: so that colours of transparent
+    pixels do not bleed."""
     lanczos = Image.Resampling.LANCZOS
     if alpha is not None and alpha.mode == "F":
         opacity = np.asarray(alpha)
@@ -118,7 +118,7 @@ def _resized(
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Pillow's name of how the samples lie in the file, which is not decoded yet."""
+    """The raw mode (Pillow's name of the samples' layout in the file) of an image that is not decoded yet."""
     tile = getattr(image, "tile", None)
     if not tile:
         return image.mode
@@ -127,23 +127,22 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def _bits(mode: str, raw: str) -> int:
-    """Of a channel, by Pillow's names."""
+    """Bits per channel, by Pillow's mode and raw mode."""
     if mode == "F" or ";32" in raw:
         return 32
     return 16 if ";16" in raw or ";12" in raw or mode == "I" else 8
 
 
 def _several(image: Image.Image) -> bool:
-    # A phone's JPEG holds depths and the like beside its one image (MPO).
+    # A phone's JPEG (MPO) also holds depth maps and the like.
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
 def decode(
     image: Image.Image, limit: int, longer: int | None, keep_gps: bool, raw: str | None = None
 ) -> Picture:
-    """An image of Pillow's as `read` gives it. `raw`: its `raw_mode`, of a decoded one.
-
-    Raises UserError, and what Pillow raises.
+    """An image of Pillow's as `read` gives it. `raw`: its `raw_mode`, if it is already decoded. Raises UserError, and
+    errors of Pillow.
     """
     width, height = image.size
     raw = raw_mode(image) if raw is None else raw
@@ -186,7 +185,7 @@ def read(
 
     JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, and AVIF and HEIC where there is a plug-in, told apart by the
     content and not by the suffix. Palettes, grey, CMYK, Lab and transparency are taken; of several frames
-    the first. Colours go through the embedded profile, where there is one. 16 bits a channel, and the
+    the first. Colours go through the embedded profile, where there is one. 16 bits per channel, and the
     floats of a TIFF, from 0 to 1, keep their depth, which `bits` says; CMYK of 16 bits is cut to 8.
     EXR, where the package OpenEXR is installed, is linear light, which becomes sRGB, clipped to [0, 1].
 
@@ -213,11 +212,11 @@ def read(
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a file says of its image without its pixels being decoded.
+    """The header of an image file; the pixels are not decoded.
 
     `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
     8, 16 or 32 a channel, `several` whether there are more images in it: pages of a TIFF, frames of a GIF. `exif`,
-    `dpi` and `texts` as in `Picture`, texts as far as they stand before the pixels.
+    `dpi` and `texts` as in `Picture`; only texts stored before the pixels.
     """
 
     size: tuple[int, int]
@@ -237,7 +236,7 @@ class ImageInfo:
 
 
 def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
-    """The header of the image in a file; None where it has none that can be read here."""
+    """The header of the image in a file; None if it cannot be read."""
     try:
         with opened(Path(path)) as file:
             with without_pillows_limit():
@@ -268,9 +267,8 @@ def from_bytes(
 
 
 def measure(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int], bool]:
-    """Format, as Pillow calls it, (H, W), and whether there are several images in it, as the bytes of a file say.
-
-    Nothing is decoded. Raises UserError for what is empty or no image.
+    """Format, as Pillow calls it, (H, W), and whether there are several images in it, from the bytes of a file,
+    without decoding. Raises UserError if it is empty or not an image.
     """
     with _opened(io.BytesIO(data), name) as image:
         return str(image.format), (image.height, image.width), _several(image)
@@ -305,7 +303,7 @@ def _faults(name: StrPath, start: bytes) -> Iterator[None]:
         raise _unidentified(name, start) from None
     except MemoryError:
         raise UserError(f"not enough memory to decode {name}") from None
-    except Exception as error:  # damaged files make decoders raise anything
+    except Exception as error:  # decoders raise many kinds of errors for damaged files
         raise UserError(f"{name} is damaged or cut short: {reason(error)}") from error
 
 
@@ -326,7 +324,7 @@ def _of_light(values: npt.NDArray[Any], longer: int | None) -> Picture:
     if np.isnan(light).any():
         raise UserError("it holds values that are not numbers (NaN)")
     alpha = None
-    if light.shape[2] == 4:  # by which colours are multiplied
+    if light.shape[2] == 4:  # colours are multiplied by it
         opacity = light[..., 3].clip(0, 1)
         divisor = np.where(opacity > 0, opacity, 1).astype(np.float32)
         light = light[..., :3] / divisor[..., None]
@@ -345,7 +343,7 @@ def _of_light(values: npt.NDArray[Any], longer: int | None) -> Picture:
 def _unidentified(path: StrPath, start: bytes) -> UserError:
     known = formats.decodable_formats()
     suffix = formats.suffix_of_start(start)
-    if suffix == ".exr":  # which `read` takes, and what looks at headers does not
+    if suffix == ".exr":  # `read` supports it, reading only the header does not
         return UserError(
             f"{path} is an EXR file: `texturenets stylize` and Python take it, in a file of its own"
         )
@@ -356,7 +354,7 @@ def _unidentified(path: StrPath, start: bytes) -> UserError:
     if start[8:9] == b"{" and start[4:8] == bytes(
         4
     ):  # the length of a JSON header, in eight bytes, and the header
-        return UserError(f"{path} is a .safetensors file, as models are, and no image")
+        return UserError(f"{path} is a .safetensors file, as models are, not an image")
     return UserError(
         f"{path} is not an image that can be read here ({formats.readable()}): save it as one of these with another "
         "program"

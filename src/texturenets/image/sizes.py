@@ -37,7 +37,7 @@ def mirrored(size: int, before: int, total: int) -> NDArray[np.int64]:
 
 
 def periodic(size: int, before: int, total: int) -> NDArray[np.int64]:
-    """As `mirrored`, but the line begins anew where it ends."""
+    """As `mirrored`, but the line is repeated periodically."""
     return (np.arange(total) - before) % size
 
 
@@ -89,8 +89,8 @@ def pad_to_multiple(x: A, stride: int, minimum: int = 1, margin: int = 0, wrap: 
     on either side, and at least `minimum`; half of what is added goes before the image, the rest after it. Along the
     axes of `wrap` ("x", "y", "xy") it is repeated as a whole instead: a side that is a multiple of `stride` stays a
     period of the result. The
-    box (top, left, H, W) is for `crop_back`. Any H, W >= 1 will do: unlike `F.pad`, which limits reflection to the
-    image's size, this reflects repeatedly. Raises ValueError for an empty image and a `stride` below 1.
+    box (top, left, H, W) is for `crop_back`. Any H, W >= 1 are allowed: unlike `F.pad`, which limits reflection to
+    the image's size, this reflects repeatedly. Raises ValueError for an empty image and a `stride` below 1.
     """
     padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum, margin, wrap)
     for name, axis, side, before, total in zip("yx", (-2, -1), box[2:], box[:2], padded, strict=True):
@@ -116,7 +116,7 @@ def repeated(x: Any, size: tuple[int, int]) -> Any:
 def crop_back(x: A, box: Box) -> A:
     """The part of `x` (N, C, H', W') at `box` (top, left, H, W): (N, C, H, W), a view.
 
-    Raises ValueError where the box does not lie inside `x`: the network changed the size.
+    Raises ValueError if the box does not lie inside `x`: the network changed the size.
     """
     top, left, height, width = box
     if top + height > x.shape[-2] or left + width > x.shape[-1]:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from texturenets.arrays import Array
 
 JPEG_QUALITY = 95
-"""The best that Pillow's documentation recommends; more makes larger files of hardly better images."""
+"""The best that Pillow's documentation recommends; higher values give larger files that hardly look better."""
 
 _QUALITY = {"JPEG": JPEG_QUALITY, "WEBP": JPEG_QUALITY, "AVIF": 90, "HEIF": 90}
 
-_SHARP: dict[str, dict[str, Any]] = {  # colours as fine as the light, and kept where alpha is 0
+_SHARP: dict[str, dict[str, Any]] = {  # no chroma subsampling, and colours kept where alpha is 0
     "JPEG": {"subsampling": "4:4:4"},
     "WEBP": {"exact": True},
     "AVIF": {"subsampling": "4:4:4"},
@@ -39,7 +39,7 @@ _SHARP: dict[str, dict[str, Any]] = {  # colours as fine as the light, and kept 
 
 _WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF", "EXR"}
 
-_BITS = {"PNG": 16, "TIFF": 32, "EXR": 32}  # most bits a channel, floats where they are 32
+_BITS = {"PNG": 16, "TIFF": 32, "EXR": 32}  # most bits per channel, floats where they are 32
 
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
 
@@ -52,7 +52,7 @@ _WITHOUT_EXIF = {"BMP", "EXR"}
 _TEXTS: dict[str, tuple[str, ...]] = {"JPEG": ("Comment",)} | dict.fromkeys(
     ("WEBP", "TIFF", "AVIF", "HEIF", "BMP", "EXR"), ()
 )
-"""Keywords of the texts that formats hold which do not hold all, as PNG does."""
+"""For formats other than PNG, which holds all texts: the keywords of the texts that they hold."""
 
 
 def lossy_suffixes() -> set[str]:
@@ -66,17 +66,18 @@ def keeps_alpha(path: StrPath) -> bool:
 
 
 def kept_bits(path: StrPath, bits: int) -> int:
-    """Of so many bits a channel, those that a file called `path` holds. Raises UserError as `output_format`."""
+    """The number of the `bits` per channel that a file called `path` holds. Raises UserError as `output_format`."""
     return min(bits, _BITS.get(output_format(path), 8))
 
 
 def laid_on_white(result: Path) -> str:
-    """What a transparent image holds that the file `result` does not."""
+    """The message for a transparent image that the file `result` cannot hold."""
     return f"transparent pixels, which {result.suffix} does not keep: they are laid on white"
 
 
 def lost(result: Path, picture: Picture) -> list[str]:
-    """What of `picture` a file called `result` does not hold: the ends of sentences that begin "FILE holds"."""
+    """Properties of `picture` that a file called `result` does not hold: ends of sentences that begin "FILE
+    holds"."""
     flat = [laid_on_white(result)] if picture.transparent and not keeps_alpha(result) else []
     return [*flat, *lost_metadata(result, picture.exif, picture.texts)]
 
@@ -109,7 +110,7 @@ def to_pil(rgb: Array, alpha: Array | None) -> Image.Image:
 
 
 def _options(picture: Picture, name: str, quality: int | None, exif: bytes | None) -> dict[str, Any]:
-    """What Pillow is to write the format `name` with."""
+    """Pillow's options for writing the format `name`."""
     options: dict[str, Any] = {"dpi": picture.dpi} if picture.dpi is not None and name in _WITH_DPI else {}
     if name == "BMP":
         return options
@@ -130,10 +131,10 @@ def _options(picture: Picture, name: str, quality: int | None, exif: bytes | Non
 
 
 def _chunks(picture: Picture) -> PngInfo:
-    from PIL.PngImagePlugin import PngInfo  # takes a while, and most results are JPEG
+    from PIL.PngImagePlugin import PngInfo  # slow to import, and most results are JPEG
 
     info = PngInfo()
-    info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte says what the profile says in 588
+    info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte instead of a profile of 588
     for key, text in picture.texts.items():
         info.add_text(key, text)
     return info
@@ -152,7 +153,7 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     image = to_pil(rgb, alpha)
     if max(image.size) > _LONGEST_SIDE.get(name, max(image.size)):
         raise UserError(
-            f"{name} holds at most {_LONGEST_SIDE[name]} pixels a side, not {max(image.size)}; PNG holds more"
+            f"{name} holds at most {_LONGEST_SIDE[name]} pixels per side, not {max(image.size)}; PNG holds more"
         )
     buffer = io.BytesIO()  # not straight to the file: Pillow hides the reason of a failed write
     image.save(buffer, format=name, **_options(picture, name, quality, exif))
@@ -223,5 +224,5 @@ def to_bytes(
         raise UserError(f"cannot write {path}: alpha of {tuple(alpha.shape)} beside an image of {shape}")
     try:
         return _encode(picture, name, quality, picture.exif if exif is None else exif)
-    except Exception as error:  # encoders raise anything
+    except Exception as error:  # encoders raise many kinds of errors
         raise UserError(f"cannot write {path}: {reason(error)}") from error

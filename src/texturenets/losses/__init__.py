@@ -1,4 +1,4 @@
-"""Losses: a module each, registered where it stands; `Objective` adds them up.
+"""Losses, one module each, registered in its own file; `Objective` adds them up.
 
 A new one is a file in this folder with a class derived from `Loss` under the decorator `register`, and a field for
 its weight in `train.configuration`.

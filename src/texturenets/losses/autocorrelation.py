@@ -34,18 +34,18 @@ class AutocorrelationLoss(LayerLoss):
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
-        """None where its weight is 0. Raises UserError for layers that do not exist."""
+        """None if its weight is 0. Raises UserError for layers that do not exist."""
         return cls.of(settings, "autocorrelation_weight", "structure_layers")
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
         """Those of several style images are averaged, by their shares, at the distances that all have."""
         self.targets = []
         for share, style in styles:
-            own = [
+            correlations = [
                 {k: share * autocorrelation(maps[k], *_half(maps[k])) for k in self.layers}
                 for maps in style.maps
             ]
-            self.targets = added(self.targets, own, lambda m, n: torch.stack(_common(m, n)).sum(0))
+            self.targets = added(self.targets, correlations, lambda m, n: torch.stack(_common(m, n)).sum(0))
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """`autocorrelation/network:layer`."""
@@ -54,8 +54,8 @@ class AutocorrelationLoss(LayerLoss):
             for layer, target in layers.items():
                 maps = features.maps[scale][layer]
                 down, right = (min(pair) for pair in zip(_half(maps), _reach(target), strict=True))
-                own, aim = _common(autocorrelation(maps, down, right), target)
-                distance = (own - aim).square().mean((1, 2, 3))
+                correlation, aim = _common(autocorrelation(maps, down, right), target)
+                distance = (correlation - aim).square().mean((1, 2, 3))
                 if self.scaling == "relative":
                     distance = distance / aim.square().mean().clamp_min(1e-12)
                 losses[self.key(layer, scale)] = self.weight_at(scale) * distance.mean()
@@ -94,6 +94,6 @@ def _common(*correlations: Tensor) -> list[Tensor]:
     reaches = [_reach(one) for one in correlations]
     down, right = min(r[0] for r in reaches), min(r[1] for r in reaches)
     return [
-        one[:, :, : down + 1, own - right : own + right + 1]
-        for one, (_, own) in zip(correlations, reaches, strict=True)
+        one[:, :, : down + 1, reach - right : reach + right + 1]
+        for one, (_, reach) in zip(correlations, reaches, strict=True)
     ]

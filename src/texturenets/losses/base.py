@@ -42,7 +42,7 @@ class Targets:
     photos by layer, one mapping for each scale, as in `Features.maps`. For the temporal consistency loss, `moved`
     (N, 3, H, W): the network's output for shifted photos; `shifts`: (down, right) in pixels, one for each photo.
     `progress`: share of the training that is done, 0 to 1; a tensor inside a CUDA graph. `step`: number of the step,
-    (), int64, which with a seed makes random numbers that are others in each step and the same when a training is
+    (), int64, which with a seed makes random numbers that differ between steps but are the same after a training is
     resumed; None in validation and in iterative optimization.
     """
 

@@ -1,4 +1,5 @@
-"""The checkerboard penalty: on grids of 2 and 4 pixels, which strided and transposed convolutions leave."""
+"""The checkerboard penalty, on grids with periods of 2 and 4 pixels, which strided and transposed convolutions
+cause."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ class CheckerboardPenalty(Loss):
     """`checkerboard` of the images, added up over all grids.
 
     It counts from the middle of the training on (`share`). Values below 0 count as 0: they belong to a grid of the
-    opposite sign in each next window of 16 pixels, which is no aim either.
+    opposite sign in each next window of 16 pixels, which is not an aim either.
     """
 
     name = "checkerboard"
@@ -25,7 +26,7 @@ class CheckerboardPenalty(Loss):
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
-        """None where its weight is 0."""
+        """None if its weight is 0."""
         weight = settings["checkerboard_weight"]
         return cls(weight=weight) if weight else None
 
@@ -39,7 +40,8 @@ class CheckerboardPenalty(Loss):
 
 
 def share(progress: float | Tensor) -> float | Tensor:
-    """How much of the weight counts after `progress` of the training: none in the first half, then rising to all.
+    """The share of the weight that is applied after `progress` of the training: 0 in the first half, then rising to
+    1.
 
     While the image still changes with every step the penalty's gradient is noise to the other losses. 200 steps of
     the wave with its full weight throughout: validation losses 0.588 (VGG-16), 0.677 (SqueezeNet), 1.465 (content);
@@ -60,7 +62,7 @@ INVISIBLE = AREA**2 * (WINDOW**2 / 4 / 8 / 255) ** 2
 
 
 def checkerboard(x: Tensor) -> Tensor:
-    """How much of grids of 2 and 4 pixels the images x (N, C, H, W) hold: (N, grids), 0 for none.
+    """The strength of grids with periods of 2 and 4 pixels in the images x (N, C, H, W): (N, grids), 0 for none.
 
     Strided and transposed convolutions leave grids that are in phase over large parts of the image; detail of
     the same frequency is not. So for each window of 16 pixels the complex amplitude c at the frequency of the grid
@@ -89,7 +91,7 @@ def checkerboard(x: Tensor) -> Tensor:
 def _waves(device: torch.device) -> Tensor:
     """Cosines and sines of `GRIDS` under a Hann window: (2 * grids, 1, window, window), float32."""
     place = torch.arange(WINDOW, device=device, dtype=torch.float32)
-    hann = torch.sin(torch.pi * (place + 0.5) / WINDOW).square()  # lowers what lies beside the frequency
+    hann = torch.sin(torch.pi * (place + 0.5) / WINDOW).square()  # attenuates neighbouring frequencies
     hann = hann[:, None] * hann
     phases = torch.stack([(u * place[:, None] + v * place) * (torch.pi / 2) for u, v in GRIDS])
     waves = torch.stack([phases.cos(), phases.sin()], 1) * hann

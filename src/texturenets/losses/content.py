@@ -40,7 +40,7 @@ class ContentLoss(LayerLoss):
 
 
 def content_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
-    """Squared distance of features (N, C, H, W) to target of the same shape, an image each: (N,).
+    """Squared distance of features (N, C, H, W) to target of the same shape, for each image: (N,).
 
     "relative": over the target's mean square.
     """
@@ -60,10 +60,9 @@ def _mean_square(x: Tensor) -> Tensor:
 
 
 class _MeanSquare(torch.autograd.Function):
-    """Mean squared difference of two feature maps (N, C, H, W), of each image: (N,), float32 or wider.
-
-    The maps are large, and time goes into passes over them: here the difference is kept in the maps' precision, and
-    its square is never written to memory.
+    """Mean squared difference of two feature maps (N, C, H, W), for each image: (N,), float32 or wider. The maps are
+    large, so passes over them take the time: here the difference is kept in the maps' precision, and its square is
+    never written to memory.
     """
 
     @staticmethod

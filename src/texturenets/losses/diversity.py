@@ -1,4 +1,4 @@
-"""The diversity loss: images of one batch are to differ. Texture Networks II, arXiv 1701.02096, section 3."""
+"""The diversity loss: images of one batch should differ. Texture Networks II, arXiv 1701.02096, section 3."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targe
 from texturenets.perceptual import full_names
 
 PIXELS = "pixels"
-"""In place of a layer: the images themselves."""
+"""Instead of a layer: compares the images themselves."""
 
-# Beside the squared distance in the paper's logarithm: `EstimatedEntropyMaximizer.lua`, branch diversity
+# Added to the squared distance in the paper's logarithm: `EstimatedEntropyMaximizer.lua`, branch diversity
 PAPER_GUARD = 0.1
 # The same where distances are relative: independent samples of a texture are about 2 apart
 RELATIVE_GUARD = 1e-3
@@ -38,7 +38,7 @@ class DiversityLoss(Loss):
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
-        """None where its weight is 0. Raises UserError for a layer that does not exist."""
+        """None if its weight is 0. Raises UserError for a layer that does not exist."""
         layer, weight = settings["diversity_layer"], settings["diversity_weight"]
         # Before the weight is looked at: a wrong name is an error without one, too.
         layer = layer if layer == PIXELS else full_names([layer])[0]

@@ -1,4 +1,4 @@
-"""What losses share that compare images layer by layer, on a pyramid of scales."""
+"""Base of losses that compare images layer by layer, on a pyramid of scales."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ T = TypeVar("T")
 class LayerLoss(Loss):
     """A distance at each of `layers`, "network:layer", of each scale of the loss pyramid.
 
-    `weight`: of all; `decay`: weight of each scale over that of the one before. `scaling`: see `Scaling`.
+    `weight`: of the whole loss; `decay`: ratio of each scale's weight to that of the previous scale. `scaling`: see
+    `Scaling`.
     """
 
     layers: tuple[str, ...]
@@ -26,7 +27,7 @@ class LayerLoss(Loss):
 
     @classmethod
     def of(cls, settings: LossSettings, weight: str, layers: str, **more: Any) -> Self | None:
-        """The loss by the settings called `weight` and `layers`, with `more` fields; None where one is missing or 0.
+        """The loss by the settings called `weight` and `layers`, with `more` fields; None if one is missing or 0.
 
         Raises UserError for layers that do not exist.
         """

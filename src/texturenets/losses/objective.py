@@ -1,4 +1,4 @@
-"""The sum of losses that a network is trained on, and an image optimized for."""
+"""The sum of losses that training and iterative optimization minimize."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from texturenets.perceptual import Descriptors, Tap
 
 
 def build(settings: LossSettings, names: Collection[str] | None = None) -> list[Loss]:
-    """The losses that a configuration has weights for; with `names` only of these.
+    """The losses whose weights in a configuration are not 0; with `names` only these.
 
     Raises UserError for layers that do not exist.
     """
@@ -25,7 +25,7 @@ def build(settings: LossSettings, names: Collection[str] | None = None) -> list[
 
 
 def layers_of(losses: Sequence[Loss]) -> tuple[str, ...]:
-    """All "network:layer" that the losses look at, each once."""
+    """All "network:layer" that the losses use, each once."""
     return tuple(dict.fromkeys(layer for loss in losses for layer in (*loss.layers, *loss.photo_layers)))
 
 
@@ -42,9 +42,9 @@ class Objective(nn.Module):
         shares: Sequence[float] | None = None,
     ) -> None:
         """`styles`: images (1, 3, H, W), RGB in [0, 1]; `shares` of each in the style add up to 1 [equal].
-        `scales`: of the loss pyramid, each half as large as the one before.
+        `scales`: number of scales of the loss pyramid, each half as large as the previous one.
 
-        Raises UserError where a style is too small for the layers, and where there is nothing to learn.
+        Raises UserError if a style is too small for the layers, and if there is nothing to learn.
         """
         super().__init__()
         if not styles:
@@ -84,7 +84,7 @@ class Objective(nn.Module):
         return [self.descriptors(shrink(images, 2**scale), layers) for scale in range(self.scales)]
 
     def features(self, images: Tensor, losses: Sequence[Loss]) -> Features:
-        """All that `losses` look at, of images (N, 3, H, W), in one pass through the networks for each scale."""
+        """All features that `losses` use, of images (N, 3, H, W), in one pass through the networks for each scale."""
         layers = tuple(dict.fromkeys(layer for loss in losses for layer in loss.layers))
         gram_layers = {layer for loss in losses for layer in loss.gram_layers}
         maps: list[Maps] = []
@@ -98,7 +98,7 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def targets(self, photos: Tensor) -> Targets:
-        """Photos (N, 3, H, W), RGB in [0, 1], with their features in the layers that the losses take of them."""
+        """Photos (N, 3, H, W), RGB in [0, 1], with their features in the losses' `photo_layers`."""
         return Targets(photos, self._maps(photos, self.photo_layers) if self.photo_layers else ())
 
     def forward(
@@ -114,7 +114,7 @@ class Objective(nn.Module):
 
 
 def _gram_tap(layers: Collection[str], matrices: dict[str, Tensor]) -> Tap:
-    """Collects Gram matrices on the way through the descriptor network, where they share its backward pass."""
+    """Collects Gram matrices during the pass through the descriptor network, so that they share its backward pass."""
 
     def tap(layer: str, features: Tensor) -> Tensor:
         if layer in layers:
@@ -130,7 +130,7 @@ def shrink(x: Tensor, factor: int) -> Tensor:
 
 
 def check_scales(images: Tensor, scales: int) -> None:
-    """Raise UserError where images (N, C, H, W) cannot be halved for so many scales of the loss pyramid."""
+    """Raise UserError if images (N, C, H, W) cannot be halved for that many scales of the loss pyramid."""
     height, width = images.shape[2:]
     if (most := min(height, width).bit_length()) < scales:
         raise UserError(

@@ -61,8 +61,8 @@ def _kind(value: object) -> str:
 
 
 def check_own(losses: Sequence[Loss]) -> list[Loss]:
-    """User-defined losses, each in an `OwnLoss`. Raises UserError for a name that another loss has: names are keys in
-    logs and checkpoints."""
+    """User-defined losses, each in an `OwnLoss`. Raises UserError for a name that another loss has, because names are
+    keys in logs and checkpoints."""
     wrapped: list[Loss] = [OwnLoss(loss) for loss in losses]
     taken = {loss.name for loss in LOSSES}
     for loss in wrapped:

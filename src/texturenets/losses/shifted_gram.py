@@ -1,8 +1,8 @@
-"""The shifted Gram loss: products of features with those a little way off, for brick courses, rows and weaves.
+"""The shifted Gram loss: products of features with features a few positions away, for brick courses, rows and weaves.
 
 Berger and Memisevic, "Incorporating long-range consistency in CNN-based texture generation", arXiv 1606.01286: the
-Gram matrices of translated feature maps, along x and along y. A plain Gram matrix says which features meet in one
-place, and nothing of what comes beside them.
+Gram matrices of translated feature maps, along x and along y. A plain Gram matrix says which features occur at the
+same position, but nothing about neighbouring positions.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ class ShiftedGramLoss(LayerLoss):
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
-        """None where its weight is 0. Raises UserError for layers that do not exist."""
+        """None if its weight is 0. Raises UserError for layers that do not exist."""
         return cls.of(settings, "shifted_weight", "structure_layers", reach=settings["max_shift"])
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
         """The matrices of several style images are averaged, by their shares; shifts that one lacks are left out."""
         self.targets = []
         for share, style in styles:
-            own = [{k: self._matrices(maps[k], share) for k in self.layers} for maps in style.maps]
-            self.targets = added(self.targets, own, lambda m, n: {s: m[s] + n[s] for s in m if s in n})
+            matrices = [{k: self._matrices(maps[k], share) for k in self.layers} for maps in style.maps]
+            self.targets = added(self.targets, matrices, lambda m, n: {s: m[s] + n[s] for s in m if s in n})
 
     def _matrices(self, features: Tensor, share: float) -> dict[Shift, Tensor]:
         return {shift: share * shifted_gram(features, *shift) for shift in shifts(features, self.reach)}
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`shifted/network:layer`. Raises UserError where a map is too small to be shifted."""
+        """`shifted/network:layer`. Raises UserError if a map is too small to be shifted."""
         losses = {}
         for scale, layers in enumerate(self.targets):
             for layer, matrices in layers.items():
@@ -84,7 +84,8 @@ def shifts(features: Tensor, reach: int) -> list[Shift]:
 
 
 def shifted_gram(features: Tensor, axis: int, shift: int) -> Tensor:
-    """Mean products of features (N, C, H, W) `shift` positions on along `axis` with those here: (N, C, C).
+    """Mean products of features (N, C, H, W), shifted by `shift` positions along `axis`, with the unshifted features:
+    (N, C, C).
 
     Entry [i, j] is the mean of channel i at a position that is shifted and channel j at the position itself, over all
     positions that have both; float32 or wider. With shift 0 it is `gram`.

@@ -1,4 +1,5 @@
-"""The sliced Wasserstein loss: the distribution of features, of which Gram matrices hold only second moments.
+"""The sliced Wasserstein loss: compares the whole distribution of features, where Gram matrices compare only second
+moments.
 
 Heitz et al., "A Sliced Wasserstein Loss for Neural Texture Synthesis", arXiv 2006.07229, section 3.
 """
@@ -18,7 +19,7 @@ from texturenets.losses.base import Features, LossSettings, Scaling, Targets, re
 from texturenets.losses.layer_loss import LayerLoss
 
 VALIDATION_STEP = 0xFFFFFFFF
-"""Stands for the step in validation, where the directions must always be the same; no training has so many."""
+"""The step number used in validation, where the directions must always be the same; larger than in any training."""
 
 
 @register
@@ -26,9 +27,9 @@ VALIDATION_STEP = 0xFFFFFFFF
 class SlicedWassersteinLoss(LayerLoss):
     """`sliced_wasserstein` of the images' features and those of the style, layer by layer.
 
-    As many directions as the layer has channels, as in the paper's program, drawn anew in each step of a training
-    from `seed` and the number of the step. Validation and iterative optimization always take the same ones: the first
-    compares models, and L-BFGS needs the same loss at all points of a line search.
+    As many directions as the layer has channels, as in the paper's program, drawn in each step of a training from
+    `seed` and the number of the step. Validation and iterative optimization always use the same directions:
+    validation compares models, and L-BFGS needs the same loss at all points of a line search.
     """
 
     name = "sliced"
@@ -38,7 +39,7 @@ class SlicedWassersteinLoss(LayerLoss):
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
-        """None where its weight is 0. Raises UserError for layers that do not exist."""
+        """None if its weight is 0. Raises UserError for layers that do not exist."""
         return cls.of(settings, "sliced_weight", "structure_layers", seed=settings["seed"])
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
@@ -64,7 +65,7 @@ class SlicedWassersteinLoss(LayerLoss):
 def sliced_wasserstein(
     features: Tensor, styles: list[tuple[float, Tensor]], axes: Tensor, scaling: Scaling
 ) -> Tensor:
-    """Squared sliced Wasserstein distance of features (N, C, H, W) to a style's, an image each: (N,).
+    """Squared sliced Wasserstein distance of features (N, C, H, W) to those of a style, for each image: (N,).
 
     Features are projected on `axes` (K, C), unit vectors; the mean squared difference of their sorted projections and
     the sorted ones of the style (equations 4 to 6 of the paper). `styles`: pairs of a share, which add up to 1, and
@@ -72,13 +73,13 @@ def sliced_wasserstein(
     each axis. Where the sizes differ, the style's are interpolated. "relative": over the mean square of the style's
     features, which is the distance of features of zero, in the mean over all directions.
     """
-    own = _projected(features, axes)
-    count = own.shape[2]
+    projected = _projected(features, axes)
+    count = projected.shape[2]
     with torch.no_grad():
         aim = sum(
             share * _resampled(_projected(style, axes).sort(2).values, count) for share, style in styles
         )
-    distance = (own.sort(2).values - aim).square().mean((1, 2))
+    distance = (projected.sort(2).values - aim).square().mean((1, 2))
     if scaling == "relative":
         power = sum(share * _wide(style).square().mean() for share, style in styles)
         distance = distance / torch.as_tensor(power).clamp_min(1e-12)
@@ -88,8 +89,8 @@ def sliced_wasserstein(
 def directions(seed: int, step: Tensor | None, stream: int, count: int, dimensions: int) -> Tensor:
     """Random unit vectors (count, dimensions), float32, on the device of `step`.
 
-    They depend on the arguments alone, so that a training goes on after an interruption as if there had been none.
-    `step` is a tensor, (), int64, as a CUDA graph replays kernels and no numbers of Python; None for
+    They depend only on the arguments, so that a resumed training continues as if it had not been interrupted.
+    `step` is a tensor, (), int64, because a CUDA graph replays kernels, not Python values; None for
     `VALIDATION_STEP`.
     """
     step = torch.tensor(VALIDATION_STEP) if step is None else step

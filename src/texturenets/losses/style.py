@@ -19,8 +19,8 @@ from texturenets.losses.layer_loss import LayerLoss, added
 class StyleLoss(LayerLoss):
     """Squared distance of the images' Gram matrices from those of the style, layer by layer.
 
-    `normalize_gradients`: the gradient of each layer's features is divided by its L1 norm (texture_nets v1), and the
-    weight is the norm that it then has.
+    `normalize_gradients`: the gradient of each layer's features is divided by its L1 norm (texture_nets v1); its norm
+    is then the weight.
     """
 
     name = "style"
@@ -54,7 +54,7 @@ class StyleLoss(LayerLoss):
                 if self.normalize_gradients:
                     normalized = _NormalizedGradient.apply(features.maps[scale][layer], weight)  # type: ignore[no-untyped-call]
                     distance = style_distance(gram(normalized), target, self.scaling).mean()
-                    # The weight came in with the gradient: here it belongs only to the value.
+                    # The weight is already in the gradient: here it is applied only to the value.
                     losses[name] = distance + (weight - 1) * distance.detach()
                 else:
                     matrices = features.grams[scale][layer]
@@ -63,9 +63,8 @@ class StyleLoss(LayerLoss):
 
 
 def style_distance(matrices: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
-    """Squared distance of Gram matrices (N, C, C) to target (1, C, C), an image each: (N,).
-
-    Both Gram matrices are divided by H W; "paper" wants them over C H W, hence the division by C.
+    """Squared distance of Gram matrices (N, C, C) to target (1, C, C), for each image: (N,). Both Gram matrices are
+    divided by H W; with "paper" by C H W, hence the division by C.
     """
     difference = matrices - target
     if scaling == "relative":

@@ -16,13 +16,13 @@ from torch import Tensor
 from texturenets.losses.base import Features, Loss, LossSettings, Targets, register
 
 BORDER: Final = 16
-"""Pixels from the edge that are not compared: there a network sees what moved in, or its own padding."""
+"""Pixels from the edge that are not compared: there the network sees pixels that moved in, or its own padding."""
 
 
 @register
 @dataclass(kw_only=True, eq=False)
 class TemporalConsistencyLoss(Loss):
-    """`temporal_consistency` of the images and of those that the network makes of their moved photos."""
+    """`temporal_consistency` of the images and of the network's images for the moved photos."""
 
     name = "temporal"
     weight: float
@@ -44,11 +44,11 @@ class TemporalConsistencyLoss(Loss):
 def temporal_consistency(y: Tensor, moved: Tensor, shifts: Sequence[tuple[int, int]], border: int) -> Tensor:
     """How far images change when their photos change a little: y and moved (N, 3, H, W) to (N,).
 
-    `moved` are the images of photos that were moved by `shifts`, (down, right) in whole pixels, each image's own,
-    and otherwise changed by what is not to be seen: it should be `y`, moved by as much. The mean squared difference
-    over all pixels but those within `border` of the edge or of where one of the two has no counterpart, as share of
-    the image's variance there: 0 for the same image, 2 for one that has nothing to do with it. The divisor has
-    no gradient: more contrast is no way out. Raises ValueError where nothing is left to compare.
+    `moved` are the images of photos that were shifted by `shifts`, (down, right) in integer pixels for each image,
+    with otherwise invisible changes: ideally they are `y`, shifted by as much. The mean squared difference over all
+    pixels but those within `border` of the edge or without a counterpart in the other image, relative to the image's
+    variance there: 0 for the same image, 2 for an unrelated one. The divisor has no gradient, so that more contrast
+    does not lower the loss. Raises ValueError if nothing is left to compare.
     """
     inset = border + max((abs(n) for shift in shifts for n in shift), default=0)
     height, width = y.shape[2] - 2 * inset, y.shape[3] - 2 * inset

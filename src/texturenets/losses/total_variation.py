@@ -21,7 +21,7 @@ class TotalVariation(Loss):
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
-        """None where its weight is 0."""
+        """None if its weight is 0."""
         weight = settings["tv_weight"]
         return cls(weight=weight, scaling=settings["loss_scaling"]) if weight else None
 
@@ -32,7 +32,7 @@ class TotalVariation(Loss):
 
 
 def total_variation(x: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring pixels of x (N, C, H, W), a value an image: (N,).
+    """Mean absolute difference of neighbouring pixels of x (N, C, H, W), for each image: (N,).
 
     The anisotropic total variation of Johnson et al. (arXiv 1603.08155, section 3.2), as a mean over
     pixels and both directions, so that its weight does not depend on the size.

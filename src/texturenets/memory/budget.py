@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it a run may take."""
+"""Available memory, and how much of it a run may use."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SHARE: Final = 0.75
 """Share of the free memory that a run may use by default; the rest is left to other programs."""
 
 SPARE: Final = 32 * 2**20
-"""Bytes more in what an error message says to give: processes differ by less than 1 MB, and one that has begun grows
-by some 28 MB from run to run."""
+"""Bytes added to the value that an error message suggests: processes differ by less than 1 MB, and a running one
+grows by some 28 MB from run to run."""
 
 RESERVE: Final = 160 * 2**20
 """Bytes for everything but feature maps: buffers of libraries, decoders and encoders, fragmentation."""
 
 KEPT: Final = 80 * 2**20
-"""Bytes of RESERVE that a process keeps once a network has run in it: libraries' buffers, which are in what is taken
-from then on. Measured on a CPU: 60 MB with OpenVINO, 60 to 110 with PyTorch."""
+"""The part of RESERVE that a process keeps in use after a network has run in it: libraries' buffers, which then count
+as used memory. Measured on a CPU: 60 MB with OpenVINO, 60 to 110 with PyTorch."""
 
 _UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -35,7 +35,7 @@ def parse(text: str) -> int:
     """Bytes of "2G", "1.5GB", "900M" or "900 MiB", in powers of 1024. Raises UserError for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
     if match is None or float(match[1]) <= 0:
-        raise UserError(f"`memory` {text!r} is no amount of memory: give it as 2G or 900M")
+        raise UserError(f"`memory` {text!r} is not an amount of memory: give it as 2G or 900M")
     return int(float(match[1]) * _UNITS[match[2]])
 
 
@@ -49,7 +49,7 @@ def amount(size: int) -> str:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory. On Linux by hand: to import psutil takes 16 ms of every start."""
+    """Bytes of this process that are in memory. On Linux without psutil, whose import takes 16 ms of every start."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  pathlib takes longer than the rest
             return int(file.read().split()[1]) * mmap.PAGESIZE
@@ -60,9 +60,8 @@ def resident() -> int:
 
 
 def _group_limit() -> int | None:
-    """What is left of the limit on this process's control group (a container's), if there is one.
-
-    By hand: psutil tells of the whole machine.
+    """The remaining memory of this process's control group (container), if it has a limit. Without psutil, which only
+    knows the whole machine.
     """
     for limit, used in (
         ("memory.max", "memory.current"),
@@ -79,7 +78,7 @@ def _group_limit() -> int | None:
 
 
 def free(device: torch.device | None = None) -> int:
-    """Bytes that can still be had on a device; None is the processor's memory."""
+    """Free memory of a device in bytes; None is the CPU's memory."""
     if device is not None and device.type == "cuda":
         import torch
 
@@ -90,7 +89,7 @@ def free(device: torch.device | None = None) -> int:
 
 
 def _available() -> int:
-    """What the system can give without swapping. On Linux by hand, as in `resident`."""
+    """Memory that the system can provide without swapping. On Linux without psutil, as in `resident`."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123  pathlib takes longer than the rest
             return next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:"))
@@ -102,14 +101,14 @@ def _available() -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """The memory of a run: `total` bytes, of the whole process, or of tensors on `device` where that is a GPU."""
+    """The memory of a run: `total` bytes of the whole process, or of tensors on `device` if that is a GPU."""
 
     total: int
     device: torch.device | None = None
 
     @classmethod
     def of(cls, memory: int | None = None, device: torch.device | None = None) -> Budget:
-        """`memory` bytes, or a share of what is free now."""
+        """`memory` bytes, or by default a share of the free memory."""
         return cls(memory if memory is not None else _taken(device) + int(SHARE * free(device)), device)
 
     def needed(self, size: int) -> str:
@@ -117,7 +116,7 @@ class Budget:
         return f"`memory` {amount(SPARE + _taken(self.device) + _reserve(self.device) + size)}"
 
     def left(self) -> int:
-        """Bytes for feature maps, after what is in use and what is reserved; not less than 0."""
+        """Bytes for feature maps: the total without used and reserved memory; at least 0."""
         return max(0, self.total - _taken(self.device) - _reserve(self.device))
 
 
@@ -125,7 +124,7 @@ _has_run = False
 
 
 def note_run() -> None:
-    """Note that a network has run in this process: buffers that libraries keep need not be reserved again."""
+    """Record that a network has run in this process: the buffers that libraries keep need not be reserved again."""
     global _has_run  # noqa: PLW0603  of the process, as the memory is
     _has_run = True
 

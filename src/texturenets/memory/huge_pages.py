@@ -1,6 +1,5 @@
-"""Memory in pages of 2 MB: an image's maps are gigabytes, which the system hands over, zeroed, page by page.
-
-It is done before anything else, so nothing is imported here that takes time.
+"""Memory in pages of 2 MB: an image's feature maps take gigabytes, which the system zeroes and hands out page by
+page. It is configured before anything else, so this module imports nothing slow.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ _LARGE = "glibc.malloc.hugetlb"
 
 
 def use_large_pages(system: str = "/sys/kernel/mm/transparent_hugepage/enabled") -> None:
-    """Start this program anew, with its arguments, for glibc to ask for large pages; return where that is of no use.
-
-    They are for OpenVINO. ONNX Runtime touches more memory, and waits longer for the system to make room for pages of
-    that size than it saves (docs/measurements.md). glibc reads its settings when a process starts, and no later.
-    `system`: where Linux says whether a program has to ask ("madvise"). What the user has set stays.
+    """Restart this program, with its arguments, so that glibc requests large pages; return if that is useless. Large
+    pages are for OpenVINO. ONNX Runtime touches more memory, and waiting for pages of that size takes longer than
+    they save (docs/measurements.md). glibc reads its settings only when a process starts. `system`: the file in which
+    Linux says whether programs have to request large pages ("madvise"). Settings of the user are kept.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks by itself
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch requests them itself
     tunables = os.environ.get(_TUNABLES, "")
     if _LARGE in tunables or not sys.executable or not _by_glibc() or not PathFinder.find_spec("openvino"):
         return
@@ -30,7 +28,7 @@ def use_large_pages(system: str = "/sys/kernel/mm/transparent_hugepage/enabled")
                 return
         os.environ[_TUNABLES] = ":".join(filter(None, [tunables, f"{_LARGE}=1"]))
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    except OSError:  # no such file, or nothing can be started: small pages do as well, slower
+    except OSError:  # no such file, or it cannot be restarted: small pages work, too, but slower
         return
 
 

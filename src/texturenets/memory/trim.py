@@ -1,4 +1,4 @@
-"""Returns freed memory to the system: a service runs for weeks, and shares its machine."""
+"""Returns freed memory to the system: a service runs for weeks and shares its machine."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 
 MALLOC_ARENAS = 2
-"""Heaps of glibc's. By default it has eight for each core, every thread that decodes one of its own, and what is
-freed in one is of no use to another."""
+"""Number of glibc's heaps. By default there are eight for each core and each decoding thread uses its own; memory
+freed in one heap is not reused by another."""
 
 OWN_PAGES = 4 * 2**20
-"""Bytes from which an array gets pages of its own, which go back when it is freed. By default glibc raises this to 32
-MB as arrays are freed, and images end in heaps, between smaller things that stay."""
+"""Size in bytes from which an array gets pages of its own, which are returned when it is freed. By default glibc
+raises this to 32 MB as arrays are freed; images are then allocated in heaps, between smaller blocks that stay."""
 
 TRIM_INTERVAL = 10.0
 """Seconds between two calls of malloc_trim, each of which takes milliseconds."""
@@ -29,8 +29,9 @@ def _libc() -> Any:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
-def return_freed_memory() -> bool:
-    """Configure glibc to do so, before threads are started; False without glibc."""
+def configure_malloc() -> bool:
+    """Configure glibc's malloc to return freed memory to the system; False without glibc. Call before threads
+    start."""
     libc = _libc()
     if libc is None:
         return False
@@ -38,23 +39,23 @@ def return_freed_memory() -> bool:
     return all(libc.mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in settings)
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Return free memory of the heaps to the system."""
     if (libc := _libc()) is not None:
         libc.malloc_trim(ctypes.c_size_t(0))
 
 
-class Trim:
-    """Called after every image: returns free memory of the heaps, at most once in TRIM_INTERVAL seconds."""
+class PeriodicRelease:
+    """Called after every image: releases free memory of the heaps, at most once in TRIM_INTERVAL seconds."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
         self.lock = threading.Lock()
 
     def __call__(self) -> None:
-        """Return free memory, if the last time is long enough ago."""
+        """Release free memory, unless that was done less than TRIM_INTERVAL seconds ago."""
         with self.lock:
             if time.monotonic() - self.last < TRIM_INTERVAL:
                 return
             self.last = time.monotonic()
-        give_back()
+        release_free_memory()

@@ -1,8 +1,7 @@
 """Networks of several styles: conditional instance normalization (Dumoulin et al., arXiv 1610.07629). No torch.
 
-All styles share the convolutions. What makes a style are the scales and shifts of the normalizations, which have a
-row for each *condition*: a style as it was learned at one strength and one stroke size. A mixture of styles is a
-mixture of rows.
+All styles share the convolutions. A style consists of the scales and shifts of the normalizations. These have a row
+for each *condition*: a style at one strength and one stroke size. A mixture of styles is a mixture of rows.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from texturenets.errors import UserError, unknown
 MAX_CONDITIONS = 1024
 
 PHOTO = "photo"
-"""What the photo itself is called among the styles of a mixture."""
+"""The name of the photo itself in a mixture of styles."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a row stands for: a style, the `strength` that it was learned as (1 is full), its stroke size."""
+    """The meaning of a row: a style, the `strength` for which it was learned (1 is full), its stroke size."""
 
     style: str
     strength: float = 1.0
@@ -33,12 +32,12 @@ class Condition:
 
 @dataclass(frozen=True)
 class Mixture:
-    """What runs of a network of several styles: one or several components, each a mixture of its rows.
+    """What a network with several styles computes: one or several components, each a mixture of its rows.
 
     `components`: for each the share of every row; shares may sum to anything. `stride`: None for a single component,
-    whose rows are mixed before the network runs. Else the network has an input more, the style map, which says how
-    much of each component is where: its channels are the components, its resolution 1 / `stride` of the image's, or
-    one pixel for a stride of 0.
+    whose rows are mixed before the network runs. Else the network has another input, the style map, with the share of
+    each component at each position: one channel for each component, at 1 / `stride` of the image's resolution, or one
+    pixel for stride 0.
     """
 
     components: tuple[tuple[float, ...], ...]
@@ -46,14 +45,14 @@ class Mixture:
 
     @classmethod
     def of_rows(cls, count: int) -> Self:
-        """Each of `count` rows a component of its own, their shares the same everywhere."""
+        """Each of `count` rows as a separate component, with the same shares everywhere."""
         return cls(tuple(tuple(float(i == j) for j in range(count)) for i in range(count)), stride=0)
 
 
 def parse(data: object) -> tuple[Condition, ...]:
     """The conditions that the header of a model file lists; none for a network of one style.
 
-    Raises ValueError, or UserError for a name, for what is no such list.
+    Raises ValueError for an invalid list, and UserError for an invalid name.
     """
     if not isinstance(data, list | tuple) or len(data) > MAX_CONDITIONS:
         raise ValueError("its conditions are no list")
@@ -72,7 +71,7 @@ def parse(data: object) -> tuple[Condition, ...]:
 
 
 def check_name(style: str) -> None:
-    """Raise UserError for a name by which no mixture could name a style."""
+    """Raise UserError for a name of a style that could not be written in a mixture."""
     if not style.strip() or style != style.strip() or set(style) & set(",=:/\\") or style == PHOTO:
         raise UserError(
             f"a style cannot be called {style[:40]!r}: {PHOTO} is the photo itself, and a name in a mixture has no "
@@ -86,7 +85,7 @@ def styles_of(conditions: Iterable[Condition]) -> tuple[str, ...]:
 
 
 def learned(conditions: Iterable[Condition], axis: str) -> tuple[float, float]:
-    """Least and greatest "strength" or "stroke" that the styles were learned at."""
+    """Smallest and largest "strength" or "stroke" for which the styles were learned."""
     values = [getattr(condition, axis) for condition in conditions]
     return min(values), max(values)
 
@@ -97,16 +96,16 @@ def shares(
     """The share of each condition in a mixture of styles, {name: weight}, at a strength and a stroke size.
 
     Between two strengths, or two stroke sizes, that were learned, their rows are mixed linearly (of stroke sizes, by
-    their logarithms); beyond them the nearest is taken. Raises UserError for a style that is not there.
+    their logarithms); beyond them the nearest is taken. Raises UserError for an unknown style.
     """
     row = dict.fromkeys(conditions, 0.0)
     for style, weight in mix.items():
-        own = [condition for condition in conditions if condition.style == style]
-        if not own:
+        of_style = [condition for condition in conditions if condition.style == style]
+        if not of_style:
             raise unknown("style of this model", style, styles_of(conditions))
-        across = _between(strength, {c.strength for c in own})
-        along = _between(math.log(stroke), {math.log(c.stroke): c.stroke for c in own})
-        for condition in own:
+        across = _between(strength, {c.strength for c in of_style})
+        along = _between(math.log(stroke), {math.log(c.stroke): c.stroke for c in of_style})
+        for condition in of_style:
             row[condition] += (
                 weight * across.get(condition.strength, 0.0) * along.get(math.log(condition.stroke), 0.0)
             )
@@ -124,7 +123,7 @@ def unknown_style(model: str, style: str, known: Sequence[str]) -> UserError:
 
 
 def _between(value: float, known: Iterable[float]) -> dict[float, float]:
-    """The share of the two of `known` that `value` lies between."""
+    """The shares of the two of `known` between which `value` lies."""
     values = sorted(known)
     value = min(max(value, values[0]), values[-1])
     high = next(i for i, one in enumerate(values) if one >= value)
@@ -135,9 +134,9 @@ def _between(value: float, known: Iterable[float]) -> dict[float, float]:
 
 
 def parse_mix(words: str) -> dict[str, float]:
-    """A mixture in words, "wave=0.6,udnie=0.4" or "wave", with weights that sum to 1.
+    """Parse a mixture, such as "wave=0.6,udnie=0.4" or "wave", with weights that sum to 1.
 
-    Raises UserError for a weight that is no number, and as `checked_mix`.
+    Raises UserError for a weight that is not a number, and as `checked_mix`.
     """
     mix: dict[str, float] = {}
     for word in words.split(","):
@@ -147,7 +146,7 @@ def parse_mix(words: str) -> dict[str, float]:
         try:
             mix[style] = float(weight) if equals else 1.0
         except ValueError:
-            raise UserError(f"{words}: the weight {weight!r} of {style} is no number") from None
+            raise UserError(f"{words}: the weight {weight!r} of {style} is not a number") from None
     return checked_mix(mix)
 
 
@@ -159,7 +158,7 @@ def between(first: Mapping[str, float], last: Mapping[str, float], share: float)
 
 
 def checked_mix(mix: Mapping[str, Any]) -> dict[str, float]:
-    """`mix` with weights that sum to 1. Raises UserError for weights below 0, and where all are 0."""
+    """`mix` with weights that sum to 1. Raises UserError for weights below 0, and if all are 0."""
     for style, weight in mix.items():
         if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
             raise UserError(f"weight {arguments.shown(weight)} of {style} is not a number of at least 0")

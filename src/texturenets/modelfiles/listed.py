@@ -1,4 +1,4 @@
-"""Lists of models that somebody publishes, and models fetched from there by name, whole and verified.
+"""Lists of models that others publish, and fetching of models from them by name, verified by hashes.
 
 A list is a JSON file, whose addresses may be relative to its own (RFC 3986):
 
@@ -26,18 +26,21 @@ from texturenets.hub.names import HubName, is_name, parse
 from texturenets.modelfiles import modelfile
 
 VARIABLE: Final = "TEXTURENETS_MODELS"
-FILE: Final = "models.json"  # of a list in a repository on the Hub
-MAX_LIST_BYTES: Final = 1 << 20  # bytes of a list
+FILE: Final = "models.json"  # name of the list in a repository on the Hub
+MAX_LIST_BYTES: Final = 1 << 20  # maximum size of a list
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of a file, on every system, and of nothing else
+_NAME = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+)  # valid as a file name on every system, and never a path
 
 
 @dataclass(frozen=True)
 class ListedModel:
     """A model in a list.
 
-    `addresses`: where its file is, https://, http://, hf:// or a path, tried in this order. `sha256`: of the file, in
-    hexadecimal. `size`: its bytes. `licence`: as the list says; the file's header has the last word.
+    `addresses`: locations of its file (https://, http://, hf:// or a path), tried in this order. `sha256`: of the
+    file, in hexadecimal. `size`: its bytes. `licence`: as stated in the list; the header of the file takes
+    precedence.
     """
 
     name: str
@@ -47,21 +50,21 @@ class ListedModel:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a value that cannot be."""
+        """Raises ValueError for an invalid value."""
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no name of letters, digits and . _ -")
+            raise ValueError(f"{self.name!r} is not a name of letters, digits and . _ -")
         if not self.addresses:
             raise ValueError("it has no address")
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ValueError("its sha256 is not of 64 hexadecimal digits")
         if type(self.size) is not int or not 0 < self.size < fetch.MAX_SIZE:
-            raise ValueError(f"its size is no number of bytes below {fetch.MAX_SIZE}")
+            raise ValueError(f"its size is not a number of bytes below {fetch.MAX_SIZE}")
 
 
 def read(source: str) -> list[ListedModel]:
     """The models of a list: a file, a URL, or hf://USER/REPO[@REVISION], where it is called models.json.
 
-    Raises UserError where it cannot be read or fetched, or is no list.
+    Raises UserError if it cannot be read or fetched, or is not a list.
     """
     if is_name(source):
         name = parse(source)
@@ -83,7 +86,7 @@ def read(source: str) -> list[ListedModel]:
 
 
 def _of_repository(name: HubName) -> bytes:
-    from texturenets.hub import download  # huggingface_hub is seldom wanted
+    from texturenets.hub import download  # imported only when needed
 
     return download.fetch_other(HubName(name.repo, FILE, name.revision)).read_bytes()
 
@@ -97,18 +100,20 @@ def _of_address(source: str) -> bytes:
 
 
 def _parsed(source: str, data: bytes, absolute: Callable[[str], str]) -> list[ListedModel]:
-    """`absolute`: the whole URL for one that is relative to the list's."""
+    """`absolute`: function that makes a URL relative to the list's absolute."""
     try:
         models = json.loads(data)["models"]
         if not isinstance(models, list):
-            raise ValueError('what it has under "models" is no list')
+            raise ValueError('what it has under "models" is not a list')
         found = [_entry(one, absolute) for one in models]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         missing = f"it lacks {error}" if isinstance(error, KeyError) else reason(error)
-        raise UserError(f"{source} is no list of models: {missing} (docs/hub.md)") from None
+        raise UserError(f"{source} is not a list of models: {missing} (docs/hub.md)") from None
     names = [one.name for one in found]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{source} is no list of models: {twice[0]} is there {names.count(twice[0])} times")
+        raise UserError(
+            f"{source} is not a list of models: {twice[0]} is there {names.count(twice[0])} times"
+        )
     return found
 
 
@@ -122,10 +127,10 @@ def _entry(one: dict[str, Any], absolute: Callable[[str], str]) -> ListedModel:
 
 
 def get(name: str, models: Sequence[ListedModel], progress: fetch.Progress | None = None) -> Path:
-    """The file of the model called `name`, fetched unless it is there; of a style trained into another model (a
-    gallery) that model too, if it is among `models`.
+    """The file of the model called `name`, fetched unless it exists; for a style added to a base model (a gallery)
+    also that model, if it is among `models`.
 
-    Raises UserError for a name that is not among them or is that of a shipped model, where no address works, and for
+    Raises UserError for a name that is not among them or is that of a shipped model, if no address works, and for
     a file that is not the one of the list, or no model.
     """
     known = {model.name: model for model in models}
@@ -180,11 +185,11 @@ def _copy(address: str, part: Path) -> None:
 
 
 def chosen(source: str | None) -> str:
-    """The list that is meant: `source`, else that of TEXTURENETS_MODELS. Raises UserError where there is none."""
+    """The list to use: `source`, else that of TEXTURENETS_MODELS. Raises UserError if there is none."""
     found = source or os.environ.get(VARIABLE, "")
     if not found:
         raise UserError(
-            f"no list of models is named: say which, as `texturenets models list --from LIST`, or set "
+            f"no list of models is named: say which, for example `texturenets models list --from LIST`, or set "
             f"{VARIABLE}: a file, a URL such as https://example.org/models.json, or hf://USER/REPO; `texturenets "
             "models` says what is here"
         )

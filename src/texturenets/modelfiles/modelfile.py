@@ -1,7 +1,6 @@
-"""One `.safetensors` file a model: weights, in half precision, and a JSON header that says all the rest.
-
-The header holds the graph (`texturenets.graph`): what runs the network needs nothing else, and no torch to read it.
-The weights are called as in the network's `state_dict`, those that only the graph has begin with "graph:".
+"""One `.safetensors` file a model: weights, in half precision, and a JSON header with everything else. The header
+holds the graph (`texturenets.graph`): nothing else is needed to run the network, and reading it does not need torch.
+The weights are named as in the network's `state_dict`; names of weights that only the graph has begin with "graph:".
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-FORMAT = 2  # of the header; a file of another one is refused
-EXTRA = "graph:"  # how the weights begin that the graph has beside the network's own
-CUSTOM = "custom"  # the name of every network that is somebody's own code
+FORMAT = 2  # version of the header; files with another version are refused
+GRAPH_WEIGHT_PREFIX = "graph:"  # begins the names of weights that only the graph has, not the network
+CUSTOM = "custom"  # the name of every network that is the user's own code
 ZOO = Path(__file__).parent / "zoo"
 TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
 PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}  # suffixes of other programs' networks
@@ -47,16 +46,14 @@ PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}  # suffixe
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a model file says about itself, without its weights.
+    """The header of a model file: everything except the weights.
 
-    `kind`: "style" stylizes a photo, "texture" draws from noise. `generator`: what the network was made by, as plain
-    data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
-    network.
-    `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the images
-    that it saw. `thumbnail`: a small JPEG of what it does, base64; `thumbnails`: of a network of several styles
-    one of each, by its name. `conditions`: what the rows of such a network stand for (`modelfiles.conditions`), plain
-    data. `base`: of a style that was trained into such a
-    network and holds only its own rows, the name and hash of that model's file (`base_of`).
+    `kind`: "style" stylizes a photo, "texture" draws from noise. `generator`: the spec of the network as plain data
+    (`network_files.spec_of` is the inverse); not needed for running the network. `training`: options and results of
+    the training. `licence`: of the weights. `terms`: terms of use of the training images. `thumbnail`: a small JPEG
+    of the model's result, base64; `thumbnails`: one for each style of a network with several, by name. `conditions`:
+    the meaning of the rows of such a network (`modelfiles.conditions`), plain data. `base`: for a style that was
+    added to such a network and holds only its rows, the name and hash of that model's file (`base_of`).
     """
 
     name: str
@@ -86,19 +83,19 @@ class Header:
 
     @property
     def rows(self) -> tuple[Condition, ...]:
-        """What each row of its normalizations' weights stands for; none for a network of one style."""
+        """The condition of each row of its normalizations' weights; empty for a network with one style."""
         return conditions.parse(self.conditions)
 
     @property
     def custom(self) -> bool:
-        """Whether the network is code of somebody's own."""
+        """Whether the network is the user's own code."""
         return bool(self.generator["name"] == CUSTOM)
 
 
 def read_header(path: str | Path) -> Header:
     """The header of the model file at `path`, weights unread.
 
-    Raises UserError for what is not a model file of ours or is one of another format.
+    Raises UserError if it is not a model file of this package, or has another format version.
     """
     data = _read(Path(path))
     known = {f.name for f in dataclasses.fields(Header)}
@@ -150,10 +147,9 @@ def _read(path: Path) -> dict[str, Any]:
 def read_graph(path: str | Path, *, weights: bool = True, mixture: Mixture | None = None) -> Graph:
     """The graph of the model file at `path` with its weights in float32.
 
-    `weights`: without them, only what its header says. `mixture`: of a model of several styles, what is to be run; by
-    default the first condition. No torch. Raises ConversionError where it has none and needs
-    its code, and UserError as `read_header` does, for a graph that is none and for weights that are missing, do not
-    fit or are not finite.
+    `weights`: if False, only the header is read. `mixture`: for a model with several styles, the mixture to run; by
+    default the first condition. No torch. Raises ConversionError if it has none and needs its code, and UserError as
+    `read_header` does, for an invalid graph, and for weights that are missing, do not fit or are not finite.
     """
     base = base_of(path)
     header = _read(base or Path(path))
@@ -181,14 +177,14 @@ def read_graph(path: str | Path, *, weights: bool = True, mixture: Mixture | Non
 
 
 def identity(path: Path) -> dict[str, str]:
-    """The name and hash by which a style says what model it was trained into."""
+    """The name and hash by which a style refers to its base model."""
     return {"name": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def base_of(path: str | Path) -> Path | None:
-    """The file of the model that the style at `path` was trained into; None for a model that is whole.
+    """The file of the base model of the style at `path`; None for a complete model.
 
-    It is a shipped model, or lies beside the style. Raises UserError where it is missing or another one.
+    It is a shipped model, or is next to the style. Raises UserError if it is missing or a different model.
     """
     base = _read(Path(path)).get("base")
     if not base:
@@ -210,8 +206,8 @@ def base_of(path: str | Path) -> Path | None:
 
 
 def base_beside(path: str | Path) -> str | None:
-    """The name of the model that has to lie beside the style at `path`, which was trained into it; None for a model
-    that is whole, and where that model is a shipped one. Raises UserError as `read_header`."""
+    """The name of the base model that must be next to the style at `path`; None for a complete model, and if the base
+    model is shipped. Raises UserError as `read_header`."""
     name = PurePath(read_header(path).base.get("name", "")).name
     return name if name and name not in shipped() else None
 
@@ -222,9 +218,8 @@ def is_shipped(path: Path) -> bool:
 
 
 def keep_base(path: Path, base: Path) -> None:
-    """Put the model `base` beside the style at `path` that was trained into it, unless it is shipped.
-
-    A file of its name that is there already is left. Raises OSError.
+    """Copy the base model `base` next to the style at `path`, unless it is shipped. An existing file of that name is
+    left. Raises OSError.
     """
     beside = path.with_name(f"{base.stem}.safetensors")
     if not is_shipped(base) and not beside.exists():
@@ -233,7 +228,7 @@ def keep_base(path: Path, base: Path) -> None:
 
 
 def may_take_noise(path: Path) -> bool:
-    """Whether the network of a model file takes noise; where it has no graph it is code, which may."""
+    """Whether the network of a model file may have noise inputs; True without a graph, because code may have them."""
     try:
         return bool(read_graph(path, weights=False).noise)
     except ConversionError:
@@ -241,7 +236,7 @@ def may_take_noise(path: Path) -> bool:
 
 
 def parse_header(path: Path, text: str) -> dict[str, Any]:
-    """The header of the file at `path`, of which `text` is the JSON. Raises UserError for what is none."""
+    """Parse the JSON `text` of the header of the file at `path`. Raises UserError for an invalid header."""
     try:
         data: dict[str, Any] = json.loads(text)
         check_plain(data)
@@ -255,7 +250,7 @@ def parse_header(path: Path, text: str) -> dict[str, Any]:
 
 
 def _weights(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
-    """Those of the named weights that the file has. Raises UserError for a type that numpy does not know."""
+    """Those of the named weights that the file has. Raises UserError for a type that numpy does not support."""
     weights = {}
     with safe_open(path, "np") as file:
         for name in names.intersection(file.keys()):
@@ -267,18 +262,18 @@ def _weights(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether a safetensors file is what `texturenets.train.checkpoint` writes."""
+    """Whether a safetensors file is a checkpoint (`texturenets.train.checkpoint`)."""
     with safe_open(path, "np") as file:
         return {"state", "sha256"} <= (file.metadata() or {}).keys()
 
 
 def _metadata(path: Path) -> str | None:
-    """The JSON text of a model file's header, None where there is none. Raises UserError."""
+    """The JSON text of a model file's header, None if there is none. Raises UserError."""
     if path.exists() and not path.is_file():  # a pipe would wait for somebody to write to it
-        raise UserError(f"{path} is not a texturenets model: it is no regular file")
+        raise UserError(f"{path} is not a texturenets model: it is not a regular file")
     try:
         path.name.encode()
-        with safe_open(path, "np") as file:  # torch is not needed for it
+        with safe_open(path, "np") as file:  # does not need torch
             text: str | None = (file.metadata() or {}).get("texturenets")
             return text
     except UnicodeEncodeError:
@@ -295,7 +290,7 @@ def _metadata(path: Path) -> str | None:
 
 
 def harm_of(path: Path) -> str:
-    """How a safetensors file that cannot be read is damaged; empty for another kind of file."""
+    """In which way an unreadable safetensors file is damaged; empty for other files."""
     with path.open("rb") as file:
         start = file.read(9)
         length = int.from_bytes(start[:8], "little")  # of the header, which is JSON
@@ -311,11 +306,11 @@ def harm_of(path: Path) -> str:
 
 
 def _diagnosis(path: Path) -> str:
-    """What a file is that is no safetensors file, and what can be done."""
+    """A message that says what a file is that is not a safetensors file, and what to do."""
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
-        problem = "it is empty: fetch or train it anew"
+        problem = "it is empty: fetch or train it again"
     elif suffix_of_start(start):
         problem = (
             f"it is an image; `texturenets train style {path} --content FOLDER-OF-PHOTOS` makes a model of it"
@@ -323,28 +318,28 @@ def _diagnosis(path: Path) -> str:
     elif start.startswith((b"PK\3\4", b"\x80")) or path.suffix.lower() in PUBLISHED:
         problem = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
-        problem = "it is a web page, as a download that failed leaves: fetch the file anew"
+        problem = "it is a web page, as a download that failed leaves: fetch the file again"
     else:
-        problem = "it is no safetensors file; `texturenets models` lists the shipped models"
+        problem = "it is not a safetensors file; `texturenets models` lists the shipped models"
     return problem
 
 
 def check_types(header: Header) -> None:
-    """Raise ValueError for a field that is not what `Header` says."""
+    """Raise ValueError for a field whose type is not that of `Header`."""
     for name in ("name", "licence", "terms", "source", "thumbnail", "version"):
         if not isinstance(getattr(header, name), str):
-            raise ValueError(f"its {name} is no text")
+            raise ValueError(f"its {name} is not text")
     if header.kind not in ("style", "texture"):
         raise ValueError(f"its kind is {str(header.kind)[:40]!r}, neither style nor texture")
     conditions.parse(header.conditions)
     if not isinstance(header.base, dict) or not all(isinstance(one, str) for one in header.base.values()):
-        raise ValueError("what it says of the model that it was trained into is no object of texts")
+        raise ValueError("what it says of the model that it was trained into is not an object of texts")
     if header.base and {"name", "sha256"} - header.base.keys():
         raise ValueError("it does not say which model it was trained into")
     if not isinstance(header.training, dict):
-        raise ValueError("what it says of its training is no object")
+        raise ValueError("what it says of its training is not an object")
     if not isinstance(header.training.get("run", {}), dict):
-        raise ValueError("the run that it names is no object")
+        raise ValueError("the run that it names is not an object")
     images = header.thumbnails
     if not isinstance(images, dict) or not all(isinstance(one, str) for one in images.values()):
         raise ValueError("its thumbnails are no object of texts")
@@ -358,12 +353,12 @@ def shipped() -> dict[str, Path]:
 
 
 def fetched_folder() -> Path:
-    """Where `texturenets models get` puts models."""
+    """The folder to which `texturenets models get` writes models."""
     return cache_folder() / "models"
 
 
 def fetched() -> dict[str, Path]:
-    """The models that `texturenets models get` has fetched: {name: file}; none where there is no home folder."""
+    """The models that `texturenets models get` has fetched: {name: file}; none if there is no home folder."""
     with suppress(UserError):
         return {p.stem: p for p in sorted(fetched_folder().glob("[!.]*.safetensors"))}
     return {}
@@ -383,7 +378,7 @@ def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
 
 def _no_file(path: Path) -> str:
     """The error message if there is no model file at `path`."""
-    import difflib  # seldom wanted
+    import difflib  # rarely needed
 
     if path.is_dir():
         best = path / "best.safetensors"  # in the folder of a training
@@ -432,7 +427,7 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
 
 
 def _fetched(name: str | Path) -> Path:
-    """The file of a model on the Hub; beside it lies the model that it was trained into, if it is there too."""
+    """The file of a model on the Hub; its base model is fetched next to it, if the repository has it."""
     from texturenets.hub import download  # huggingface_hub is seldom wanted
 
     path = download.fetch(name)

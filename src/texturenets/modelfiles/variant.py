@@ -1,4 +1,4 @@
-"""The variant of a model's graph that is run: as it is, for a mixture of its styles, for images that wrap around."""
+"""The variant of a model's graph that is run: unchanged, for a mixture of its styles, for images that wrap around."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from texturenets.modelfiles.conditions import Mixture
 
 @dataclass(frozen=True)
 class Variant:
-    """`mixture`: of a model of several styles; by default the first condition. `wrap`: the axes along which pictures
+    """`mixture`: for a model with several styles; by default the first condition. `wrap`: the axes along which images
     wrap around."""
 
     mixture: Mixture | None = None

@@ -27,13 +27,12 @@ __all__ = [
 def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None) -> nn.Module:
     """The network that `spec` describes, freshly initialised from torch's random state.
 
-    Every generator takes RGB pictures (N, 3, H, W) in [0, 1] and gives the same; its attribute `stride`
-    is what height and width must be multiples of, `margin` by how many pixels photos are to be reflection-padded on
-    each side and the image cropped. Those that take noise (`NoiseFed`, and `graph`) say in
-    `noise` which noise maps, for the second argument, and in `photo` whether they take a photo at all. `custom` is
-    for a spec of the user's own code: the user's consent to run it, as "PATH.py:NAME", "PATH.py", an entry
-    point's name, or the class or function itself. Without it only an installed entry point is run. Raises
-    UserError for code that is not to be run or fails.
+    Every generator converts RGB images (N, 3, H, W) in [0, 1] to images of the same shape. Height and width must be
+    multiples of its attribute `stride`; `margin`: pixels by which photos must be reflection-padded on each side, and
+    the image cropped. Generators with noise inputs (`NoiseFed`, and `graph`) list them in `noise`, for the second
+    argument; `photo`: whether the first argument is a photo. `custom` is for a spec of the user's own code: the
+    user's consent to run it, as "PATH.py:NAME", "PATH.py", an entry point's name, or the class or function itself.
+    Without it only an installed entry point is run. Raises UserError for code that is not to be run or fails.
     """
     if isinstance(spec, Custom):
         return build_custom(spec, custom)

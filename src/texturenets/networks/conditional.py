@@ -15,8 +15,8 @@ from texturenets.errors import UserError
 class ConditionalNetwork(nn.Module):
     """`network` with a row of scales and shifts for each of `count` conditions in every instance normalization.
 
-    The network itself is as it was, but for the shape of these weights: (count, C) instead of (C,). All other weights
-    are shared. Raises UserError for a network without instance normalization.
+    The network itself is unchanged, except for the shape of these weights: (count, C) instead of (C,). All other
+    weights are shared. Raises UserError for a network without instance normalization.
     """
 
     def __init__(self, network: nn.Module, count: int) -> None:
@@ -41,14 +41,14 @@ class ConditionalNetwork(nn.Module):
         setattr(self.network.get_submodule(owner), role, nn.Parameter(rows.detach().clone()))
 
     def forward(self, x: Tensor | None, noises: Sequence[Tensor] | None = None, condition: int = 0) -> Tensor:
-        """As the network's, under a condition: the number of a row."""
+        """As the network's; `condition`: number of the row to use."""
         row = {name: self.network.get_parameter(name)[condition] for name in self.rows}
         given = (x,) if noises is None else (x, noises)
         y: Tensor = functional_call(self.network, row, given)
         return y
 
 
-def single(network: nn.Module) -> nn.Module:
+def with_first_condition(network: nn.Module) -> nn.Module:
     """A copy of the network inside a `ConditionalNetwork`, with the first condition's scales and shifts."""
     made = copy.deepcopy(network)
     for _, norm in _norms(made):

@@ -1,11 +1,11 @@
 """The user's own network, from a Python file or an installed package's entry point.
 
-It needs no base class: any callable that returns an `nn.Module` which takes RGB images (N, 3, H, W) in
-[0, 1] and gives the same. If height and width must be multiples of something, the module says so in an
-attribute `stride`; if photos are to be reflection-padded by some pixels on each side, and the image cropped, in an
-attribute `margin`. One that takes noise has a tuple `noise` of `texturenets.noise.NoiseInput` and is called with
-(photo, noise maps); with `photo` False it draws only from noise and the photo is None. The code is run
-where the user names the file or has installed the package, never because a model file mentions it.
+It needs no base class: any callable works that returns an `nn.Module` from RGB images (N, 3, H, W) in [0, 1] to
+images of the same shape. Optional attributes: `stride`, if height and width must be multiples of a number; `margin`,
+if photos must be reflection-padded by some pixels on each side, and the image cropped. A module with noise inputs has
+a tuple `noise` of `texturenets.noise.NoiseInput` and is called with (photo, noise maps); with `photo` False it
+generates textures from noise, and the photo is None. The code is run where the user names the file or has installed
+the package, never because a model file mentions it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ ENTRY_POINTS = "texturenets.networks"
 
 @dataclass(frozen=True, kw_only=True)
 class Custom(GeneratorSpec):
-    """A network of the user's own: a Python file or an installed entry point.
-
-    `normalization` and `padding` mean nothing here: what the network wants to know goes into `options`.
+    """A user's network: a Python file or an installed entry point. `normalization` and `padding` have no effect: all
+    arguments of the network are in `options`.
     """
 
     name: ClassVar[str] = "custom"
@@ -51,7 +50,7 @@ class Custom(GeneratorSpec):
     options: tuple[str, ...] = ()
     """"key=value" each: keyword arguments of the class or function."""
     source: str = ""
-    """What the code was when the model was made: the SHA-256 of the file's text, or the package's version."""
+    """The version of the code when the model was made: the SHA-256 of the file's text, or the package's version."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,18 +65,18 @@ class Custom(GeneratorSpec):
 
 
 def split_target(target: str) -> tuple[Path, str] | None:
-    """The file and the name in "PATH.py:NAME"; None where `target` is not of that form."""
+    """The file and the name in "PATH.py:NAME"; None if `target` is not of that form."""
     match = re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", target)
     return (Path(match[1]), match[2]) if match else None
 
 
 def installed() -> dict[str, EntryPoint]:
-    """The generators that installed packages announce, by name. Nothing of theirs is imported."""
+    """The generators that installed packages announce, by name. Does not import them."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def read_source(path: Path) -> tuple[bytes, str]:
-    """The text of a generator's file and what `Custom.source` says of it. Raises UserError if unreadable."""
+    """The text of a generator's file, and its value of `Custom.source`. Raises UserError if unreadable."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -86,12 +85,12 @@ def read_source(path: Path) -> tuple[bytes, str]:
 
 
 def package_source(point: EntryPoint) -> str:
-    """What `Custom.source` says of an entry point: the name and version of its package."""
+    """The value of `Custom.source` for an entry point: the name and version of its package."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
 GRAPH = "graph"
-"""The spec of networks that other programs published: they come from files, and nobody chooses it by name."""
+"""The spec of networks that other programs published: it is read from files and cannot be chosen by name."""
 
 
 def make_spec(target: str, settings: Iterable[str] = ()) -> GeneratorSpec:
@@ -119,7 +118,7 @@ def _from_file(path: Path, name: str) -> tuple[Callable[..., Any], str]:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up while it runs
     try:
-        # What was hashed is what runs: the file is not read a second time.
+        # The text that was hashed is run: the file is not read a second time.
         exec(compile(text, str(path), "exec"), module.__dict__)
     except Exception as error:
         raise UserError(
@@ -137,9 +136,9 @@ def _from_file(path: Path, name: str) -> tuple[Callable[..., Any], str]:
 
 
 def load(target: str) -> tuple[Callable[..., Any], str]:
-    """The class or function that `target` ("PATH.py:NAME" or an entry point) names, and what its code is.
+    """The class or function that `target` ("PATH.py:NAME" or an entry point) names, and its value of `Custom.source`.
 
-    Runs that code. Raises UserError where it cannot be found or fails.
+    Runs that code. Raises UserError if it cannot be found or fails.
     """
     split = split_target(target)
     if split is not None:
@@ -160,7 +159,8 @@ def load(target: str) -> tuple[Callable[..., Any], str]:
 
 
 def keyword_arguments(options: Iterable[str]) -> dict[str, Any]:
-    """ "key=value" texts as keyword arguments: numbers, true, false, none and tuples as such, else text."""
+    """ "key=value" texts as keyword arguments: numbers, true, false, none and tuples are converted, other values stay
+    text."""
     words = {"true": True, "false": False, "none": None}
     result: dict[str, Any] = {}
     for option in options:
@@ -173,7 +173,7 @@ def keyword_arguments(options: Iterable[str]) -> dict[str, Any]:
 
 
 def _agreed_target(spec: Custom, custom: str | None) -> str:
-    """The target that the user agreed to run. Raises UserError where there is none."""
+    """The target that the user consented to run. Raises UserError without consent."""
     if custom is not None:
         # "net.py" alone takes the name from the spec.
         split = split_target(spec.target)
@@ -188,7 +188,7 @@ def _agreed_target(spec: Custom, custom: str | None) -> str:
 
 
 def _check(network: object, what: str) -> nn.Module:
-    """`network`, tried on one small image. Raises UserError where it cannot serve as a generator."""
+    """`network`, tried on one small image. Raises UserError if it cannot serve as a generator."""
     if not isinstance(network, nn.Module):
         raise UserError(f"{what} gives a {type(network).__name__}, not a torch.nn.Module")
     stride: object = getattr(network, "stride", 1)
@@ -201,10 +201,10 @@ def _check(network: object, what: str) -> nn.Module:
     size = -(-64 // stride) * stride
     training = network.training
     try:
-        # The trial leaves no trace: no running statistics, no random numbers used up.
+        # The trial must not change running statistics or the state of the random generator.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             photo = torch.rand(1, 3, size, size)
-            # Noise as the engine passes it: noise maps beside the photo, or alone.
+            # Noise as the engine passes it: noise maps after the photo, or alone.
             maps = noise.draw(getattr(network, "noise", ()), [0], size, size)
             fed = photo if getattr(network, "photo", True) else None
             shape = tuple((network.eval()(fed, maps) if maps else network.eval()(photo)).shape)
@@ -223,7 +223,7 @@ def _check(network: object, what: str) -> nn.Module:
 def build_custom(spec: Custom, custom: Callable[..., Any] | str | None = None) -> nn.Module:
     """The network of `spec`, from the code that `custom` names (see `texturenets.networks.build`).
 
-    Warns where the code is not what `spec` recorded. Raises UserError where the user has not agreed to run
+    Warns where the code is not what `spec` recorded. Raises UserError if the user has not agreed to run
     it, or it does not give an image-to-image network.
     """
     if callable(custom):

@@ -25,10 +25,10 @@ from texturenets.networks.registry import register
 from texturenets.networks.spec import (
     Activation,
     Distribution,
-    FedSpec,
     GeneratorSpec,
     Normalization,
     Output,
+    PhotoNoiseSpec,
     integer,
 )
 from texturenets.noise import NoiseInput
@@ -48,7 +48,7 @@ class LeakyBlock(ConvBlock):
 
 
 class Level(nn.Module):
-    """One resolution: a skip path with few channels past the pooling, a deep one through it, and what joins them.
+    """One resolution: a skip path with few channels around the pooling, a deep path through it, and their join.
 
     `channels` are this level's and those of the levels inside it.
     """
@@ -94,7 +94,7 @@ class SkipUnpool(GeneratorSpec):
     channels: tuple[int, ...] = integer((16, 32, 64, 128), 1, 1024)
     """Channels of each level, the finest first."""
     skip_channels: int = integer(4, 1, 128)
-    """Channels that go past each level's pooling."""
+    """Channels of the skip path around each level's pooling."""
     output: Output = "caffe"
     noise_depth: int = integer(0, 0, 64)
     """Channels of noise after the photo's."""
@@ -103,7 +103,7 @@ class SkipUnpool(GeneratorSpec):
 
 @register(SkipUnpool)
 class SkipUnpoolGenerator(NoiseFed):
-    """Nested levels, each half the size of the one around it; what they draw is added to the photo."""
+    """Nested levels, each half the size of the one around it; their output is added to the photo."""
 
     def __init__(self, spec: SkipUnpool) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class SkipUnpoolGenerator(NoiseFed):
     def forward(self, x: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
-        `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
+        `noises`: one noise map (N, `noise_depth`, H, W) if it has a noise input; the default is that of seed 0.
         """
         maps = self.noise_maps(x, noises)
         # As in the reference: RGB in [0, 1] is added to BGR in 0..255, so with the "caffe" output the photo
@@ -166,7 +166,7 @@ class StridedLevel(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Skip(FedSpec):
+class Skip(PhotoNoiseSpec):
     """The encoder-decoder of branch texture_nets_v1: strided convolutions, skip connections, noise at the entry.
 
     Height and width are multiples of 2 to the power of the number of `channels`.
@@ -178,9 +178,9 @@ class Skip(FedSpec):
     channels: tuple[int, ...] = integer((16, 32, 64, 128, 128), 1, 1024)
     """Channels of each level, the finest first."""
     skip_channels: int = integer(4, 1, 128)
-    """Channels that go past each level."""
+    """Channels of the skip path around each level."""
     level_noise: int = integer(0, 0, 64)
-    """Channels of normal noise beside those, at every level."""
+    """Channels of normal noise concatenated with those, at every level."""
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     activation: Activation = "leaky_relu"
     output: Output = "caffe"
@@ -217,8 +217,8 @@ class SkipGenerator(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
-        `noises`: that of the entry, then one a level, the finest first, where it takes them, shaped as
-        `noise_shapes(H, W)` says; without them those of seed 0.
+        `noises`: that of the entry, then one for each level, the finest first, if it has noise inputs; shapes: see
+        `noise_shapes(H, W)`. The default is those of seed 0.
         """
         maps = iter(self.noise_maps(x, noises))
         fed = concat_channels(x if self.photo else None, next(maps) if self.entry_noise else None)

@@ -1,4 +1,5 @@
-"""The texture generator of Improved Texture Networks (arXiv 1701.02096, section 5): from a vector, of one size."""
+"""The texture generator of Improved Texture Networks (arXiv 1701.02096, section 5): from a vector, with a fixed
+size."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ def as_vectors(noise: Tensor, size: int) -> Tensor:
 class FullyConnected(GeneratorSpec):
     """The texture generator of arXiv 1701.02096, section 5: a vector of noise, two linear layers, upsamplings by 2.
 
-    Of one size: 4 times 2 to the power of the number of `channels`. The paper gives the vector's length, the
-    4 x 4 feature map and the fractionally strided convolutions; the channels are ours.
+    Its size is 4 times 2 to the power of the number of `channels`. The paper gives the vector's length, the
+    4 x 4 feature map and the fractionally strided convolutions; the numbers of channels are this package's.
     """
 
     name: ClassVar[str] = "fully_connected"
@@ -80,7 +81,7 @@ class FullyConnectedGenerator(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """One noise map (N, `noise_depth`, 1, 1) to images (N, 3, `size`, `size`).
 
-        `x` is not looked at, as in `MultiscaleGenerator.forward`. Raises ValueError for noise of another size.
+        `x` is ignored, as in `MultiscaleGenerator.forward`. Raises ValueError for noise of another size.
         """
         (vector,) = self.noise_maps(x, noises)
         hidden = F.relu(self.first(as_vectors(vector, self.size)))

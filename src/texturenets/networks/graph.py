@@ -17,7 +17,7 @@ from texturenets.networks.spec import GeneratorSpec
 class GraphSpec(GeneratorSpec):
     """Any network, as a list of operations: for the networks of other programs. See `texturenets.graph`.
 
-    `normalization` and `padding` mean nothing here. Raises UserError for a list that is no network.
+    `normalization` and `padding` mean nothing here. Raises UserError for a list that is not a network.
     """
 
     name: ClassVar[str] = "graph"
@@ -33,7 +33,7 @@ class GraphSpec(GeneratorSpec):
 
 @register(GraphSpec)
 class GraphGenerator(GraphNetwork):
-    """The operations of a graph, to be trained: its weights are drawn anew, as Torch7 did."""
+    """The operations of a graph, for training: its weights are drawn anew, as Torch7 did."""
 
     def __init__(self, spec: GraphSpec) -> None:
         super().__init__(Graph(list(parse(spec.nodes, unnamed=True))))

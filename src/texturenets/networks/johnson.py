@@ -23,9 +23,9 @@ from texturenets.networks.layers import (
 from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import (
-    FedSpec,
     Normalization,
     Output,
+    PhotoNoiseSpec,
     Upsampling,
     integer,
 )
@@ -35,7 +35,7 @@ from texturenets.noise import NoiseInput
 class AveragePool(nn.Module):
     """The mean of every 4 x 4 pixels, after one pixel of padding, as "small_down" begins.
 
-    The padding moves the windows up and left by a pixel, and that is how the reference has it.
+    The padding moves the windows up and left by a pixel, as in the reference.
     """
 
     def __init__(self, padding: Padding) -> None:
@@ -48,7 +48,7 @@ class AveragePool(nn.Module):
 
 
 class UpsampleBlock(nn.Module):
-    """Twice the height and width, a normalization where wanted, and a ReLU."""
+    """Upsampling by 2, an optional normalization, and a ReLU."""
 
     def __init__(
         self, inputs: int, outputs: int, *, upsampling: Upsampling, norm: Normalization, padding: Padding
@@ -72,13 +72,11 @@ class UpsampleBlock(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Johnson(FedSpec):
-    """The residual network of arXiv 1603.08155 as the reference program has it.
-
-    It departs from the paper: 3 x 3 at the exit instead of 9 x 9, replication padding, and a third of the
-    sizes named here. `REFERENCE` says which options make which of the reference's files;
-    `Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")` is the network of
-    most later programs.
+class Johnson(PhotoNoiseSpec):
+    """The residual network of arXiv 1603.08155 in the version of the reference program. It differs from the paper: 3
+    x 3 at the exit instead of 9 x 9, replication padding, and a third of the sizes named here. `REFERENCE` maps the
+    reference's files to options; `Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")`
+    is the network of most later programs.
     """
 
     name: ClassVar[str] = "johnson"
@@ -91,12 +89,12 @@ class Johnson(FedSpec):
     """"small" has half the channels in its blocks; "small_down" also replaces the two strided convolutions
     by averaging 4 x 4 pixels before the first layer."""
     channels: int = integer(32, 1, 256)
-    """Channels at full resolution; twice as many at a half, and at a quarter four times (two if small)."""
+    """Channels at full resolution; twice as many at half, and four times as many at a quarter (twice if small)."""
     blocks: int = integer(5, 0, 100)
     input_norm: bool = False
     """Instance normalization of the photo itself."""
     down_padding: Padding | None = None
-    """Padding of the two strided convolutions; None is `padding`. Some reference files have zeros here."""
+    """Padding of the two strided convolutions; None is `padding`. Some files of the reference have zeros."""
     decoder_norm: bool | None = None
     """Normalization in the decoder. None is the reference's: after transposed convolutions only."""
     exit_kernel: Literal[3, 9] = 3
@@ -107,7 +105,7 @@ class Johnson(FedSpec):
 class JohnsonGenerator(NoiseFed):
     """9 x 9 convolution, two of stride 2, residual blocks at a quarter of the resolution, two upsamplings by 2.
 
-    Every convolution has a bias; normalization stands between it and the ReLU; no ReLU follows a block's
+    Every convolution has a bias; normalization is between it and the ReLU; no ReLU follows a block's
     sum.
     """
 
@@ -148,7 +146,7 @@ class JohnsonGenerator(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to an image of the same kind.
 
-        `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
+        `noises`: one noise map (N, `noise_depth`, H, W) if it has a noise input; the default is that of seed 0.
         """
         maps = self.noise_maps(x, noises)
         x = concat_channels(x if self.photo else None, maps[0] if maps else None)

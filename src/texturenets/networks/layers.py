@@ -52,7 +52,7 @@ class PaddedConv(nn.Module):
         return y
 
     def _has_few_outputs(self, x: Tensor) -> bool:
-        """Whether `space_to_depth_conv.conv_to_few_channels` can be had, and is quicker."""
+        """Whether `space_to_depth_conv.conv_to_few_channels` can be used, and is faster."""
         conv = self.conv
         few = (
             conv.out_channels <= FEW_CHANNELS
@@ -72,7 +72,7 @@ class PaddedConv(nn.Module):
         return self.forward(upsample(x, "nearest", self.padding))
 
     def without_bias(self, x: Tensor) -> Tensor:
-        """As `forward`, without the bias: for a normalization, which would take it away again."""
+        """As `forward`, without the bias: for a following normalization, which would cancel it."""
         conv = self.conv
         padded = pad(x, self.amount, self.padding)
         return F.conv2d(padded, conv.weight, None, conv.stride, dilation=conv.dilation)
@@ -94,7 +94,7 @@ class ConvBlock(nn.Module):
         slope: float = 0.0,
         dilation: int = 1,
     ) -> None:
-        """`slope`: of the ReLU below zero; a leaky one where it is not 0."""
+        """`slope`: of the ReLU below zero; a leaky one if it is not 0."""
         super().__init__()
         self.conv = PaddedConv(inputs, outputs, kernel, stride, padding=padding, dilation=dilation)
         self.norm = normalization(norm, outputs)
@@ -120,7 +120,7 @@ class ConvBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """x + normalized convolutions of x (arXiv 1603.08155, supplementary: no ReLU after the sum).
 
-    The first of the two convolutions takes its nine pixels `dilation` apart.
+    `dilation`: of the first of the two convolutions.
     """
 
     def __init__(self, channels: int, *, norm: Normalization, padding: Padding, dilation: int = 1) -> None:
@@ -137,9 +137,9 @@ class ResidualBlock(nn.Module):
 def upsample_bilinear(x: Tensor, padding: Padding = "replicate") -> Tensor:
     """Twice the height and width, bilinear: (N, C, H, W) to (N, C, 2 H, 2 W).
 
-    Weights 3/4 and 1/4 in both phases, so that neighbouring output pixels have the same variance and no
-    checkerboard of period 2 follows, as nearest and transposed convolution leave one. With `padding` "circular"
-    the feature map wraps around, else its outermost pixels are repeated.
+    Weights 3/4 and 1/4 in both phases, so that neighbouring output pixels have the same variance and there is no
+    checkerboard of period 2, as with nearest-neighbour upsampling or transposed convolution. With `padding`
+    "circular" the feature map wraps around, else its outermost pixels are repeated.
     """
     if padding == "circular":
         return upsample2x(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]
@@ -186,7 +186,7 @@ CAFFE_MEAN = (123.68, 116.779, 103.939)
 
 
 class _Clamp(torch.autograd.Function):
-    """Clamping to [0, 1] that keeps the gradient of what a step would bring back inside."""
+    """Clamping to [0, 1] that keeps gradients pointing back into the range."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -200,12 +200,12 @@ class _Clamp(torch.autograd.Function):
 
 
 class OutputScale(nn.Module):
-    """From what a generator's last convolution gives to RGB in [0, 1], without clamping.
+    """Converts the output of a generator's last convolution to RGB in [0, 1].
 
-    "caffe": the last convolution gives BGR, 0..255, minus the mean, as the reference's networks do, and
-    published learning rates are meant for that. "bounded": 0.5 + 0.5 tanh, so that what is trained is what
-    will be saved. "clamped": 0.5 + 0.5 x, clamped, for the same; a value outside keeps the gradient that leads
-    back in, where that of a tanh dies away.
+    "caffe": the convolution's output is BGR, 0..255, minus the mean, as in the reference's networks, for which
+    published learning rates are meant; the result is not clamped. "bounded": 0.5 + 0.5 tanh(x), so that training sees
+    the image that will be saved. "clamped": 0.5 + 0.5 x, clamped to [0, 1], for the same reason; outside the range
+    the gradient back into it is kept, while that of a tanh vanishes.
     """
 
     def __init__(self, kind: Output) -> None:
@@ -213,7 +213,7 @@ class OutputScale(nn.Module):
         self.kind = kind
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) to the same; half precision becomes float32."""
+        """(N, 3, H, W) to the same shape; half precision becomes float32."""
         if x.dtype in (torch.float16, torch.bfloat16):
             x = x.float()
         if self.kind == "bounded":
@@ -221,17 +221,15 @@ class OutputScale(nn.Module):
         if self.kind == "clamped":
             y: Tensor = 0.5 + 0.5 * x
             return _Clamp.apply(y) if y.requires_grad else y.clamp(0, 1)  # type: ignore[no-untyped-call, no-any-return]
-        # Slices and numbers, not a flip and a buffer: they convert anywhere, and survive the meta device.
+        # Slices and numbers, not a flip and a buffer: all converters support them, and so does the meta device.
         red, green, blue = CAFFE_MEAN
         return torch.cat([(x[:, 2:] + red) / 255, (x[:, 1:2] + green) / 255, (x[:, :1] + blue) / 255], 1)
 
 
 def torch7_init(network: nn.Module) -> None:
-    """Draw the weights of `network` anew where Torch7 begins otherwise than PyTorch.
-
-    Convolutions begin alike: uniform in +-1 / sqrt(fan-in), weights and biases. Transposed convolutions
-    differ (Torch7 counts their inputs, PyTorch their outputs), and so do scales of normalizations (uniform
-    in [0, 1) against one).
+    """Reinitialize the weights of `network` where Torch7's initialization differs from PyTorch's. Convolutions are
+    the same: uniform in +-1 / sqrt(fan-in), weights and biases. Transposed convolutions differ (Torch7 counts their
+    inputs, PyTorch their outputs), and so do scales of normalizations (uniform in [0, 1) against one).
     """
     for module in network.modules():
         if isinstance(module, nn.ConvTranspose2d):

@@ -1,4 +1,5 @@
-"""Our default network for textures: noise at every scale, most of the weights at a quarter of the resolution."""
+"""This package's default network for textures: noise at every scale, most of the weights at a quarter of the
+resolution."""
 
 from __future__ import annotations
 
@@ -14,22 +15,22 @@ from texturenets.engines.primitives import Padding, channels_last
 from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample
 from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
-from texturenets.networks.spec import Distribution, FedSpec, integer
+from texturenets.networks.spec import Distribution, PhotoNoiseSpec, integer
 from texturenets.noise import NoiseInput
 
-# Of every ReLU below zero, and of the image where the tanh does not rise any more. Where all channels were zero, or
-# the tanh at its end, samples had patches of one saturated colour, and no gradient led out of them.
+# Slope of every ReLU below zero, and of the image where the tanh saturates. Otherwise samples had patches of one
+# saturated colour, where all channels were zero or the tanh was saturated and there was no gradient.
 SLOPE, LEAK = 0.1, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multiscale(FedSpec):
-    """The default for textures, of ours: noise at every scale, joined from the coarsest to the finest.
+class Multiscale(PhotoNoiseSpec):
+    """The default for textures: noise at every scale, joined from the coarsest to the finest.
 
-    A 3 x 3 convolution takes what is coarser, upsampled bilinearly, beside the noise of its scale; two residual
-    blocks work at a quarter of the resolution, one convolution more at full. Padding is circular, so that samples
-    tile; normalization is that of the image itself. Height and width are multiples of 2 to the power of (the number
-    of `channels` - 1).
+    A 3 x 3 convolution takes the result of the coarser scale, upsampled bilinearly, and the noise of its scale; two
+    residual blocks work at a quarter of the resolution, one convolution more at full. Padding is circular, so that
+    samples tile; normalization is that of the image itself. Height and width are multiples of 2 to the power of (the
+    number of `channels` - 1).
     """
 
     name: ClassVar[str] = "multiscale"
@@ -48,7 +49,8 @@ class Multiscale(FedSpec):
 
 @register(Multiscale)
 class MultiscaleGenerator(NoiseFed):
-    """The coarsest noise, then at each scale twice the size beside fresh noise; see `Multiscale`."""
+    """Starts from the coarsest noise; at each further scale the result is upsampled by 2 and concatenated with that
+    scale's noise; see `Multiscale`."""
 
     def __init__(self, spec: Multiscale) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class MultiscaleGenerator(NoiseFed):
         self.joins = nn.ModuleList(
             block(coarse + depth, width) for coarse, width in zip(coarser, spec.channels, strict=True)
         )
-        self.quarter = max(scales - 3, 0)  # the scale whose pixels are 4 of the image's, or the coarsest
+        self.quarter = max(scales - 3, 0)  # the scale at a quarter of the image's resolution, or the coarsest
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(spec.channels[self.quarter], norm=spec.normalization, padding=spec.padding)
@@ -82,9 +84,9 @@ class MultiscaleGenerator(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
-        `noises`: one noise map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
-        `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
-        `x`, but for the size that these then have. Values may leave [0, 1] a little.
+        `noises`: one noise map (N, `noise_depth`, H / s, W / s) for each scale, coarsest first, if it has noise
+        inputs; see `noise_shapes(H, W)`. Without them those of seed 0 are used. A network without photo input uses
+        `x` only for the size of these. Values may leave [0, 1] a little.
         """
         maps = self.noise_maps(x, noises)
         current: Tensor | None = None

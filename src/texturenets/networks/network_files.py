@@ -24,8 +24,8 @@ from texturenets.files import atomic_write
 from texturenets.graph import ConversionError, Graph
 from texturenets.modelfiles.modelfile import (
     CUSTOM,
-    EXTRA,
     FORMAT,
+    GRAPH_WEIGHT_PREFIX,
     Header,
     base_of,
     check_types,
@@ -34,7 +34,7 @@ from texturenets.modelfiles.modelfile import (
     read_header,
 )
 from texturenets.networks import GeneratorSpec, build, from_dict
-from texturenets.networks.conditional import ConditionalNetwork, single
+from texturenets.networks.conditional import ConditionalNetwork, with_first_condition
 from texturenets.networks.custom import Custom
 from texturenets.networks.trace import trace
 from texturenets.networks.trace_code import trace_code
@@ -58,7 +58,7 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
     with atomic_write(path) as temporary:
         try:
             save_file(written, temporary, dict(metadata))
-        except SafetensorError as error:  # which stands for errors of the system, too
+        except SafetensorError as error:  # also raised for OS errors
             found = re.search(r"\(os error (\d+)\)", str(error))
             if found and int(found[1]) in DISK_FULL:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
@@ -66,7 +66,7 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raise UserError, for the file `path`, where a weight is not finite in the precision that it has."""
+    """Raise UserError if a weight of the file `path` is not finite in its precision."""
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor.float()).all():
             half = "half" if tensor.dtype == torch.float16 else "single"
@@ -80,28 +80,28 @@ def save(
 ) -> None:
     """Write `network` with `header` to `path`, its weights in `precision`, atomically.
 
-    Of a `ConditionalNetwork` the network inside, whose rows the header's `conditions` name; with the header's `base`
-    only its rows.
+    For a `ConditionalNetwork`, writes the wrapped network; the header's `conditions` describe its rows. If the header
+    names a `base`, writes only the rows.
 
     A user's network that cannot be traced is written without a graph, with the reason, and needs its code to run.
-    Raises UserError where the file cannot be written, where a weight is not finite in that precision, and for a
-    header that `read_header` would refuse.
+    Raises UserError if the file cannot be written, a weight is not finite in that precision, or `read_header` would
+    refuse the header.
     """
     try:
         check_types(header)
         check_plain(dataclasses.asdict(header))
     except ValueError as error:
-        raise UserError(f"{path}: its header could not be read again: {error}") from None
+        raise UserError(f"{path}: the header would not be readable when loaded: {error}") from None
     dtype: torch.dtype = getattr(torch, precision)
-    own = None
+    row_names = None
     traced = network
     if isinstance(network, ConditionalNetwork):
-        own = set(network.rows) if header.base else None
-        traced, network = single(network.network), network.network
-    graph, reason = (None, None) if own else _traced(traced, header)
+        row_names = set(network.rows) if header.base else None
+        traced, network = with_first_condition(network.network), network.network
+    graph, reason = (None, None) if row_names else _traced(traced, header)
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
-        if own is not None and name not in own:
+        if row_names is not None and name not in row_names:
             continue  # the base has it
         stored = value.to(dtype) if value.is_floating_point() else value
         tensors[name] = stored
@@ -109,13 +109,13 @@ def save(
     data = {**dataclasses.asdict(header), "format": FORMAT, "graph": None, "no_graph": reason}
     if graph is not None:
         graph.check()
-        tensors |= {k: torch.tensor(v) for k, v in graph.weights.items() if k.startswith(EXTRA)}
+        tensors |= {k: torch.tensor(v) for k, v in graph.weights.items() if k.startswith(GRAPH_WEIGHT_PREFIX)}
         data["graph"] = graph.to_dict()
     save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
 
 
 def _traced(network: nn.Module, header: Header) -> tuple[Graph | None, str | None]:
-    """The graph of `network`; for somebody's own code that cannot be traced, None and the reason."""
+    """The graph of `network`; None and the reason if it is a user's code that cannot be traced."""
     try:
         return trace_code(network) if header.custom else trace(network), None
     except ConversionError as error:
@@ -127,8 +127,9 @@ def _traced(network: nn.Module, header: Header) -> tuple[Graph | None, str | Non
 def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
     """Network (float32, evaluation mode, CPU) and header of the model file at `path`.
 
-    `custom`: code of a user's network and so the consent to run it, as `build` takes it; without it the network runs
-    from its graph. Raises UserError as `read_header` does, for code without consent, and where weights do not fit.
+    `custom`: the code of a user's network; passing it is consent to run it (accepted forms: see `build`). Without it
+    the network runs from its graph. Raises UserError as `read_header` does, if code is needed and none is passed, and
+    if weights do not fit.
     """
     header = read_header(path)
     if header.custom and custom is None:
@@ -142,7 +143,7 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
     base = base_of(path)
     for one in [base, Path(path)] if base else [Path(path)]:
         with safe_open(one, "pt") as file:
-            keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
+            keys = [k for k in file.keys() if not k.startswith(GRAPH_WEIGHT_PREFIX)]  # noqa: SIM118 (not a mapping)
             state |= {k: file.get_tensor(k) for k in keys}
     network = build_with_weights(path, spec, state, custom, len(header.rows))
     return network.requires_grad_(False), header
@@ -157,7 +158,7 @@ def build_with_weights(
 ) -> nn.Module:
     """The network of `spec` with the weights `state` of the file at `path`: float32, evaluation mode.
 
-    `custom`: as in `build`. `count`: of conditions, 0 for a network of one style.
+    `custom`: as in `build`. `count`: number of conditions; 0 for a network of one style.
 
     Raises UserError for weights that do not fit or are not finite.
     """
@@ -176,8 +177,8 @@ def build_with_weights(
         if isinstance(spec, Custom):
             named = spec.target if custom is None else getattr(custom, "__name__", custom)
             raise UserError(
-                f"{path} was made with {spec.target}, and its weights do not fit {named}: {_short(reason)}: give the "
-                "code that it was made with"
+                f"{path} was made with {spec.target}, and its weights do not fit {named}: {_short(reason)}. "
+                "Give the code that it was made with"
             ) from None
         raise _misfit(path, spec, reason) from None
     return made.eval()
@@ -186,7 +187,7 @@ def build_with_weights(
 def _check_shapes(
     path: str | Path, generator: GeneratorSpec, shapes: Mapping[str, tuple[int, ...]], count: int
 ) -> None:
-    """Raise DamagedError unless the weights of `generator` have these shapes.
+    """Raise DamagedError unless the weights of `generator` have the shapes `shapes`.
 
     Uses the meta device, which allocates nothing: a damaged header may describe a network larger than memory.
     """
@@ -204,11 +205,12 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _difference(wanted: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """The first weight that has another shape in the file (`shapes`) than in the network; nothing where all agree."""
+    """The first weight whose shape in the file (`shapes`) differs from that in the network; "" if all agree."""
     for name in [*wanted, *shapes]:
         if wanted.get(name) != shapes.get(name):
-            have, want = shapes.get(name, "missing"), wanted.get(name, "not in it")
-            return f"{name} is {have} in the file and {want} in the network"
+            in_file = f"{shapes[name]} in the file" if name in shapes else "absent from the file"
+            in_network = f"{wanted[name]} in the network" if name in wanted else "absent from the network"
+            return f"{name} is {in_file} and {in_network}"
     return ""
 
 

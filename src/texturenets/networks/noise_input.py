@@ -12,11 +12,10 @@ from texturenets.noise import NoiseInput
 
 
 class NoiseFed(nn.Module):
-    """A network with a tuple `noise` of the noise maps that it takes, and `photo`: whether it takes a photo.
-
-    `stride` is what height and width of its images must be multiples of. `margin`: pixels by which photos are to be
-    reflection-padded on each side, and the image cropped, for a border like the rest. Noise is an input like any
-    other, so a seed, a tile, a batch and an engine agree on it (`texturenets.noise.draw` makes it).
+    """A network with noise inputs. `noise`: its noise maps. `photo`: whether a photo is an input. `stride`: height
+    and width must be multiples of it. `margin`: pixels by which photos must be reflection-padded on each side, and
+    the image cropped, against border artifacts. Noise is an input like any other, so that it is the same in every
+    tile, batch and engine (`texturenets.noise.draw` makes it).
     """
 
     noise: tuple[NoiseInput, ...] = ()
@@ -29,9 +28,9 @@ class NoiseFed(nn.Module):
         return noise.shapes(self.noise, height, width)
 
     def noise_maps(self, x: Tensor | None, noises: Sequence[Tensor] | None) -> Sequence[Tensor]:
-        """The noise maps to use: those given, else those of seed 0 at the size of the photo `x`.
+        """The noise maps to use: `noises`, else those of seed 0 at the size of the photo `x`.
 
-        Raises ValueError where what the network needs is missing.
+        Raises ValueError if what the network needs is missing.
         """
         if self.photo and x is None:
             raise ValueError("this network stylizes photos: give it one")
@@ -48,6 +47,6 @@ class NoiseFed(nn.Module):
 
 
 def concat_channels(x: Tensor | None, more: Tensor | None) -> Tensor:
-    """Photo and noise (N, C, H, W) concatenated, or the one that there is."""
+    """Photo and noise (N, C, H, W) concatenated, or the only one of them."""
     both = [part for part in (x, more) if part is not None]
     return both[0] if len(both) == 1 else torch.cat(both, 1)

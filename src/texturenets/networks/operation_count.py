@@ -14,14 +14,14 @@ from texturenets import noise
 def flops(network: nn.Module, height: int, width: int) -> int:
     """Multiply-adds of the convolutions and matrix products in one pass over an image of that size.
 
-    `network` takes (1, 3, height, width), and the noise maps that its `noise` says. Nothing is
-    computed: the pass runs on a copy without data. A transposed convolution counts once per pixel of its
-    input, which is what it takes. Additions and multiplications told apart, it would be twice this.
+    `network` takes (1, 3, height, width), and its noise maps. Nothing is computed: the pass runs on a copy without
+    data. A transposed convolution is counted once per pixel of its input. Counting additions and multiplications
+    separately would double the number.
     """
     shapes = noise.shapes(getattr(network, "noise", ()), height, width)
     maps = [torch.empty(1, *shape, device="meta") for shape in shapes]
     shadow = copy.deepcopy(network).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shadow(torch.empty(1, 3, height, width, device="meta"), *([maps] if maps else []))
-    # The counter takes a multiplication and an addition as two.
+    # The counter counts a multiply-add as two operations.
     return int(counter.get_total_flops()) // 2

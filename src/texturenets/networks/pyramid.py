@@ -22,7 +22,7 @@ from texturenets.networks.layers import (
 )
 from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
-from texturenets.networks.spec import Activation, FedSpec, Output, integer
+from texturenets.networks.spec import Activation, Output, PhotoNoiseSpec, integer
 from texturenets.noise import NoiseInput
 
 
@@ -45,7 +45,7 @@ def _block(inputs: int, outputs: int, spec: Pyramid | Pyramid2, first: int = 3) 
 
 
 class Join(nn.Module):
-    """Twice the size of what is coarse, beside what is fine, both normalized; then a block."""
+    """Concatenates the upsampled coarse feature map with the fine one, both normalized; then a block."""
 
     def __init__(
         self, coarse: int, fine: int, outputs: int, spec: Pyramid | Pyramid2, first: int = 3
@@ -64,9 +64,8 @@ class Join(nn.Module):
 
 
 class MultiResolution(NoiseFed):
-    """Photo and noise at several resolutions, each half the one before; a block on each, joined coarsest first.
-
-    A 1 x 1 convolution makes the image.
+    """Photo and noise at several resolutions, each half the previous one; a block on each, joined coarsest first. A 1
+    x 1 convolution computes the image.
     """
 
     def __init__(
@@ -95,9 +94,9 @@ class MultiResolution(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
-        `noises`: one noise map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
-        `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
-        `x`, but for the size that these then have.
+        `noises`: one noise map (N, `noise_depth`, H / s, W / s) for each scale, coarsest first, if it has noise
+        inputs; see `noise_shapes(H, W)`. Without them those of seed 0 are used. A network without photo input uses
+        `x` only for the size of these.
         """
         maps = self.noise_maps(x, noises)
         current: Tensor | None = None
@@ -110,11 +109,11 @@ class MultiResolution(NoiseFed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pyramid(FedSpec):
+class Pyramid(PhotoNoiseSpec):
     """The multi-scale network of arXiv 1603.03417, section 3.2, fed with photo or noise at every scale.
 
-    Height and width are multiples of 2 to the power of (`scales` - 1). As the reference's branch
-    texture_nets_v1 has it for textures: `REFERENCE["texture_nets_v1/pyramid"]`.
+    Height and width are multiples of 2 to the power of (`scales` - 1). The variant of the reference's branch
+    texture_nets_v1 for textures: `REFERENCE["texture_nets_v1/pyramid"]`.
     """
 
     name: ClassVar[str] = "pyramid"
@@ -138,7 +137,7 @@ class PyramidGenerator(MultiResolution):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pyramid2(FedSpec):
+class Pyramid2(PhotoNoiseSpec):
     """The reference's second pyramid: more channels at low resolution, 5 x 5 convolutions.
 
     Height and width are multiples of 2 to the power of (the number of `channels` - 1).

@@ -1,4 +1,4 @@
-"""The networks of the reference program, texture_nets, as specs of ours."""
+"""The networks of the reference program, texture_nets, as specs of this package."""
 
 from __future__ import annotations
 

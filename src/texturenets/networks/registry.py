@@ -16,7 +16,7 @@ SPECS: dict[str, type[GeneratorSpec]] = {}
 """The spec of each network, by its name."""
 
 BUILDERS: dict[str, Callable[[Any], nn.Module]] = {}
-"""What makes a network of a spec, by the same name."""
+"""The function that builds a network from a spec, by the same name."""
 
 B = TypeVar("B", bound=Callable[..., Any])
 

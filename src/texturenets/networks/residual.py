@@ -1,4 +1,4 @@
-"""Our default network: residual blocks at a quarter of the resolution."""
+"""The default network for styles: residual blocks at a quarter of the resolution."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from texturenets.noise import NoiseInput
 
 @dataclass(frozen=True, kw_only=True)
 class Residual(GeneratorSpec):
-    """The default: a small residual network of ours at a quarter of the image's resolution.
+    """The default: a small residual network at a quarter of the image's resolution.
 
     The photo goes in by space-to-depth, which keeps every pixel, and comes out through bilinear
     upsampling and 3 x 3 convolutions: both phases of a bilinear upsampling by 2 have the same weights, so no
-    checkerboard is built in. At 512 x 512 it takes 9.0 G multiply-adds, where johnson takes 40.3 as the paper
-    has it (arXiv 1603.08155) and 31.3 as the reference program has it.
+    checkerboard is built in. At 512 x 512 it takes 9.0 G multiply-adds; johnson takes 40.3 in the paper's version
+    (arXiv 1603.08155) and 31.3 in that of the reference program.
     """
 
     name: ClassVar[str] = "residual"
@@ -34,9 +34,9 @@ class Residual(GeneratorSpec):
     blocks: int = integer(5, 0, 100)
     dilation: int = integer(1, 1, 64)
     """Largest dilation of the blocks' first convolutions. It doubles from block to block and halves again towards
-    the last: 1, 2, 4, 2, 1 for 5 blocks and 4. The network sees further, for the same arithmetic."""
+    the last: 1, 2, 4, 2, 1 for 5 blocks and 4. It enlarges the receptive field at the same cost."""
     noise_depth: int = integer(0, 0, 64)
-    """Channels of noise beside the photo's, at a quarter of its resolution."""
+    """Channels of the noise input, at a quarter of the photo's resolution."""
     noise: Distribution = "normal"
 
 
@@ -50,12 +50,12 @@ def _dilations(spec: Residual) -> list[int]:
 class ResidualGenerator(NoiseFed):
     """Space-to-depth, `blocks` residual blocks of `channels` channels, two bilinear upsamplings by 2.
 
-    The decoder narrows to a half and a quarter of the channels. The output is bounded by a tanh, so that
-    what is trained is what will be saved.
+    The decoder narrows to a half and a quarter of the channels. The output is bounded by a tanh, so that training
+    sees the image that will be saved.
     """
 
     stride = 4  # height and width must be multiples of this
-    # Every layer pads its own input by reflection, so the pixels at the border become smoother than the rest. The
+    # Every layer pads its own input by reflection, so pixels at the border would be smoother than the rest. The
     # photo is therefore padded by 16 pixels, and these are cropped from the image.
     margin = 16
 
@@ -77,7 +77,8 @@ class ResidualGenerator(NoiseFed):
     def forward(self, x: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to an image of the same kind.
 
-        `noises`: one noise map (N, `noise_depth`, H / 4, W / 4) where it takes noise; without it that of seed 0.
+        `noises`: one noise map (N, `noise_depth`, H / 4, W / 4) if it has a noise input; the default is that of seed
+        0.
         """
         maps = self.noise_maps(x, noises)
         x = channels_last(concat_channels(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None))

@@ -1,6 +1,6 @@
-"""What a network is built by: a spec, plain frozen data, which travels in the header of a model file.
+"""Specs from which networks are built: frozen dataclasses of plain values, stored in the model file's header.
 
-Each network's spec stands beside its class; here is what all specs have in common.
+Each network's spec is in the file of its class; this file has what all specs share.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from texturenets.errors import UserError, unknown
 
 Normalization = Literal["instance", "batch", "none"]
 Output = Literal["caffe", "bounded", "clamped"]
+"""How the last layer scales the image; "bounded" is by tanh: see `layers.OutputScale`."""
 Upsampling = Literal["full", "full4", "bilinear", "nearest"]
+"""How the decoder upsamples by 2; "full" is a 3 x 3 transposed ("full") convolution, "full4" a 4 x 4 one: see
+`johnson.Johnson`."""
 Distribution = Literal["uniform", "normal"]
 Activation = Literal["relu", "leaky_relu"]
 
 
 def integer(default: Any, low: int, high: int) -> Any:
-    """A field of whole numbers from `low` to `high`: one, or a tuple of at least one."""
+    """A field that holds an int from `low` to `high`, or a non-empty tuple of them."""
     return dataclasses.field(default=default, metadata={"range": (low, high)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorSpec:
-    """Base of all generator specs. `name` is the network's, on the command line and in a model file's header.
+    """Base of all generator specs. `name`: the network's name on the command line and in a model file's header.
 
-    A value of the wrong type, not among a field's choices or out of its range raises UserError.
+    Raises UserError for a value of the wrong type, not among a field's choices, or out of range.
     """
 
     name: ClassVar[str]
@@ -45,23 +48,25 @@ class GeneratorSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedSpec(GeneratorSpec):
-    """Base of the specs of networks that may be fed with a photo, with noise, or with both; one of them at least."""
+class PhotoNoiseSpec(GeneratorSpec):
+    """Base of the specs of networks whose input is a photo, noise, or both."""
 
     photo: bool = True
-    """Whether it is fed with a photo; without one it draws textures from noise."""
+    """Whether a photo is an input; without one the network generates textures from noise."""
     noise_depth: int = integer(0, 0, 64)
-    """Channels of noise, after the photo's."""
+    """Channels of the noise input, concatenated after the photo's."""
     noise: Distribution = "uniform"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.photo and not self.noise_depth:
-            raise UserError(f"{self.name} generator: without a photo it needs noise: noise_depth=3, say")
+            raise UserError(
+                f"{self.name} generator: without a photo it needs noise: set noise_depth, for example to 3"
+            )
 
 
 def _describe(annotation: Any) -> str:
-    """What a value of the type `annotation` is called in an error."""
+    """The type `annotation` in words, for an error."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         return " or ".join(_describe(option) for option in typing.get_args(annotation))
     if typing.get_origin(annotation) is tuple:
@@ -70,14 +75,14 @@ def _describe(annotation: Any) -> str:
         bool: "true or false",
         int: "a whole number",
         float: "a number",
-        str: "a text",
+        str: "a string",
         types.NoneType: "none",
     }
     return words.get(annotation, str(annotation))
 
 
 def _conforms(value: object, annotation: Any) -> bool:
-    """Whether `value` is of the type `annotation`; a bool is no number."""
+    """Whether `value` is of the type `annotation`; a bool is not a number."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
         return any(type(value) is type(choice) and value == choice for choice in arguments)
@@ -91,7 +96,7 @@ def _conforms(value: object, annotation: Any) -> bool:
 
 
 def _check(name: str, field: dataclasses.Field[Any], value: object, annotation: Any) -> None:
-    """Raise UserError unless `value` is one that `field` of the generator `name` can have."""
+    """Raise UserError unless `value` is valid for `field` of the generator `name`."""
     if not _conforms(value, annotation):
         if typing.get_origin(annotation) is Literal:
             raise unknown(
@@ -112,7 +117,7 @@ def _check(name: str, field: dataclasses.Field[Any], value: object, annotation: 
 def parse_value(text: str, annotation: Any) -> Any:
     """`text` as a value of the type `annotation` (bool, int, float, str, Literal, tuple of these, None).
 
-    Raises ValueError where it is none.
+    Raises ValueError if it is invalid; its message is what was expected ("one of ...", "true or false").
     """
     origin = typing.get_origin(annotation)
     if origin is Literal:

@@ -21,14 +21,14 @@ from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph, parse_node
 from texturenets.graph.grammar import MAX_MARGIN, text_of
 from texturenets.graph.shapes import FULL_SIZE
-from texturenets.modelfiles.modelfile import EXTRA
+from texturenets.modelfiles.modelfile import GRAPH_WEIGHT_PREFIX
 from texturenets.networks import layers, trace_layers
 from texturenets.networks.fully_connected import as_vectors
 from texturenets.networks.trace_calls import Calls, is_in_place
 from texturenets.networks.trace_values import TracedMap
 from texturenets.noise import NoiseInput
 
-# Modules and functions that become one step of the graph; their inner operations are not traced.
+# Modules and functions that are one step of the trace; their inner operations are not traced.
 _FORWARDS = {kind.forward for kind in (primitives.InstanceNorm, layers.OutputScale, GraphNetwork)}
 _FUNCTIONS = (
     primitives.pad,
@@ -59,7 +59,7 @@ class _Proxy(fx.Proxy):
 
 
 class Tracer(fx.Tracer):
-    """Records a network; its inputs are called "photo", if it takes one, and "noise0", "noise1", ..."""
+    """Records a network; its inputs are called "photo", if it has that input, and "noise0", "noise1", ..."""
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=_FUNCTIONS)
@@ -69,7 +69,7 @@ class Tracer(fx.Tracer):
         return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether `m` is one operation: not a layer whose `forward` is somebody's own."""
+        """Whether `m` is one operation: not a layer whose `forward` is the user's own."""
         forward = type(m).forward
         known = forward.__module__.startswith(("torch.nn.", "torch.ao.nn."))
         return forward in _FORWARDS or (known and not isinstance(m, nn.Sequential))
@@ -85,9 +85,8 @@ class Tracer(fx.Tracer):
 
 
 def trace(network: nn.Module) -> Graph:
-    """The graph of `network`, its weights named as in the network's `state_dict`, as it is in evaluation mode.
-
-    Raises ConversionError, which names it, for what has no such form.
+    """The graph of `network` in evaluation mode, its weights named as in the network's `state_dict`. Raises
+    ConversionError, which names the operation, if it cannot be converted.
     """
     with evaluating(network):
         recorder = _GraphRecorder(network)
@@ -101,7 +100,8 @@ def trace(network: nn.Module) -> Graph:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and no trace of it left: fx hangs tensors that the code makes onto the network."""
+    """In the block, `network` is in evaluation mode. Afterwards its state is restored: fx attaches tensors created by
+    the code to the network."""
     modes = {module: module.training for module in network.modules()}
     before = set(vars(network))
     network.eval()
@@ -119,7 +119,7 @@ def _steps(network: nn.Module) -> list[fx.Node]:
     tracer = Tracer()
     try:
         steps = list(tracer.trace(network).nodes)
-    except Exception as error:  # the network's own code runs here, on what are no tensors
+    except Exception as error:  # the network's code runs here, on proxies instead of tensors
         reason = " ".join(str(error).split())[:200]
         place = _place_in(network, tracer.module_stack)
         raise refusal(network, f"its code at {place} cannot be read step by step: {reason}") from error
@@ -131,7 +131,7 @@ def _steps(network: nn.Module) -> list[fx.Node]:
 
 
 def _place_in(network: nn.Module, stack: Mapping[str, Any] | None) -> str:
-    """The module that is called last, by its name in `network`: "body.2 (Block)"."""
+    """The innermost module being called, by its name in `network`: "body.2 (Block)"."""
     if not stack:
         return type(network).__name__
     name, kind = list(stack.values())[-1]
@@ -139,7 +139,7 @@ def _place_in(network: nn.Module, stack: Mapping[str, Any] | None) -> str:
 
 
 def refusal(network: nn.Module, reason: str) -> ConversionError:
-    """The error for a network that has no form as a graph."""
+    """The error for a network that cannot be converted to a graph."""
     return ConversionError(f"the network {type(network).__name__} cannot be taken into a graph", reason)
 
 
@@ -151,16 +151,14 @@ class _GraphRecorder:
         stride, margin = declared(network, "stride", 1), declared(network, "margin", 0)
         if not 0 <= margin <= MAX_MARGIN:
             raise refusal(network, f"its margin of {margin} pixels is not between 0 and {MAX_MARGIN}")
-        self.graph = Graph(margin=margin, multiple=stride, fixed=is_fixed(network))
+        self.graph = Graph(margin=margin, multiple=stride, fixed_size=is_fixed(network))
         state = network.state_dict(keep_vars=True)
         self._names = {id(value): name for name, value in state.items()}
         self._places = {_place(value): name for name, value in state.items()}
         self._extra: dict[tuple[Any, ...], str] = {}
-        self._kept: list[Tensor] = []  # what has a name by where it lies must not go
+        self._kept: list[Tensor] = []  # keeps tensors that are named by their address alive
         self.calls = Calls(self)
-        self._known: dict[
-            fx.Node, Any
-        ] = {}  # of every step the number of its node, or what else it stands for
+        self._known: dict[fx.Node, Any] = {}  # for every step the number of its node, or another value
 
     def add(
         self,
@@ -169,7 +167,7 @@ class _GraphRecorder:
         weights: Mapping[str, Tensor | None] | None = None,
         **settings: Any,
     ) -> TracedMap:
-        """Add a node after the others; its number. Raises UserError."""
+        """Append a node; returns its number. Raises UserError."""
         named = {role: value for role, value in (weights or {}).items() if value is not None}
         names = {role: self._name(value) for role, value in named.items()}
         return TracedMap(self.graph.add(operation, sources, names, **settings))
@@ -180,23 +178,27 @@ class _GraphRecorder:
 
     def has_fixed_size(self, x: TracedMap) -> bool:
         """Whether a feature map has one pixel, whatever the size of the image."""
-        node, side = self.graph.nodes[x], self.graph.multiple if self.graph.fixed else 0
-        return node.scale * side + node.extra == 1 and node.extra == node.extra_columns
+        node, side = self.graph.nodes[x], self.graph.multiple if self.graph.fixed_size else 0
+        return node.scale * side + node.extra_rows == 1 and node.extra_rows == node.extra_columns
 
     def ratio(self, large: TracedMap, small: TracedMap) -> Any:
         """The factor by which `large` is larger than `small` at every image size; None if there is none."""
         a, b = self.graph.nodes[large], self.graph.nodes[small]
         factor = a.scale / b.scale if b.scale else None
-        if factor is None or a.extra != b.extra * factor or a.extra_columns != b.extra_columns * factor:
+        if (
+            factor is None
+            or a.extra_rows != b.extra_rows * factor
+            or a.extra_columns != b.extra_columns * factor
+        ):
             return None
         return factor
 
     def _name(self, value: Tensor) -> str:
-        """The name of a weight, which becomes one of the graph's."""
+        """The name of a weight, which is added to the graph."""
         name = self._names.get(id(value)) or self._places.get(_place(value))
         if name is None:
-            # None of the network's own: a constant, or computed of several
-            name = self._extra.setdefault(_place(value), f"{EXTRA}{len(self._extra)}")
+            # not a weight of the network: a constant, or computed from several weights
+            name = self._extra.setdefault(_place(value), f"{GRAPH_WEIGHT_PREFIX}{len(self._extra)}")
             self._kept.append(value)
         self.graph.weights[name] = value.detach().float().cpu().numpy()
         return name
@@ -204,7 +206,8 @@ class _GraphRecorder:
     def graph_module(
         self, network: GraphNetwork, photo: TracedMap | None = None, noises: Sequence[TracedMap] = ()
     ) -> TracedMap:
-        """Add the nodes of a graph, which has them already; `photo` and `noises` stand for its own, if given."""
+        """Add the nodes of a `GraphNetwork`, which are already nodes; `photo` and `noises`, if given, replace its
+        inputs."""
         number: list[int] = []
         given = iter(noises)
         for node, layer in zip(network.nodes, network.layers, strict=True):
@@ -213,14 +216,14 @@ class _GraphRecorder:
             elif node.operation == "noise" and noises:
                 number.append(self.add("linear", next(given), by=node.settings["scale"]))
             else:
-                own = dict((*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)))
-                weights: dict[str, Tensor | None] = {role: own[role] for role in node.weights}
+                tensors = dict((*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)))
+                weights: dict[str, Tensor | None] = {role: tensors[role] for role in node.weights}
                 sources = [number[s] for s in node.sources]
                 number.append(self.add(node.operation, *sources, weights=weights, **node.settings))
         return TracedMap(number[-1])
 
     def take(self, step: fx.Node) -> None:
-        """Record one step. Raises UserError for one that cannot be."""
+        """Record one step. Raises UserError if it cannot be recorded."""
         arguments: Any = fx.node.map_arg(step.args, lambda n: self._known[n])
         options: Any = fx.node.map_arg(step.kwargs, lambda n: self._known[n])
         place = _place_in(self.network, step.meta.get("nn_module_stack"))
@@ -233,7 +236,7 @@ class _GraphRecorder:
             name = getattr(step.target, "__name__", step.target)
             raise refusal(self.network, f"the step {name} with these options ({reason}) at {place}") from None
         if arguments and isinstance(arguments[0], TracedMap) and is_in_place(step, self.network):
-            # Whatever else names that feature map now names the changed one.
+            # All other references to that feature map now mean the changed one.
             for other, value in self._known.items():
                 if isinstance(value, TracedMap) and value == arguments[0]:
                     self._known[other] = made
@@ -260,22 +263,22 @@ class _GraphRecorder:
         if name == "photo":
             return self.add("photo")
         inputs: Any = getattr(self.network, "noise", ())
-        asked: NoiseInput = inputs[int(name.removeprefix("noise"))]
+        noise: NoiseInput = inputs[int(name.removeprefix("noise"))]
         return self.add(
-            "noise", channels=asked.channels, stride=asked.stride, distribution=asked.distribution
+            "noise", channels=noise.channels, stride=noise.stride, distribution=noise.distribution
         )
 
     def _output(self, x: Any) -> None:
         """The image has to come last."""
         if not isinstance(x, TracedMap):
-            raise UserError("what it gives back is no map")
+            raise UserError("what it gives back is not a map")
         nodes = self.graph.nodes
         if x != len(nodes) - 1:
             self.add("linear", x)
         if nodes[-1].size != FULL_SIZE:
             node = nodes[-1]
-            raise UserError(f"its image has {node.scale} H {node.extra:+} rows where the photo has H")
-        for number, node in enumerate(nodes):  # what a reader of the file will find
+            raise UserError(f"its image has {node.scale} H {node.extra_rows:+} rows where the photo has H")
+        for number, node in enumerate(nodes):  # checks that a reader of the file will make
             parse_node(text_of(node), nodes[:number])
 
 
@@ -288,5 +291,5 @@ def _has_map(value: Any) -> bool:
 
 
 def _place(value: Tensor) -> tuple[Any, ...]:
-    """Where in memory a tensor lies; views of all of it in its order have the same place."""
+    """The address of a tensor in memory; views of the whole tensor in the same order have the same address."""
     return value.data_ptr(), value.numel(), None if value.is_contiguous() else value.stride()

@@ -1,4 +1,4 @@
-"""What a function, or a method of a tensor, becomes in a graph. Unknown ones are refused by name."""
+"""Converts functions and methods of tensors to graph nodes. Unknown ones are refused by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from texturenets.networks.fully_connected import as_vectors
 from texturenets.networks.trace_layer_calls import LayerCalls
 from texturenets.networks.trace_values import PoolingIndices, TracedDtype, TracedMap, TracedSize
 
-# The arguments of functions and methods, by their names in PyTorch; "/" begins those that change nothing here.
+# The arguments of functions and methods, by their names in PyTorch; those after "/" have no effect here.
 _CALLS: Final[dict[str, str]] = {
     "relu": "input / inplace",
     "tanh": "input",
@@ -75,7 +75,7 @@ _CHANGING: Final = frozenset(("iadd", "isub", "imul", "itruediv"))
 
 
 def is_in_place(step: fx.Node, network: nn.Module) -> bool:
-    """Whether `step` of the trace of `network` changes the feature map that it takes first."""
+    """Whether `step` of the trace of `network` changes its first feature map in place."""
     if step.op == "call_module":
         return bool(getattr(network.get_submodule(str(step.target)), "inplace", False))
     name = str(getattr(step.target, "__name__", step.target))
@@ -87,10 +87,10 @@ def is_in_place(step: fx.Node, network: nn.Module) -> bool:
 
 
 class Calls(LayerCalls):
-    """Turns calls into nodes."""
+    """Converts calls to nodes."""
 
     def function(self, function: Any, given: Sequence[Any], options: Mapping[str, Any]) -> Any:  # noqa: PLR0911 (one a kind)
-        """What a function, or the method of that name, makes of feature maps. Raises UserError for an unknown one."""
+        """Convert a call of a function, or of the method with that name. Raises UserError for an unknown one."""
         if function is primitives.pad:
             x, amount, mode = given
             return self.take_pad(x, (amount,) * 4, mode)
@@ -120,10 +120,10 @@ class Calls(LayerCalls):
         known = dict(zip(words, given, strict=False)) | dict(options)
         idle = _CALLS[name].partition("/")[2].split()
         known = {key: value for key, value in known.items() if key not in idle}
-        own: Callable[..., Any] | None = getattr(self, f"take_{name}", None)
-        if own is not None:
+        method: Callable[..., Any] | None = getattr(self, f"take_{name}", None)
+        if method is not None:
             x = known.pop("input", None)
-            return own(x, **known) if x is not None else own(**known)
+            return method(x, **known) if x is not None else method(**known)
         x = known["input"]
         match name:
             case "leaky_relu":
@@ -205,10 +205,10 @@ class Calls(LayerCalls):
         raise UserError(f"the step {name!r} of {_said(a)} and {_said(b)}")
 
     def _by_channel(self, x: TracedMap, value: Tensor) -> Tensor:
-        """`value`, of which there has to be one number a channel, or one for all."""
+        """`value`, checked to have one number per channel, or one for all."""
         shape = (1,) * (4 - value.ndim) + tuple(value.shape)
         if shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, self.recorder.channels(x)):
-            raise UserError(f"a weight of shape {tuple(value.shape)}, other than one number a channel,")
+            raise UserError(f"a weight of shape {tuple(value.shape)}, other than one number per channel,")
         return value.reshape(-1) if value.ndim != 1 else value
 
     # ---- Channels ----
@@ -243,7 +243,7 @@ class Calls(LayerCalls):
                 return TracedSize(x.of_map, False)
             raise UserError(f"the size of a feature map as a number, [{key}],")
         keys = list(key) if isinstance(key, tuple) else [key]
-        # indexing a vector to a feature map of one pixel, which it is here
+        # indexing turns a vector into a feature map of one pixel; here it is one already
         if keys[-2:] == [None, None] and len(keys) == 4:
             return x
         if not all(isinstance(one, slice) for one in keys) or keys[0] != slice(None):
@@ -276,7 +276,7 @@ class Calls(LayerCalls):
 
 
 def _keeps_digits(kind: Any) -> bool:
-    """Whether a feature map that becomes of this type has the same elements, but for rounding."""
+    """Whether a conversion to this type keeps the elements of a feature map, up to rounding."""
     return isinstance(kind, TracedDtype) or (isinstance(kind, torch.dtype) and kind.is_floating_point)
 
 

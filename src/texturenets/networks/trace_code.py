@@ -1,4 +1,4 @@
-"""Somebody else's network as a graph, tried against its code: code can do what no trace sees."""
+"""Traces a user's network and compares the graph with its code: code can do things that a trace does not record."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from texturenets.graph import Graph
 from texturenets.networks.trace import evaluating, refusal, trace
 
 TOLERANCE = 1e-3
-"""By how much of the image's values a graph may differ from its network: the order of sums makes far less."""
+"""Maximum difference between the images of graph and network; the order of summation causes far less."""
 
 
 @torch.no_grad()
 def trace_code(network: nn.Module) -> Graph:
-    """As `trace`, for somebody else's code: on a small image the graph has to draw what the network does.
-
-    Code can do what no trace sees: draw numbers of its own, look at the whole batch, change a part of a feature map
-    in place. Raises ConversionError where the two differ.
+    """As `trace`, for a user's code: on a small image the output of the graph must be that of the network. Code can
+    do things that a trace does not record: draw random numbers, use the whole batch, change a part of a feature map
+    in place. Raises ConversionError if the two differ.
     """
-    if isinstance(network, GraphNetwork):  # nobody's code
+    if isinstance(network, GraphNetwork):  # not a user's code
         return trace(network)
     stride = declared(network, "stride", 1)
     side = -(-64 // stride) * stride
@@ -35,7 +34,8 @@ def trace_code(network: nn.Module) -> Graph:
         maps = [one.to(weight) for one in noise.draw(getattr(network, "noise", ()), [0, 1], *size)]
         given = (photo, maps) if maps else (photo,)
         try:
-            # First, as layers may work out their weights when they are called; of a copy, which it may change
+            # Before tracing, because layers may compute their weights when called; on a copy, which the call may
+            # change
             expected = network(*copy.deepcopy(given)).float()
         except Exception as error:
             reason = f"it fails on 2 images of {size[0]} x {size[1]}: {' '.join(str(error).split())[:200]}"

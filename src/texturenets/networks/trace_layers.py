@@ -1,4 +1,4 @@
-"""What a layer becomes in a graph. Unknown ones are refused by name."""
+"""Converts layers to graph nodes. Unknown ones are refused by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Take = Callable[[Calls, Any, TracedMap], TracedMap]
 
 
 def take(calls: Calls, layer: nn.Module, input: TracedMap) -> TracedMap:  # noqa: A002 (torch's name)
-    """What `layer` makes of a feature map. Raises UserError for a layer that has no counterpart."""
+    """Convert a call of `layer`. Raises UserError for a layer without counterpart."""
     for kind in type(layer).__mro__:
         if kind in _LAYERS:
             return _LAYERS[kind](calls, layer, input)

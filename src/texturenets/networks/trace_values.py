@@ -1,4 +1,4 @@
-"""The values that stand for tensors while a network is traced: feature maps, their sizes and types."""
+"""The values that represent tensors while a network is traced: feature maps, their sizes and types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from texturenets.errors import UserError
 
 
 class TracedMap(int):
-    """A feature map: the number of its node in the graph. A class, to tell it from integers in the network's code."""
+    """A feature map: the number of its node in the graph. A class, to distinguish it from integers in the network's
+    code."""
 
 
 class Recorder(Protocol):

@@ -1,7 +1,7 @@
 """Descriptor networks: fixed networks, trained on ImageNet, with random filters or distilled, whose features the
 losses compare.
 
-Layers are called by the papers' names (`relu4_2`, `fire4`), and across networks `network:layer`.
+Layers have the papers' names (`relu4_2`, `fire4`); full names are `network:layer`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 def split(layer: str, default: str) -> tuple[str, str]:
     """`network:layer` (or a bare layer of the network `default`) as the pair of names, both checked.
 
-    Raises UserError, with the nearest known name, where either does not exist.
+    Raises UserError, with the nearest known name, if either does not exist.
     """
     network, colon, name = layer.rpartition(":")
     network = network if colon else default
@@ -54,15 +54,13 @@ def split(layer: str, default: str) -> tuple[str, str]:
 
 
 def full_names(layers: Iterable[str], default: str = "vgg16") -> tuple[str, ...]:
-    """`network:layer` for each, of the network `default` where none is named. Raises UserError for unknown ones."""
+    """`network:layer` for each, of the network `default` if none is named. Raises UserError for unknown ones."""
     return tuple(":".join(split(layer, default)) for layer in layers)
 
 
 class Descriptor(nn.Module):
-    """One network, truncated after the last layer asked for, evaluated in one pass.
-
-    The weights are frozen buffers in the precision of `dtype`; what the network wants of its input (channel
-    order, scale, mean) is applied inside.
+    """One network, truncated after the last requested layer, evaluated in one pass. The weights are frozen buffers in
+    the precision of `dtype`; the network's input preprocessing (channel order, scale, mean) is applied inside.
     """
 
     def __init__(
@@ -76,7 +74,7 @@ class Descriptor(nn.Module):
     ) -> None:
         """`padding=False` leaves out the convolutions' zero padding (`-vgg_no_pad` of the Torch7 program).
 
-        Raises UserError where the weights lack a layer that is needed.
+        Raises UserError if the weights lack a layer that is needed.
         """
         super().__init__()
         self.name, self.sha256 = pretrained.name, pretrained.sha256
@@ -102,8 +100,8 @@ class Descriptor(nn.Module):
     ) -> dict[str, Tensor]:
         """Images (N, 3, H, W), RGB in [0, 1], to {layer: features (N, C, h, w)} in one pass.
 
-        `layers` asks for fewer than were given at the start; evaluation ends after the last of them. `tap` is
-        called with each layer's name and features, and what it returns goes on through the network.
+        `layers`: a subset of the layers given to the constructor; evaluation ends after the last of them. `tap` is
+        called with each layer's name and features; its result replaces the features in the rest of the network.
         Raises UserError for an image that is too small to have these layers.
         """
         wanted = set(self.layers if layers is None else layers)
@@ -187,12 +185,13 @@ class Descriptors(nn.Module):
         self.networks = nn.ModuleDict({network.name: network for network in all_networks})
         self.layers = tuple(f"{network.name}:{layer}" for network in all_networks for layer in network.layers)
         self.sha256 = {network.name: network.sha256 for network in all_networks}
-        """What each network's weights are: the hash of the file that they were read from."""
+        """The hash of the file from which each network's weights were read."""
 
     def forward(
         self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None
     ) -> dict[str, Tensor]:
-        """As `Descriptor.forward`, with full names. Raises UserError for a layer not asked for at the start."""
+        """As `Descriptor.forward`, with full names. Raises UserError for a layer that was not given to the
+        constructor."""
         for layer in layers or ():
             if layer not in self.layers:
                 raise unknown("layer of these networks", layer, self.layers)
@@ -221,7 +220,7 @@ def build(
 ) -> Descriptors:
     """The networks that `layers` name, their weights found by `weights.load`; `seed` is that of `random`.
 
-    Raises UserError for unknown names and for weights that cannot be had.
+    Raises UserError for unknown names and for weights that are not available.
     """
     wanted: dict[str, list[str]] = {}
     for layer in layers:

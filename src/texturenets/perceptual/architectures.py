@@ -1,8 +1,7 @@
-"""The layer plans of the descriptor networks: what each holds, in the order of evaluation, by the papers' names.
-
-A plan is a list of steps. VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E); SqueezeNet:
-Iandola et al., arXiv 1602.07360, table 1 (1.1: the authors' later revision). Indices are torchvision's. `own`: this
-project's, a narrow VGG-16 up to relu4_3 with linear maps, distilled from it (`train/distillation`).
+"""The layer plans of the descriptor networks: lists of their layers in the order of evaluation, by the papers' names.
+VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E); SqueezeNet: Iandola et al., arXiv 1602.07360, table 1
+(1.1: the authors' later revision). Indices are torchvision's. `own`: this project's, a narrow VGG-16 up to relu4_3
+with linear maps, distilled from it (`train/distillation`).
 """
 
 from __future__ import annotations
@@ -41,7 +40,8 @@ class PoolLayer:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """Convolution 1 x 1 without ReLU, beside the network: the layer `name`, which the next step does not see."""
+    """A 1 x 1 convolution without ReLU on a side branch: its output is the layer `name`; the next step does not use
+    it."""
 
     name: str
     key: str

@@ -1,4 +1,4 @@
-"""What the descriptor networks want of their input: channel order, scale, mean and standard deviation."""
+"""Input preprocessing of the descriptor networks: channel order, scale, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from texturenets.perceptual.weights import Convention
 
 
 class Preprocessing(nn.Module):
-    """RGB in [0, 1] (N, 3, H, W) to what a network of this convention was trained on, in float32 or wider."""
+    """Converts RGB in [0, 1] (N, 3, H, W) to the input convention of a network, in float32 or wider."""
 
     def __init__(self, convention: Convention) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ SIZES: Final = (3, 5, 7, 11, 15, 23, 37, 55)  # of the filters in pixels: sectio
 FILTERS: Final = 128  # of each size: section 2 of the paper
 LAYERS: Final = tuple(f"conv{size}" for size in SIZES)
 
-# From here on the Fourier transform costs less than the sum: measured on two cores at 128 and 256 pixels.
+# From this size on the Fourier transform is faster than the sum: measured on two cores at 128 and 256 pixels.
 _LARGE: Final = 15
 _CHUNK: Final = 32  # filters transformed at once: bounds the memory that their spectra take
 
@@ -39,7 +39,7 @@ def filters(size: int, seed: int = 0) -> Tensor:
 
 
 def _fast(length: int) -> int:
-    """The next length whose only prime factors are 2, 3 and 5: quick to transform."""
+    """The next length whose only prime factors are 2, 3 and 5: fast to transform."""
     while True:
         rest = length
         for factor in (2, 3, 5):
@@ -81,7 +81,7 @@ class _Correlation(torch.autograd.Function):
 
 
 def correlate(x: Tensor, w: Tensor, padding: int) -> Tensor:
-    """`F.conv2d(x, w, padding=padding)`, the quicker way for the size of the filters."""
+    """`F.conv2d(x, w, padding=padding)`, by the faster method for the size of the filters."""
     if w.shape[2] < _LARGE:
         return F.conv2d(x, w, padding=padding)
     result: Tensor = _Correlation.apply(F.pad(x, (padding,) * 4), w)  # type: ignore[no-untyped-call]
@@ -133,7 +133,7 @@ class RandomFilters(nn.Module):
                         f"an image of {x.shape[3]} x {x.shape[2]} is too small for {self.name}'s layer {layer}; "
                         "use a larger image or smaller filters"
                     )
-                # The transforms and the sums of large filters want float32.
+                # The transforms and the sums of large filters need float32.
                 features = F.relu(correlate(x, w.to(x.dtype), w.shape[2] // 2 if self.padding else 0))
                 features = features.to(self.dtype) if x.dtype == torch.float32 else features
                 out[layer] = features if tap is None else tap(layer, features)

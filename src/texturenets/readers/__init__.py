@@ -1,7 +1,7 @@
 """Files of pretrained weights, whatever program wrote them, as tensors under canonical names.
 
-The format is told by the content. Nothing in a file is run, and what is allocated is bounded: one reader a
-format, each of which builds nothing but arrays.
+The format is recognized by the content. No code in a file is run, and memory use is bounded: there is one reader per
+format, which builds only arrays.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TITLES: Final[dict[WeightsFormat, str]] = {
 }
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-# What a damaged file can make the libraries and our readers raise; FormatError is a ValueError.
+# Exceptions of libraries and readers for damaged files; FormatError is a ValueError.
 DAMAGE: Final = (
     SafetensorError,
     struct.error,
@@ -48,7 +48,7 @@ DAMAGE: Final = (
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file of weights holds of one network.
+    """The weights of one network in a file.
 
     `tensors`: float32 by canonical name, in the order of evaluation, only layers that the file has.
     `metadata`: the texts in a safetensors header, else empty.
@@ -89,7 +89,7 @@ _CAFFE: Final = (b"\x0a", b"\x12", b"\x1a", b"\x32", b"\x42", b"\xa2\x06")
 
 
 def recognise(path: Path) -> WeightsFormat | None:
-    """The format of the file at `path`, by its content; None for none that is known. Raises UserError."""
+    """The format of the file at `path`, by its content; None if it is unknown. Raises UserError."""
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -108,7 +108,7 @@ def recognise(path: Path) -> WeightsFormat | None:
 
 
 def detect(path: Path) -> WeightsFormat:
-    """The format of the file at `path`, by its content. Raises UserError for none that is known."""
+    """The format of the file at `path`, by its content. Raises UserError if it is unknown."""
     kind = recognise(path)
     if kind is None:
         known = ", ".join(TITLES.values())
@@ -117,7 +117,7 @@ def detect(path: Path) -> WeightsFormat:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """The texts in the header of a safetensors file. Raises UserError where it cannot be read."""
+    """The texts in the header of a safetensors file. Raises UserError if it cannot be read."""
     try:
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
@@ -126,7 +126,7 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """`text` in one line: a damaged file's names may hold anything."""
+    """`text` in one line, because names in a damaged file may contain any characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
 
 
@@ -139,16 +139,15 @@ def _damaged(path: Path, kind: WeightsFormat, error: BaseException) -> UserError
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file whose arrays are found and not yet loaded. `arrays`: by the names that the file gives them."""
+    """A file whose arrays are listed but not yet loaded. `arrays`: by their names in the file."""
 
     path: Path
     format: WeightsFormat
     arrays: dict[str, Stored]
 
     def networks(self) -> list[str]:
-        """The networks that the file may hold, by its shapes: those with most layers in it.
-
-        Several where it cannot be told, as for the first blocks of VGG-16 and VGG-19; none where nothing fits.
+        """The networks that the file may hold, by its shapes: those with most layers in it. Several if ambiguous, as
+        for the first blocks of VGG-16 and VGG-19; none if nothing fits.
         """
         counts: dict[str, int] = {}
         for network in LAYERS:
@@ -158,9 +157,9 @@ class WeightsFile:
         return [network for network, count in counts.items() if count == most]
 
     def read(self, network: str) -> Contents:
-        """The layers of `network` in the file, which may hold the first ones only.
+        """The layers of `network` in the file, which may hold only the first ones.
 
-        Raises UserError, in one line, where the file is damaged or holds another network.
+        Raises UserError, in one line, if the file is damaged or holds another network.
         """
         try:
             chosen = choose(network, self.arrays)
@@ -173,7 +172,7 @@ class WeightsFile:
 
 
 def open_file(path: Path) -> WeightsFile:
-    """The file at `path`. Raises UserError, in one line, where it is damaged or of no known format."""
+    """The file at `path`. Raises UserError, in one line, if it is damaged or of no known format."""
     kind = detect(path)
     try:
         return WeightsFile(path, kind, _READERS[kind](path))
@@ -182,9 +181,8 @@ def open_file(path: Path) -> WeightsFile:
 
 
 def arrays(path: Path) -> dict[str, Stored]:
-    """All arrays in the file at `path`, not yet loaded, by the names that the file gives them.
-
-    Loading one may raise FormatError or OSError. Raises UserError as `open_file` does.
+    """All arrays in the file at `path`, not yet loaded, by their names in the file. Loading one may raise FormatError
+    or OSError. Raises UserError as `open_file` does.
     """
     return open_file(path).arrays
 
@@ -198,7 +196,7 @@ def choose(network: str, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """The arrays in `stored` that are layers of `network`, by canonical name.
 
     Knows torchvision's, Caffe's and Keras' names, after any prefix ("module.", "vgg/"); where a file has
-    several copies, the one with most layers. Raises UserError where there is none and where shapes differ.
+    several copies, the one with most layers. Raises UserError if there is none and if shapes differ.
     """
     aliases = {name: layer.key for layer in LAYERS[network] for name in (layer.key, *layer.names)}
     copies: dict[str, dict[str, Stored]] = {}
@@ -230,7 +228,7 @@ def choose(network: str, stored: Mapping[str, Stored]) -> dict[str, Stored]:
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)  # Caffe's old blobs have four sizes, biases too
+    return tuple(n for n in shape if n != 1)  # Caffe's old blobs have four dimensions, even biases
 
 
 def _load(name: str, array: Stored, shape: tuple[int, ...]) -> torch.Tensor:

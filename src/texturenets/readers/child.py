@@ -1,6 +1,7 @@
-"""A program of its own: the arrays of a file to standard output, as h5py or torch reads them, under limits.
+"""A separate program that reads the arrays of a file with h5py or torch, under limits, and writes them to standard
+output.
 
-A library can crash or loop on a damaged file, so that it runs in a process that may die. Started by
+A library can crash or loop on a damaged file, so it runs in a process that may die. Started by
 `isolated.py` with the library's name and the file's path. Output: one line of JSON, [[name, shape], ...],
 then the arrays as little-endian float32 in that order. Status 3: the library is not installed.
 """
@@ -19,21 +20,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-MAX_FILE = 1 << 30  # bytes, of what is packed in it too: VGG-19 with its classifier has 575 MB
+MAX_FILE = 1 << 30  # bytes, also after decompression: VGG-19 with its classifier has 575 MB
 MAX_OBJECTS = 2000
 MAX_ARRAYS = 10_000
 MAX_DEPTH = 8
-MAX_NUMBERS = 4 << 20  # of one array: VGG's largest convolution has 2.4 million
+MAX_NUMBERS = 4 << 20  # elements of one array: VGG's largest convolution has 2.4 million
 MAX_TOTAL = 32 << 20
-SECONDS = 3.0  # beyond the file's own share: a second was not enough on cores that others share
-MEMORY = 768 << 20  # bytes beyond the file's own and what the program takes at its start
+SECONDS = 3.0  # in addition to the time for the file's size: one second was not enough on shared cores
+MEMORY = 768 << 20  # bytes in addition to the file's size and the memory at the start
 
 Array = tuple[str, tuple[int, ...], Callable[[], Any]]  # name, shape, and what reads it
 
 
 def limit(size: int) -> None:
     """Processor time, memory and core dumps are bounded where the system can."""
-    if sys.platform == "win32":  # the parent's timeout has to do
+    if sys.platform == "win32":  # only the parent's timeout applies
         return
     import resource
     import signal
@@ -71,7 +72,7 @@ def hdf5(path: str, h5py: Any) -> Iterator[Array]:
 
 
 def pytorch(path: str, torch: Any) -> Iterator[Array]:
-    """Tensors of floats, by their dotted path: what `torch.load` makes without running any code of the file."""
+    """Tensors of floats, by their dotted path, as `torch.load` reads them without running code of the file."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             check_size(sum(record.file_size for record in archive.infolist()))
@@ -106,7 +107,7 @@ def check_size(size: int) -> None:
 
 
 def arrays(candidates: Iterator[Array], np: Any) -> Iterator[tuple[str, Any]]:
-    """Those that may be a layer's weight or bias, read."""
+    """The arrays that may be a layer's weight or bias, loaded."""
     count = total = 0
     for name, shape, load in candidates:
         size = math.prod(shape)
@@ -137,7 +138,7 @@ def reason(error: Exception) -> str:
 def main(library: str, path: str) -> int:
     """Exit status 0; 3 without the library; 4 with a line on standard error where the file cannot be read."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ[name] = "1"  # a thread's stack counts as memory
+        os.environ[name] = "1"  # the stacks of threads count as memory
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     try:
         module = importlib.import_module(library)

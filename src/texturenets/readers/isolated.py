@@ -43,7 +43,7 @@ def _run(library: str, path: Path) -> bytes:
 def read(library: Literal["h5py", "torch"], path: Path) -> dict[str, NDArray[np.float32]]:
     """The arrays of floats with 1 or 4 dimensions in the file, as convolutions and norms have them, by their path.
 
-    Raises FormatError and OSError, and UserError where the library is not installed.
+    Raises FormatError and OSError, and UserError if the library is not installed.
     """
     head, _, body = _run(library, path).partition(b"\n")
     out: dict[str, NDArray[np.float32]] = {}

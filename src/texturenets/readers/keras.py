@@ -17,7 +17,7 @@ from texturenets.readers.stored import Stored, in_memory
 def read(path: Path) -> dict[str, Stored]:
     """{"<layer>.weight": array, ...} of all convolutions in the file.
 
-    Raises FormatError and OSError, and UserError where h5py is not installed.
+    Raises FormatError and OSError, and UserError if h5py is not installed.
     """
     out: dict[str, Stored] = {}
     for name, array in isolated.read("h5py", path).items():

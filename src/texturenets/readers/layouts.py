@@ -1,4 +1,4 @@
-"""The convolutions of each descriptor network: canonical name, shape, and what other programs call them.
+"""The convolutions of each descriptor network: canonical name, shape, and names in other programs.
 
 VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E). SqueezeNet: Iandola et al., arXiv
 1602.07360, table 1 (1.1: the authors' later revision). Canonical names are torchvision's. `own`: this project's,
@@ -17,7 +17,7 @@ class Layer:
     key: str
     shape: tuple[int, int, int, int]
     names: tuple[str, ...]  # first Caffe's, which the papers use; then other programs'
-    output: str  # the feature that it takes part in, by the papers' name
+    output: str  # the feature of which it is a part, by the papers' name
 
 
 def _vgg(blocks: tuple[int, ...]) -> tuple[Layer, ...]:
@@ -61,7 +61,13 @@ OWN_WIDTHS: dict[str, int] = {
     **{"3_1": 96, "3_2": 96, "3_3": 96},
     **{"4_1": 168, "4_2": 168, "4_3": 168},
 }
-OWN_MAPS = ("1_2", "2_2", "3_3", "4_2", "4_3")  # behind these a linear map, 1 x 1, gives the features
+OWN_MAPS = (
+    "1_2",
+    "2_2",
+    "3_3",
+    "4_2",
+    "4_3",
+)  # after these layers a linear 1 x 1 convolution computes the features
 
 
 def _own() -> tuple[Layer, ...]:

@@ -1,8 +1,8 @@
 """LevelDB's sorted tables, in which TensorFlow keeps its checkpoints.
 
 The layout is described in table_format.md of github.com/google/leveldb: blocks of keys with shared beginnings,
-a block that says where those are, and a footer of 48 bytes. TensorFlow writes them uncompressed, and no others
-are read.
+an index block with their positions, and a footer of 48 bytes. TensorFlow writes them uncompressed; compressed ones
+are not supported.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def read(path: Path) -> dict[bytes, bytes]:
     if len(data) < FOOTER or not data.endswith(MAGIC):
         raise FormatError("it does not end as a checkpoint does")
     wire, position = Wire(data), len(data) - FOOTER
-    for _ in range(2):  # where the block of meta data lies, which is empty
+    for _ in range(2):  # position of the metadata block, which is empty
         _, position = wire.varint(position, len(data))
     offset, position = wire.varint(position, len(data))
     size, position = wire.varint(position, len(data))
@@ -71,7 +71,7 @@ def read(path: Path) -> dict[bytes, bytes]:
         for key, value in _block(wire, start, length):
             entries[key] = value
             total += len(key) + len(value)
-            # Blocks that overlap would make much of little.
+            # Overlapping blocks could expand a small file to a huge result.
             if len(entries) > MAX_ENTRIES or total > 2 * len(data) + (1 << 20):
                 raise FormatError("it has too many variables")
     return entries

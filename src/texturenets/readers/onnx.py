@@ -15,8 +15,8 @@ from texturenets.errors import UserError
 from texturenets.readers.stored import FormatError
 
 MAX_BYTES: Final = 1 << 27
-"""Of a file: the 30 million weights that a converted network may have are 120 MB. In memory a message takes up to 60
-times what it takes in a file, so larger files are not parsed."""
+"""Maximum size of a file: the 30 million weights that a converted network may have are 120 MB. A parsed message takes
+up to 60 times its size in the file, so larger files are not parsed."""
 
 MAX_NODES: Final = 5000
 
@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 @dataclass
 class ONNXNode:
-    """One node: its kind, the names of what it takes and gives, and its attributes."""
+    """One node: its kind, the names of its inputs and outputs, and its attributes."""
 
     kind: str
     inputs: list[str]
@@ -40,10 +40,9 @@ class ONNXNode:
 
 @dataclass
 class Model:
-    """`operations` in order, `arrays` by name, names of the `inputs` that are no arrays and of the `outputs`.
-
-    `sizes`: the shapes that inputs say they have, 0 for what is left open. `metadata`: the texts that its maker
-    put beside the graph (licence, order of colours).
+    """`operations` in order, `arrays` by name, names of the `inputs` that are not arrays, and of the `outputs`.
+    `sizes`: the declared shapes of inputs, 0 for undefined dimensions. `metadata`: texts stored with the graph
+    (licence, order of colours).
     """
 
     operations: list[ONNXNode]
@@ -64,7 +63,7 @@ def _array(tensor: TensorProto) -> Array:
 
 
 def _value(attribute: AttributeProto) -> Any:
-    """What the attribute holds, by the field that is there: old files do not say its type."""
+    """The value of an attribute, by the field that is present: old files do not state its type."""
     for kind, value in attribute.ListFields():
         match kind.name:
             case "f" | "i":

@@ -10,7 +10,7 @@ import numpy as np
 
 from texturenets.readers.stored import FormatError
 
-MAX_FIELDS: Final = 200_000  # of all messages in a file that are looked at; VGG-19 has under 2000
+MAX_FIELDS: Final = 200_000  # fields of all messages read from a file; VGG-19 has under 2000
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -26,10 +26,9 @@ class Field(NamedTuple):
 
 
 class Wire:
-    """Fields out of the bytes of a file; all reading is bounded by the message it is in.
-
-    `runs`: numbers of fields that hold one number each and come thousands in a row, as old writers put arrays:
-    such a run is given as one field.
+    """Reads fields from the bytes of a file; reading never passes the end of a message. `runs`: numbers of fields
+    that hold one number each and are repeated thousands of times, as old writers stored arrays: such a run is
+    returned as one field.
     """
 
     def __init__(self, data: mmap.mmap | bytes, runs: Collection[int] = ()) -> None:
@@ -38,7 +37,7 @@ class Wire:
         self.fields = 0
 
     def varint(self, position: int, end: int) -> tuple[int, int]:
-        """The whole number at `position`, and where it ends."""
+        """The integer at `position`, and the position of its end."""
         value = 0
         for i in range(10):
             if position + i >= end:
@@ -50,7 +49,7 @@ class Wire:
         raise FormatError("a number is cut short")
 
     def message(self, start: int, end: int) -> Iterator[Field]:
-        """The fields of the message at `start` to `end`. Raises FormatError where they are none."""
+        """The fields of the message at `start` to `end`. Raises FormatError if they are invalid."""
         position = start
         while position < end:
             self.fields += 1

@@ -1,4 +1,4 @@
-"""What every reader hands back: arrays that are still in their file."""
+"""The result of every reader: arrays that are not loaded yet."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 
 
 class FormatError(ValueError):
-    """The file is not what its first bytes promise; the text says where it fails."""
+    """The file does not have the format of its first bytes; the text says what is wrong."""
 
 
 @dataclass(frozen=True)
 class Stored:
     """An array in a file: its shape is known, its numbers are read by `load`.
 
-    `load` allocates what the shape says and raises FormatError or OSError, so look at the shape first.
+    `load` allocates memory for the shape and raises FormatError or OSError, so check the shape first.
     """
 
     shape: tuple[int, ...]
@@ -24,5 +24,5 @@ class Stored:
 
 
 def in_memory(tensor: torch.Tensor) -> Stored:
-    """An array that is read already."""
+    """An array that is already loaded."""
     return Stored(tuple(tensor.shape), lambda: tensor)

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 
 class _Message:
-    """The fields of a message, by number; of several with one number the last counts, or `all` gives them."""
+    """The fields of a message, by number; of several with the same number the last is used; `all` returns all."""
 
     def __init__(self, data: bytes) -> None:
         wire = Wire(data)
@@ -129,7 +129,7 @@ def read_manifest(folder: Path) -> dict[str, Array]:
     try:
         manifest = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise FormatError("its manifest is no JSON") from None
+        raise FormatError("its manifest is not JSON") from None
     if not isinstance(manifest, dict) or len(manifest) > MAX_VARIABLES:
         raise FormatError("its manifest lists no variables")
     return {name: _raw(folder, name, entry) for name, entry in manifest.items()}
@@ -142,7 +142,7 @@ def _raw(folder: Path, name: str, entry: Any) -> Array:
     file, shape = entry["filename"], entry.get("shape", [])
     # Files of this folder, never of another.
     if file != Path(file).name or file in ("", ".", ".."):
-        raise FormatError(f"its manifest names {file[:60]!r}, which is no file of the folder")
+        raise FormatError(f"its manifest names {file[:60]!r}, which is not a file of the folder")
     sizes = isinstance(shape, list) and len(shape) <= 8 and all(type(n) is int for n in shape)
     if not sizes or any(not 0 <= n < 1 << 40 for n in shape):
         raise FormatError(f"variable {name[:40]!r} has an impossible shape")

@@ -1,9 +1,9 @@
-"""Torch7's `.t7`: arrays and plain records out of a serialized Lua object, and nothing else.
+"""Torch7's `.t7`: only arrays and plain records are read from a serialized Lua object.
 
 Layout: File.lua, Tensor.c and DiskFile.c of github.com/torch/torch7. A value begins with its kind; numbers are
-doubles, texts have a length, tables and objects a number under which they are found again. A class of tensors
-or storages has a layout of its own; every other one is a name and one value, kept as a `TorchObject`. No class is
-looked up and no function is run: the bytecode of one is stepped over.
+doubles, texts have a length, tables and objects a number by which they are referred to again. Classes of tensors and
+storages have their own layouts; every other class is a name and one value, kept as a `TorchObject`. No class is
+looked up and no function is run: bytecode is skipped.
 
 Binary files have longs of 64 bits, those of 32-bit machines and of Windows of 32; ASCII files have texts.
 """
@@ -53,7 +53,7 @@ Array = NDArray[Any]
 
 @dataclass(eq=False)
 class TorchStorage:
-    """A run of numbers, still in the file. `data` is (count,), read-only, of the type it was saved with."""
+    """A sequence of numbers, not loaded yet. `data` is (count,), read-only, of the type it was saved with."""
 
     data: Array
 
@@ -68,7 +68,7 @@ class Tensor:
     stride: tuple[int, ...]
 
     def array(self) -> Array:
-        """The numbers as float32, of `shape`, copied. Raises FormatError where the storage is too short."""
+        """The numbers as float32, of `shape`, copied. Raises FormatError if the storage is too short."""
         count = math.prod(self.shape) if self.shape else 0
         if not count:
             return np.zeros(self.shape or (0,), np.float32)
@@ -82,9 +82,9 @@ class Tensor:
         return view.astype(np.float32)
 
     def onward(self, count: int) -> Array:
-        """`count` numbers of the storage from where this tensor begins, as float32, beyond its end if need be.
+        """`count` numbers of the storage from the start of this tensor, as float32, possibly beyond its end.
 
-        Raises FormatError where the storage ends before.
+        Raises FormatError if the storage ends before.
         """
         if self.storage is None or self.offset + count > self.storage.data.size:
             raise FormatError(f"a storage ends before the {count} numbers that a layer reads of it")
@@ -93,24 +93,24 @@ class Tensor:
 
 @dataclass(eq=False)
 class TorchObject:
-    """An object of a class that is a name here: "nn.SpatialConvolution" and what was saved of it."""
+    """An object: the name of its class, such as "nn.SpatialConvolution", and its saved value."""
 
     kind: str
     value: Any = None
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The field `key`, or `default` where there is none."""
+        """The field `key`, or `default` if there is none."""
         return self.value.get(key, default) if isinstance(self.value, dict) else default
 
 
 @dataclass(eq=False)
 class LuaFunction:
-    """Where a Lua function was. Its code is not kept."""
+    """A placeholder for a Lua function; its code is not kept."""
 
 
 @dataclass
 class _Binary:
-    """Takes numbers out of a binary file."""
+    """Reads numbers from a binary file."""
 
     data: mmap.mmap | bytes
     long: int  # bytes
@@ -158,7 +158,7 @@ class _Binary:
 
 @dataclass
 class _Ascii:
-    """Takes numbers out of a file of texts."""
+    """Reads numbers from an ASCII file."""
 
     data: mmap.mmap | bytes
     position: int = 0
@@ -173,7 +173,7 @@ class _Ascii:
     def integer(self) -> int:
         token = self._token()
         if not re.fullmatch(rb"-?\d{1,19}", token):
-            raise FormatError(f"{token[:20]!r} is no whole number")
+            raise FormatError(f"{token[:20]!r} is not a whole number")
         return int(token)
 
     def longs(self, count: int) -> tuple[int, ...]:
@@ -202,9 +202,9 @@ class _Ascii:
         return _TOKEN.match(self.data, self.position) is None
 
     def numbers(self, dtype: str, count: int) -> Array:
-        if dtype in ("u1", "i1"):  # DiskFile writes these as they are
+        if dtype in ("u1", "i1"):  # DiskFile writes these as raw bytes
             return np.frombuffer(self.raw(count), dtype)
-        if count > (len(self.data) - self.position + 1) // 2:  # a digit and a space each
+        if count > (len(self.data) - self.position + 1) // 2:  # each has a digit and a space
             raise FormatError("it is cut short")
         kind = np.dtype("i8" if dtype == "long" else dtype)
         parts: list[Array] = []
@@ -250,7 +250,7 @@ class _Reader:
         raise FormatError(f"a value of the unknown kind {kind}")
 
     def _shared(self, kind: int, depth: int) -> Any:
-        """What has a number: the second time it comes, only that."""
+        """A value with a number; a repeated one is only its number."""
         index = self.source.integer()
         if index in self.seen:
             return self.seen[index]
@@ -274,7 +274,7 @@ class _Reader:
             key, value = self.value(depth + 1), self.value(depth + 1)
             if isinstance(key, float) and key.is_integer():
                 key = int(key)
-            if isinstance(key, bool | int | float | str):  # what else Lua allows is of no use here
+            if isinstance(key, bool | int | float | str):  # other keys that Lua allows are not needed
                 table[key] = value
         return table
 
@@ -326,7 +326,8 @@ class _Reader:
 
 
 def matches(head: bytes) -> bool:
-    """Whether a file that begins with `head` (8 bytes or more) may be a `.t7`: a table or an object at its top."""
+    """Whether a file that begins with `head` (at least 8 bytes) may be a `.t7`: a table or an object at the top
+    level."""
     return (
         head[:4] in (b"\x03\0\0\0", b"\x04\0\0\0")
         or re.match(rb"[34]\n-?\d{1,9}\n", head + b"\n") is not None
@@ -334,9 +335,9 @@ def matches(head: bytes) -> bool:
 
 
 def read(path: Path) -> Any:
-    """What the file at `path` holds: numbers, texts, dicts, `Tensor`, `TorchObject`, nested; loops are possible.
+    """The content of the file at `path`: numbers, texts, dicts, `Tensor`, `TorchObject`, nested; loops are possible.
 
-    Raises FormatError, in one line, for what is no Torch7 file or a damaged one, and OSError.
+    Raises FormatError, in one line, if it is not a Torch7 file or damaged, and OSError.
     """
     with path.open("rb") as stream:
         if stream.seek(0, 2) < 8:
@@ -346,7 +347,7 @@ def read(path: Path) -> Any:
         sources: list[_Binary | _Ascii] = [_Ascii(data)]
     else:
         sources = [_Binary(data, 8), _Binary(data, 4)]
-    # Nothing in a file says how long its longs are; read with the wrong length, the first tensor has an
+    # The file does not state the size of its longs; read with the wrong length, the first tensor has an
     # absurd shape, or the value ends before the file does.
     first: FormatError | None = None
     for source in sources:

@@ -1,2 +1,2 @@
-"""A part of a picture made anew from the rest of it: holes filled, edges that meet. By iterative optimization of the
-free pixels alone; the losses are those of textures."""
+"""Inpainting and seamless tiling: a part of an image is synthesized from the rest, by iterative optimization of only
+the pixels that may change; the losses are those of textures."""

@@ -30,9 +30,9 @@ RecordCallback = Callable[[IterationRecord], object]
 def set_up_for(
     config: C, trainer: TrainerConfig, *, chosen: bool, say: Callable[[str], None], progress: Any = None
 ) -> tuple[C, Setup]:
-    """The descriptor networks on their device, and `config` with the layers that they are wanted for.
+    """The descriptor networks on their device, and `config` with their layers.
 
-    `chosen`: as for `train.fallback.with_own`; `progress`: as for `train.setup.set_up`, which says what is raised.
+    `chosen`: as for `train.fallback.with_own`; `progress`, errors: as for `train.setup.set_up`.
     """
 
     def made(config: C) -> tuple[C, Setup]:
@@ -54,14 +54,13 @@ def tile(
     line_search: LineSearch = "strong_wolfe",
     progress: RecordCallback | None = None,
 ) -> Any:
-    """A picture made to repeat: its edges made anew so that left meets right and top meets bottom.
+    """Make an image tile seamlessly: its edges are replaced so that left meets right and top meets bottom.
 
-    The central rectangle, half as wide and half as high as the picture, stays, to the bit. `photo`: as for a style,
-    and the same kind comes back.
-    `config`: the losses, as the name of a descriptor network, at its usual layers, or as a `TextureConfig`;
-    `trainer`: device and weights. `steps`: most iterations of L-BFGS, at each of `scales` sizes, each twice the one
-    before. `progress`: called with an `optimization.IterationRecord` each iteration; where it returns the text
-    "stop", that is the result.
+    The central rectangle, half as wide and half as high as the image, stays bitwise equal. `photo`: as for a style;
+    the result has the same type. `config`: the losses: the name of a descriptor network, for its default layers, or a
+    `TextureConfig`; `trainer`: device and weights. `steps`: maximum number of L-BFGS iterations at each of `scales`
+    sizes, each twice the previous one. `progress`: called with an `optimization.IterationRecord` after each
+    iteration; if it returns the string "stop", the current image is the result.
 
     Raises UserError for transparent pixels, and as the command line does.
     """
@@ -83,14 +82,11 @@ def inpaint(
     line_search: LineSearch = "strong_wolfe",
     progress: RecordCallback | None = None,
 ) -> Any:
-    """A picture whose part under the white of `mask` is made anew; all other pixels stay, to the bit.
-
-    It is made from what is around it. `mask`: any image of the photo's shape; its luminance counts, from a half on it
-    is white. `context`: pixels around the hole, on each side, from which the texture is learned [128, or more if the
-    hole with its surroundings would be smaller than 512 x 512]. The filled pixels are opaque. The rest as for `tile`.
-
-    `warnings` tell of a mask that is scaled. Raises UserError for one that holds no hole, or nothing else, and as the
-    command line does.
+    """Fill the white part of `mask` with the texture of its surroundings; all other pixels stay bitwise equal.
+    `mask`: any image of the photo's shape; its luminance counts, from a half on it is white. `context`: pixels around
+    the hole, on each side, from which the texture is learned [128, or more if the hole with its surroundings would be
+    smaller than 512 x 512]. The filled pixels are opaque. Other arguments as for `tile`. A warning says if the mask
+    is scaled. Raises UserError for a mask without any white or without any black, and as the command line does.
     """
     picture, kind = image.from_any(photo)
     job = jobs.hole(picture, mask, context)

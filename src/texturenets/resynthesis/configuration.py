@@ -9,7 +9,7 @@ from texturenets.train import recipes
 from texturenets.train.configuration import VGG_LAYERS, Precision, TextureConfig
 
 NETWORK = "vgg16"
-STEPS = 200  # begun with patches, and not with noise: less than half of the 500 of `optimize`
+STEPS = 200  # less than half of the 500 of `optimize`, because it starts from patches, not noise
 
 
 @with_attributes
@@ -24,5 +24,5 @@ class ResynthesisConfig(TextureConfig):
 
 
 def of_network(network: str = NETWORK) -> ResynthesisConfig:
-    """The options on the layers of this descriptor network alone. Raises UserError for one that does not exist."""
+    """The options for the layers of only this descriptor network. Raises UserError for one that does not exist."""
     return recipes.with_descriptor(ResynthesisConfig(), network)

@@ -25,21 +25,20 @@ def fill(
     scales: int = 1,
     line_search: LineSearch = "strong_wolfe",
 ) -> Iterator[IterationRecord]:
-    """Make the free pixels of `hole` anew; begins with patches of the exemplar (`patches.start`).
+    """Optimize the free pixels of `hole`, starting from patches of the exemplar (`patches.start`).
 
-    `settings`: the losses and their weights, those of textures. `scales`: sizes, coarse to fine, each twice the one
-    before; `steps`: most iterations of L-BFGS at each. The networks are on the hole's device.
+    `settings`: the losses and their weights, those of textures. `scales`: number of sizes, coarse to fine, each twice
+    the previous one; `steps`: maximum number of L-BFGS iterations at each. The networks are on the hole's device.
 
-    Yields a record an iteration, with the whole picture; the last one is the result, in which all pixels that are not
-    free are those of the hole's picture. Raises UserError where the known part is too small, and for `scales` that do
-    not work.
+    Yields a record for each iteration, with the whole image; the last one is the result. All pixels that are not free
+    are those of the hole's image. Raises UserError if the known part is too small, and for invalid `scales`.
     """
     size = (int(hole.picture.shape[2]), int(hole.picture.shape[3]))
     sizes = scale_sizes(size, scales)
     with torch.no_grad():
         begin = patches.start(hole, settings["seed"])
-    if hole.own:
-        hole = hole.over(begin)  # what is to go shows in no feature
+    if hole.in_exemplar:
+        hole = hole.over(begin)  # so that the old content affects no feature
 
     def at_scale(scale: int, start: Tensor) -> Iterator[IterationRecord]:
         here = hole.resized((start.shape[2], start.shape[3]))

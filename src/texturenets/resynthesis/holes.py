@@ -1,4 +1,4 @@
-"""Which pixels are made anew, which stay, and which are learned from."""
+"""Which pixels are replaced, which stay, and from which the texture is learned."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from texturenets.image import resize, resize_wrapped
 from texturenets.image.sizes import continuation, take
 
 MARGIN = 32
-"""Pixels by which a picture is continued on all sides before its features are computed: most of what a feature of
-the default layers sees (relu3_3: 20 pixels either way). So the networks' zero padding stays out of the statistics."""
+"""Pixels by which an image is continued on all sides before its features are computed: most of the receptive field of
+the default layers (relu3_3: 20 pixels in each direction). So the networks' zero padding stays out of the
+statistics."""
 
 
 @dataclass(frozen=True)
 class Hole:
-    """A picture of which a part is made anew.
+    """An image of which a part is replaced.
 
-    `picture` (1, 3, H, W): RGB in [0, 1]. `free` (1, 1, H, W) in [0, 1]: 0 where pixels stay, 1 where they are made
-    anew, between them the share of the new ones. `exemplar` (1, 3, h, w): what is learned from, at the pixels of
-    `usable` (1, 1, h, w), which holds 0 and 1. `wraps`: whether the picture is to go on at the opposite edge.
+    `picture` (1, 3, H, W): RGB in [0, 1]. `free` (1, 1, H, W) in [0, 1]: 0 where pixels stay, 1 where they are
+    replaced, in between the share of the new ones. `exemplar` (1, 3, h, w): the image from which the texture is
+    learned, at the pixels where `usable` (1, 1, h, w) is 1, not 0. `wraps`: whether the image continues at the
+    opposite edge.
     """
 
     picture: Tensor
@@ -37,43 +39,45 @@ class Hole:
         return self.free.flatten().nonzero()[:, 0]
 
     @property
-    def own(self) -> bool:
-        """Whether the exemplar is the picture itself, around its hole."""
+    def in_exemplar(self) -> bool:
+        """Whether the exemplar is the image itself, around its hole."""
         return self.exemplar is self.picture
 
     def to(self, device: torch.device) -> Hole:
-        """The same on a device."""
+        """A copy on a device."""
         picture = self.picture.to(device)
-        exemplar = picture if self.own else self.exemplar.to(device)
+        exemplar = picture if self.in_exemplar else self.exemplar.to(device)
         return Hole(picture, self.free.to(device), exemplar, self.usable.to(device), self.wraps)
 
     def over(self, picture: Tensor) -> Hole:
-        """The same hole in another picture (1, 3, H, W), which is the exemplar where the old one was."""
-        return replace(self, picture=picture, exemplar=picture if self.own else self.exemplar)
+        """The same hole in another image (1, 3, H, W), which is also the exemplar if the old image was."""
+        return replace(self, picture=picture, exemplar=picture if self.in_exemplar else self.exemplar)
 
     def resized(self, size: tuple[int, int]) -> Hole:
-        """The same with a picture of `size` (H, W); the exemplar is scaled along."""
+        """The hole with its image resized to `size` (H, W) and the exemplar resized by the same factor."""
         if tuple(self.picture.shape[2:]) == size:
             return self
         rows, columns = self.exemplar.shape[2:]
         shape = self.picture.shape
         inner = max(1, round(rows * size[0] / shape[2])), max(1, round(columns * size[1] / shape[3]))
-        usable = F.interpolate(self.usable, inner, mode="area") > 1 - 1e-4  # all that a pixel is made of
+        usable = (
+            F.interpolate(self.usable, inner, mode="area") > 1 - 1e-4
+        )  # only pixels made entirely of usable ones
 
         def picture(x: Tensor) -> Tensor:
             return resize_wrapped(x, size, "xy") if self.wraps else resize(x, size)
 
         free = F.interpolate(self.free, size, mode="area")
         new = picture(self.picture)
-        exemplar = new if self.own else resize(self.exemplar, inner)
+        exemplar = new if self.in_exemplar else resize(self.exemplar, inner)
         return Hole(new, free, exemplar, usable.to(self.usable), self.wraps)
 
     def pixels(self, picture: Tensor) -> Tensor:
-        """Those of `picture` (1, 3, H, W) that are free: (1, 3, 1, P)."""
+        """The free pixels of `picture` (1, 3, H, W): (1, 3, 1, P)."""
         return picture.flatten(2)[:, :, None, self._places]
 
     def pasted(self, pixels: Tensor) -> Tensor:
-        """The picture (1, 3, H, W) with free pixels (1, 3, 1, P); all others are equal to the bit."""
+        """The image (1, 3, H, W) with these free pixels (1, 3, 1, P); all others are bitwise equal."""
         flat, share = self.picture.flatten(2), self.free.flatten()[self._places]
         blended = (1 - share) * flat[:, :, self._places] + share * pixels[:, :, 0]
         return flat.index_copy(2, self._places, blended).view_as(self.picture)
@@ -92,10 +96,9 @@ def continued(x: Tensor, *, wraps: bool) -> Tensor:
 
 
 def edges(picture: Tensor) -> Hole:
-    """The edges of a picture (1, 3, H, W) made anew so that it repeats; all of it is learned from.
-
-    The middle half of each side stays. From there to the middle of the strips beside it the share of new pixels rises
-    from 0 to 1: no line shows where they begin.
+    """The edges of an image (1, 3, H, W), to be replaced so that it repeats; the texture is learned from all of it.
+    The middle half of each side stays. From there to the middle of the adjacent strips the share of new pixels rises
+    from 0 to 1, so that no line is visible.
     """
     height, width = picture.shape[2:]
     share = torch.maximum(_rise(height)[:, None], _rise(width)[None])

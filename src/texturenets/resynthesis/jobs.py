@@ -1,4 +1,4 @@
-"""What is asked of a picture, checked: which part is computed, and how it goes back into the whole."""
+"""The job, checked: which part of an image is computed, and how it is pasted back."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from texturenets.resynthesis import holes
 from texturenets.resynthesis.holes import Hole
 from texturenets.stylize.regions import read_mask
 from texturenets.train import style_images
-from texturenets.train.least_size import too_small
+from texturenets.train.min_size import too_small
 
-WHITE = 0.5  # luminance of a mask from which it is white
-CONTEXT = 128  # pixels on each side of a hole from which the texture is learned, at least
-WINDOW = 512  # sides of what is computed at once, at least: as large as results of `optimize` are by default
+WHITE = 0.5  # a mask is white from this luminance on
+CONTEXT = 128  # minimum pixels on each side of a hole from which the texture is learned
+WINDOW = 512  # minimum sides of the computed part: the default size of results of `optimize`
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A part of a picture, with the hole in it. `box`: where it lies in the `source`. `alpha` (1, 1, H, W) or None:
-    the result's opacity."""
+    """A part of an image, with the hole in it. `box`: its position in the `source`. `alpha` (1, 1, H, W) or None: the
+    result's opacity."""
 
     source: Picture
     hole: Hole
@@ -34,16 +34,15 @@ class Job:
     alpha: Tensor | None
 
     def finished(self, part: Tensor) -> Picture:
-        """The whole picture with `part` (1, 3, h, w) in its place, and with the metadata of the source."""
+        """The whole image with `part` (1, 3, h, w) pasted in, and with the metadata of the source."""
         rgb = self.source.rgb.cpu().clone()
         crop_back(rgb, self.box).copy_(part.cpu())
         return self.source.with_pixels(rgb, self.alpha)
 
 
 def edges(picture: Picture) -> Job:
-    """The edges of a picture, to be made to meet.
-
-    Raises UserError for one with transparent pixels, and for one that is too small.
+    """The job of making the edges of an image meet. Raises UserError for an image with transparent pixels, and for
+    one that is too small.
     """
     rgb, name = _checked(picture), "the picture"
     style_images.check_opaque(picture, name)
@@ -52,12 +51,12 @@ def edges(picture: Picture) -> Job:
 
 
 def hole(picture: Picture, mask: Any, context: int | None) -> Job:
-    """The white part of `mask` (any image), to be filled from what is around it, which transparent pixels are not.
+    """The job of filling the white part of `mask` (any image) from its surroundings, except transparent pixels.
 
-    `context`: pixels of surroundings on each side, from which the texture is learned; None: `CONTEXT`, and more where
-    that leaves sides below `WINDOW`. What is filled becomes opaque. A mask of another size is scaled, and a warning
-    says so. Raises UserError for a mask of another shape, without a hole, or that leaves nothing; for a picture that
-    is too small and a `context` that is below 1.
+    `context`: pixels of surroundings on each side, from which the texture is learned; None: `CONTEXT`, and more if
+    sides would be below `WINDOW`. Filled pixels become opaque. A mask of another size is scaled, and a warning says
+    so. Raises UserError for a mask of another shape, without white, or all white; for an image that is too small, and
+    for a `context` below 1.
     """
     rgb = _checked(picture)
     if context is not None and context < 1:
@@ -86,7 +85,7 @@ def _checked(picture: Picture) -> Tensor:
 
 
 def _window(white: Tensor, context: int | None) -> Box:
-    """The part of the picture around the white pixels of a mask (H, W) that is computed."""
+    """The part of the image around the white pixels of a mask (H, W) that is computed."""
     found = []
     for axis, side in enumerate(white.shape):
         places = white.any(1 - axis).nonzero()

@@ -1,4 +1,4 @@
-"""The losses of a hole: the features in which it shows, against those of the exemplar in which it does not."""
+"""The losses of a hole: features inside the hole are compared with features of the exemplar outside it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from texturenets.resynthesis.holes import MARGIN, Hole, continued
 from texturenets.resynthesis.rectangle import largest_rectangle
 
 MIN_CHANGE = 0.1
-"""A position of a map shows the hole where its features change by more than this share of the features' root mean
-square when the hole's content does. Receptive fields are larger, but hardly matter towards their ends."""
-MIN_POSITIONS = 16  # of a feature map: statistics over fewer mean little
+"""A position of a feature map counts as inside the hole if its features change by more than this share of the
+features' root mean square when the hole's content changes. Receptive fields are larger, but their outer parts hardly
+matter."""
+MIN_POSITIONS = 16  # minimum positions of a feature map: statistics over fewer are unreliable
 
 SHIFTS = tuple((i / 8 % 1, 3 * i / 8 % 1) for i in range(1, 8))
 """How far a hole is moved to find real parts, in shares of the maps' sides: a grid of seven shifts."""
@@ -35,15 +36,15 @@ Places = Sequence[Mapping[str, Tensor]]
 
 
 class HoleObjective(Objective):
-    """Free pixels (1, 3, 1, P) to {name: weighted loss}, all else as in `Objective`.
+    """Free pixels (1, 3, 1, P) to {name: weighted loss}, otherwise like `Objective`.
 
-    Gram matrices and sliced Wasserstein distances compare positions: those that the hole shows in with those of the
-    exemplar that it does not show in. Losses that compare what lies beside what (shifted Gram, autocorrelation) take
-    whole maps: of the whole picture, and of the largest rectangle of the exemplar that is usable.
+    Gram matrices and sliced Wasserstein distances compare positions: those inside the hole with those of the exemplar
+    outside it. Losses that compare neighbouring positions (shifted Gram, autocorrelation) use whole maps: of the
+    whole image, and of the largest usable rectangle of the exemplar.
 
-    No part of a picture has the statistics of the rest: the first two count only as far as they are above those of
-    real parts, the exemplar's positions where the hole's would be if it lay elsewhere (`allowed`). Without that a
-    small hole is forced to hold some of everything.
+    No part of an image has exactly the statistics of the rest. So the first two losses count only as far as they
+    exceed those of unmodified parts: the exemplar's positions under shifted copies of the hole (`allowed`). Otherwise
+    a small hole would have to contain some of everything.
     """
 
     def __init__(
@@ -56,9 +57,8 @@ class HoleObjective(Objective):
 
     @classmethod
     def of(cls, descriptors: Descriptors, settings: LossSettings, hole: Hole) -> Self:
-        """With the losses and scales of a configuration, on the layers that know enough of the exemplar.
-
-        Raises UserError where there is none.
+        """The objective with the losses and scales of a configuration, on the layers with enough known positions of
+        the exemplar. Raises UserError if there is none.
         """
         layers, scales = layers_of(build(settings)), int(settings["pyramid_loss"])
         picture = _positions(descriptors, layers, scales, hole.picture, hole.changed(), wraps=hole.wraps)
@@ -115,7 +115,7 @@ class HoleObjective(Objective):
 
     def _moved(self, shown: Tensor, known: Tensor, size: Sequence[int], shift: tuple[float, float]) -> Tensor:
         """The positions `shown` of maps of `size` (H, W) moved by shares of the picture's sides, as far as they are
-        `known`; none where that leaves less than half of them, or they are nearly all that is known."""
+        `known`; none if that leaves less than half of them, or if they are nearly all known positions."""
         moved = []
         rows = zip((shown // size[1], shown % size[1]), size, self.hole.picture.shape[2:], shift, strict=True)
         for place, positions, side, share in rows:
@@ -160,7 +160,8 @@ def _compares_positions(loss: Loss) -> bool:
 
 
 def _apart(hole: int, part: int, known: int) -> float:
-    """How much further the mean of `hole` positions is from that of `known` others than is that of `part` of them.
+    """How much larger the distance between the mean of `hole` positions and that of `known` others is than the
+    distance between the mean of `part` of these and that of all.
 
     In expectation, squared and for independent positions: variances of means are as one over their numbers, and a
     part is in the mean that it is compared with.
@@ -169,14 +170,14 @@ def _apart(hole: int, part: int, known: int) -> float:
 
 
 def _without(settings: LossSettings, layers: Collection[str]) -> dict[str, Any]:
-    """The settings without these layers of the losses that compare positions."""
+    """The settings, with these layers removed from the losses that compare positions."""
     names = ["style_layers", *(["structure_layers"] if settings["sliced_weight"] else [])]
     kept = {name: tuple(k for k in settings[name] if k not in layers) for name in names}
     return {**settings, **kept}
 
 
 def _gathered(maps: Sequence[Maps], places: Places) -> list[Maps]:
-    """Maps (1, C, H, W) as (1, C, P, 1), of the positions alone."""
+    """The given positions of maps (1, C, H, W), as (1, C, P, 1)."""
     return [
         {k: x.flatten(2)[:, :, at[k], None] for k, x in scale.items()}
         for scale, at in zip(maps, places, strict=bool(maps))

@@ -1,9 +1,8 @@
-"""Where an optimization begins: a hole filled with patches that are copied from what is known around it.
-
-Each window is copied from the place that fits what is known in it, from the rim of the hole inwards: Criminisi, Perez
-and Toyama, "Region filling and object removal by exemplar-based image inpainting" (2004). One of the places that fit
-nearly as well as the best is drawn, as in Efros and Leung, "Texture synthesis by non-parametric sampling" (1999),
-section 2.
+"""The start of an optimization: a hole filled with patches that are copied from the known part around it, from the
+rim of the hole inwards. Each window is copied from the place whose pixels best fit the known pixels in the window:
+Criminisi, Perez and Toyama, "Region filling and object removal by exemplar-based image inpainting" (2004). One of the
+places that fit nearly as well as the best is chosen at random, as in Efros and Leung, "Texture synthesis by
+non-parametric sampling" (1999), section 2.
 """
 
 from __future__ import annotations
@@ -27,10 +26,8 @@ COST_TOLERANCE = (
 
 
 def start(hole: Hole, seed: int) -> Tensor:
-    """The picture (1, 3, H, W) with patches in place of the free pixels: where the picture wraps, of those that are
-    wholly free.
-
-    Raises UserError where nothing is known that is as large as the smallest patch.
+    """The image (1, 3, H, W) with patches in place of the free pixels; if the image wraps, only of those that are
+    entirely free. Raises UserError if no known part is as large as the smallest patch.
     """
     factor = math.ceil(max(hole.exemplar.shape[2:]) / MAX_SEARCH_SIDE)
     height, width = hole.picture.shape[2:]
@@ -45,7 +42,8 @@ def start(hole: Hole, seed: int) -> Tensor:
 
 
 def _unknown(hole: Hole) -> Tensor:
-    """Where patches go, (1, 1, H, W): of a picture's edges only what is near its opposite ones has to be replaced."""
+    """The pixels to fill with patches, (1, 1, H, W): of an image's edges only the part near the opposite edge has to
+    be replaced."""
     return hole.free > (0.99 if hole.wraps else 0)
 
 
@@ -55,8 +53,8 @@ def _enlarged(sources: tuple[Tensor, Tensor], small: Hole, hole: Hole) -> tuple[
     for axis, source in zip((2, 3), sources, strict=True):
         shape = [1, 1]
         shape[axis - 2] = -1
-        own = torch.arange(source.shape[axis - 2], device=source.device).view(shape)
-        moved = (source - own)[None, None].float()  # the same for a whole patch
+        position = torch.arange(source.shape[axis - 2], device=source.device).view(shape)
+        moved = (source - position)[None, None].float()  # the same for a whole patch
         factor = hole.picture.shape[axis] / small.picture.shape[axis]
         moved = F.interpolate(moved, hole.picture.shape[2:], mode="nearest")[0, 0] * factor
         there = torch.arange(hole.picture.shape[axis], device=source.device).view(shape)
@@ -95,7 +93,7 @@ class _Search:
         )
 
     def run(self) -> None:
-        """Until nothing is unknown."""
+        """Fill windows until no pixel is unknown."""
         while not bool(self.known.all()):
             rows, columns = self._next()
             window = self.picture[:, :, rows[:, None], columns]
@@ -152,7 +150,7 @@ class _Search:
         cost = torch.fft.irfft2(product, s=size)[: self.blocked.shape[0], : self.blocked.shape[1]]
         cost = (cost + (weight * window.square()).sum()).clamp_min(0)
         cost = cost.masked_fill(self.blocked, math.inf)
-        if not self.hole.own:  # what was here before fits best, and would leave everything as it was
+        if not self.hole.in_exemplar:  # the old content would fit best, and change nothing
             near = cost.clone()
             near[max(0, top - self.side) : top + self.side, max(0, left - self.side) : left + self.side] = (
                 math.inf

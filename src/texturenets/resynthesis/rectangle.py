@@ -11,7 +11,7 @@ from texturenets.image.sizes import Box
 def largest_rectangle(mask: Tensor) -> Box:
     """(top, left, height, width) of the largest rectangle of pixels of `mask` (H, W) that are all True.
 
-    Of height and width 0 where none is. Row by row it is the largest one under a histogram: how far up from each
+    Of height and width 0 if none is. Row by row it is the largest one under a histogram: how far up from each
     pixel the mask is True.
     """
     best: Box = (0, 0, 0, 0)

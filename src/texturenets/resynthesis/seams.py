@@ -1,4 +1,4 @@
-"""Seams between copied patches, taken out: Perez, Gangnet and Blake, "Poisson image editing" (2003).
+"""Removes seams between copied patches: Perez, Gangnet and Blake, "Poisson image editing" (2003).
 
 The pixels are those whose steps from one to the next are, in the least squares' sense, as near as can be to steps of
 the exemplar, while known pixels stay. Within a patch that is the patch; across a seam the steps are what the patches
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from texturenets.resynthesis.holes import Hole
 
-ITERATIONS = 300  # of conjugate gradients, at most
-TOLERANCE = 1e-6  # of the squared residual at the start
+ITERATIONS = 300  # maximum iterations of conjugate gradients
+TOLERANCE = 1e-6  # relative to the squared residual at the start
 
 Places = tuple[Tensor, Tensor]
 """Rows and columns of the exemplar that pixels are copied from, (H, W) each."""
@@ -51,7 +51,7 @@ def _ahead(x: Tensor, axis: int) -> Tensor:
 
 
 def _back(steps: list[Tensor]) -> Tensor:
-    """The adjoint of `_ahead` along both axes."""
+    """The adjoint of `_ahead`, along both axes."""
     return sum(
         (s.roll(1, axis) - s for axis, s in zip((2, 3), steps, strict=True)), torch.zeros_like(steps[0])
     )
@@ -67,7 +67,7 @@ def _edge(unknown: Tensor, axis: int, wraps: bool) -> Tensor:
 
 def _steps(hole: Hole, places: Places, axis: int) -> tuple[Tensor, Tensor]:
     """The mean (1, 3, H, W) of the steps that the exemplar takes from each pixel's place and to the next one's, and
-    where there is any, as 0 and 1."""
+    if there is any, as 0 and 1."""
     move = [int(axis == 2), int(axis == 3)]
     nexts = [p.roll(-1, axis - 2) for p in places]
     here, known = _step(hole, [p + m for p, m in zip(places, move, strict=True)], places)

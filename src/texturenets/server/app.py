@@ -50,8 +50,8 @@ Name = Annotated[
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
 SIZE = r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$"
 PATTERN_HINTS = {
-    STROKE: "give a number between 0.1 and 1000, as 2 or 0.5, or auto",
-    SIZE: "give pixels, as 512 or 640x480",
+    STROKE: "give a number between 0.1 and 1000, for example 2 or 0.5, or auto",
+    SIZE: "give pixels, for example 512 or 640x480",
 }
 """The message for a value that does not match, by pattern."""
 
@@ -96,7 +96,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     _state(app, service)
     training_routes.add(app, service, trainings)
     if settings.page:
-        from texturenets.server.ui import page  # here, as the import takes seconds
+        from texturenets.server.ui import page  # imported here, because that takes seconds
 
         page.mount(app, service, trainings)
     app.add_middleware(ContentSecurityPolicy, frames=settings.frames)
@@ -170,11 +170,10 @@ def _stylized(app: FastAPI, service: Service) -> None:
         ] = "auto",
         quality: Annotated[int | None, WHOLE, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
-        """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept.
-
-        Of a model of several styles `style` says which, as MODEL:wave, or a mixture, as MODEL:wave=0.6,udnie=0.4.
+        """Stylize a photo: its file as the body, or as a file of a form. The photo is not kept. For a model with
+        several styles, `style` is one of them, such as MODEL:wave, or a mixture, such as MODEL:wave=0.6,udnie=0.4.
         Files `mask` of the form say where the style goes (white: there, black: the photo stays, or the second style),
-        a file `keep` where the photo stays; the texts left-to-right and top-to-bottom are masks, too.
+        a file `keep` where the photo stays; the names left-to-right and top-to-bottom stand for gradient masks.
         """
         with service.queue.slot():
             data, beside = await bodies.read_image_body(request, ("mask", "keep"), GRADIENTS)
@@ -217,7 +216,7 @@ def _samples(app: FastAPI, service: Service) -> None:
         with service.queue.slot():
             await bodies.no_body(request)
             work = service.sample(
-                texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
+                texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, format_name=format
             )
             made = await bodies.cancel_on_disconnect(request, work)
         return _picture(*made)

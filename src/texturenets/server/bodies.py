@@ -46,7 +46,7 @@ BODY_IS_TEXT = (
 )
 
 MAX_MASKS = 8
-"""Most files of a form besides the image."""
+"""Maximum number of files in a form besides the image."""
 
 ANIMATED = ("GIF", "WEBP", "PNG")
 """Pillow's formats whose several images are frames: such files are refused. In TIFF they are pages, in HEIC shots, of
@@ -58,7 +58,7 @@ NO_EFFECT = f"a body has no effect: {AS_QUERY}"
 async def read_image_body(
     request: Request, extra_fields: Sequence[str] = (), extra_words: Collection[str] = ()
 ) -> tuple[bytes, dict[str, list[bytes | str]]]:
-    """The image file that is the body, or in the form in the body, and the form's `extra_fields` by name.
+    """The image file that is the body, or in the form in the body; and the form's `extra_fields` by name.
 
     Extra fields are files, or one of `extra_words` as text. Raises HTTPProblem, also for any other text in the form,
     and DisconnectedError.

@@ -18,7 +18,7 @@ connection's start."""
 
 
 MAX_CONNECTIONS = 1000
-"""Open connections, if the system allows so many file descriptors."""
+"""Maximum open connections, if the system allows that many file descriptors."""
 
 RESERVED = 128
 """File descriptors kept for everything else: model files, images, trainings, and connections that get status 503."""
@@ -31,7 +31,8 @@ ACCEPTED_AT_ONCE = 16
 
 
 def connection_limit() -> int:
-    """The most connections to allow; raises the process's limit of file descriptors as far as the system permits."""
+    """The maximum number of connections; raises the process's limit of file descriptors as far as the system
+    permits."""
     if sys.platform == "win32":  # sockets there are not file descriptors
         return MAX_CONNECTIONS
     import resource

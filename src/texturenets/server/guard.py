@@ -21,14 +21,14 @@ from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.settings import Settings, host_name
 
 COOKIE = "texturenets"
-"""The cookie by which a browser that has sent the token once is known."""
+"""The cookie that identifies a browser which has sent the token once."""
 
 DRAIN_SECONDS = 2.0
 """How long the rest of a body is read after a response that was sent before the whole body had arrived: a connection
 that is closed with bytes unread is reset, and the client may lose the response."""
 
 MAX_HEADER_BYTES = 32 * 2**10
-"""Bytes of a request's headers, as other web servers allow; uvicorn itself stops at about twice as many."""
+"""Maximum bytes of a request's headers, as in other web servers; uvicorn's own limit is about twice as high."""
 
 PUBLIC_PATHS = ("/healthz", "/readyz", "/favicon.ico")
 """Need no token: load balancers and orchestrators rarely can send one, and the icon is no secret."""
@@ -227,7 +227,7 @@ def _url_without_token(scope: Scope) -> str:
 
 
 def _check_framing(headers: Headers) -> None:
-    """Raises HTTPProblem for two headers that say the length (request smuggling; RFC 9112, section 6.3)."""
+    """Raises HTTPProblem for two headers that state the length (request smuggling; RFC 9112, section 6.3)."""
     if "content-length" in headers and "transfer-encoding" in headers:
         raise HTTPProblem(400, "Content-Length and Transfer-Encoding exclude each other")
 

@@ -50,7 +50,7 @@ AS_QUERY = "parameters go after the URL, as ?NAME=VALUE"
 
 MESSAGES = {
     **dict.fromkeys(
-        ("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, as {example}"
+        ("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, for example {example}"
     ),
     "float_parsing": "give a number from 0 to 1",  # strength is the only one
     "bool_parsing": "give true or false",
@@ -72,8 +72,8 @@ CLIENT_CLOSED_REQUEST = 499
 """Status of a request whose client disconnected, as in nginx; only the log shows it."""
 
 
-def note(**fields: Any) -> None:
-    """Add fields to the current request's log line; outside of a request nothing."""
+def add_log_fields(**fields: Any) -> None:
+    """Add fields to the current request's log line; no effect outside of a request."""
     if (log_fields := LOG_FIELDS.get(None)) is not None:
         log_fields.update(fields)
 
@@ -97,14 +97,14 @@ class HTTPProblem(Exception):  # noqa: N818  RFC 9457's word
 
     def response(self) -> Response:
         """The response, for a route or as an ASGI application."""
-        note(reason=self.detail)
+        add_log_fields(reason=self.detail)
         return Response(self.body(), self.status, self.headers, MEDIA)
 
 
 def refused(error: UserError, status: int = 422) -> HTTPProblem:
     """The response for `error`, with `status`.
 
-    An error that only the operator can mend (FOR_OPERATORS, a full disk) is logged instead, and the response is 503.
+    An error that only the operator can fix (FOR_OPERATORS, a full disk) is logged instead, and the response is 503.
     """
     full = isinstance(error, DiskFullError)
     if not full and not FOR_OPERATORS.search(str(error)):
@@ -164,7 +164,7 @@ def install(app: FastAPI, pattern_hints: Mapping[str, str]) -> None:
 
     @app.exception_handler(DisconnectedError)
     async def disconnected(_: Request, error: DisconnectedError) -> Response:
-        note(reason=str(error))
+        add_log_fields(reason=str(error))
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
     @app.exception_handler(UserError)

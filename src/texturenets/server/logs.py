@@ -11,7 +11,7 @@ import time
 import traceback
 
 REPEAT_SECONDS = 10.0
-"""A message that clients can cause at will is written at most once in so many seconds."""
+"""A message that clients can cause at will is written at most once in this many seconds."""
 
 
 class JsonLines(logging.Formatter):
@@ -62,7 +62,7 @@ class RateLimit(logging.Filter):
 
 
 class StderrToLog(io.TextIOBase):
-    """Replaces sys.stderr: logs what libraries print there, as Gradio prints tracebacks."""
+    """Replaces sys.stderr: logs what libraries print there, such as Gradio's tracebacks."""
 
     MAX_CHARACTERS = 8000
 

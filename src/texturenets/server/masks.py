@@ -17,14 +17,15 @@ from texturenets.stylize.regions import check_shape
 
 @dataclass(frozen=True)
 class Masks:
-    """Of a request: `masks` for the styles in their order, `keep` for the photo; files, or names of gradients."""
+    """The masks of a request: `masks` for the styles, in their order, `keep` for the photo; files, or names of
+    gradients."""
 
     masks: Sequence[bytes | str] = ()
     keep: bytes | str | None = None
 
     @classmethod
     def of(cls, files: Mapping[str, Sequence[bytes | str]]) -> Self:
-        """From the fields of a form. Raises HTTPProblem for several that say where the photo stays."""
+        """The masks in the fields of a form. Raises HTTPProblem for several `keep` files."""
         keep = files.get("keep", ())
         if len(keep) > 1:
             raise HTTPProblem(422, f"{len(keep)} files `keep`: one says where the photo stays")
@@ -36,8 +37,8 @@ class Masks:
     def read(self, styles: Sequence[str], size: tuple[int, int], most: int) -> dict[str, image.Picture | str]:
         """The masks by the names of `styles`, decoded and scaled to the photo's `size` (H, W).
 
-        `most`: pixels of a file. Raises UserError for what is no mask of that photo, and HTTPProblem for an animation
-        or a format that the service cannot decode (415), and for too many pixels (413).
+        `most`: maximum pixels of a file. Raises UserError for an invalid mask for that photo, and HTTPProblem for an
+        animation or a format that the service cannot decode (415), and for too many pixels (413).
         """
         read: dict[str, image.Picture | str] = {}
         for name, data in assigned(styles, self.masks, self.keep).items():
@@ -47,14 +48,14 @@ class Masks:
 
 
 def _read(data: bytes, what: str, size: tuple[int, int], most: int) -> image.Picture:
-    """The mask `data`; `what`: how it is called in errors."""
+    """The mask `data`; `what`: its name in errors."""
     _, stored = uploads.measure(data, what)
     if stored[0] * stored[1] > most:
         raise HTTPProblem(413, f"{what} has {stored[1]} x {stored[0]} pixels: at most {most} are allowed")
     check_shape(what, stored, size)
     longer = max(size) if max(stored) > max(size) else None
     picture = image.from_bytes(data, what, longer=longer, max_pixels=most)
-    if picture.size != size:  # here, without the note that the command line has for it
+    if picture.size != size:  # scaled here, without the note of the command line
         picture.pixels = image.resize(to_numpy(picture.pixels), size)
         if picture.transparency is not None:
             picture.transparency = image.resize(to_numpy(picture.transparency), size)

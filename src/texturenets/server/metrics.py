@@ -34,7 +34,7 @@ HISTOGRAM_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """The service's metrics, in a registry of their own."""
+    """The service's metrics, in a separate registry."""
 
     def __init__(self, waiting: Callable[[], int], loaded: Callable[[], int]) -> None:
         """`waiting`: returns the number of requests that are queued or running; `loaded`: of models in memory."""

@@ -27,8 +27,8 @@ class ServedModel:
     """A model file of the catalogue.
 
     `modified`: its modification time in nanoseconds, -1 for a broken link. `description`: its entry in the JSON that
-    /v1/models returns. `thumbnail`: an image file, empty if the header holds none; `thumbnails`: of several styles,
-    as far as it holds them.
+    /v1/models returns. `thumbnail`: an image file, empty if the header holds none; `thumbnails`: by style, as far as
+    the header has them.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class ServedModel:
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The names of its styles; of a model of one style the name in the header."""
+        """The names of its styles; for a model with one style the name in the header."""
         return styles_of(self.header.rows) or (self.header.name,)
 
 
@@ -50,7 +50,7 @@ def read(name: str, path: Path, modified: int) -> ServedModel:
     Raises UserError, and for a damaged file any exception of the decoders.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no regular file")
+        raise UserError(f"{path} is not a regular file")
     header = modelfile.read_header(path)
     thumbnail = base64.b64decode(header.thumbnail, validate=True)
     thumbnails = {style: base64.b64decode(data, validate=True) for style, data in header.thumbnails.items()}
@@ -77,7 +77,7 @@ class Catalogue:
     """The shipped models and those of a folder. The folder is read again at every call; names are never paths."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Raises UserError if `folder` is no folder, or cannot be read."""
+        """Raises UserError if `folder` is not a folder, or cannot be read."""
         if folder is not None:
             check_folder("--models", folder)
         self.folder = folder
@@ -150,7 +150,7 @@ class Catalogue:
             self._leave_out(known.path, known.modified, why)
 
     def _leave_out(self, path: Path, modified: int, why: str) -> None:
-        """Remember an unusable file, and log why. The caller holds the lock."""
+        """Remember an unusable file, and log why. Must be called with the lock held."""
         self.unusable[path] = modified
         fields = {"file": ascii(path.name)[1:-1], "reason": ascii(why[:300])[1:-1]}
         log.warning("model left out", extra={"fields": fields})

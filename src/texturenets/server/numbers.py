@@ -1,4 +1,5 @@
-"""Numbers in the URL of a request, written as digits: Python's own readings, as of 1_0, are refused."""
+"""Numbers in the URL of a request, written as digits: other notations that Python accepts, such as 1_0, are
+refused."""
 
 from __future__ import annotations
 

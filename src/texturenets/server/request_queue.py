@@ -17,7 +17,7 @@ from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.time_estimate import TimeEstimate
 
 SMALL_PIXELS = 2 * 2**20
-"""Up to so many computed pixels an image goes into the lane for small ones."""
+"""Images of up to this many computed pixels go into the lane for small ones."""
 
 DECODED_AT_ONCE = {"small": 4, "large": 2}
 """Decoded images in memory by lane: one in the engine, the next one ready, others being decoded and encoded."""
@@ -37,7 +37,7 @@ class QueuedRequest:
     key: str
     seconds: float
     call: Callable[[QueuedRequest], Any] | None = None
-    started: float = 0.0  # when the engine started on it, 0 before
+    started: float = 0.0  # time at which the engine started on it; 0 before
     result: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def seconds_left(self) -> float:
@@ -161,23 +161,22 @@ def _full(number: int, thing: str) -> str:
 
 
 class RequestQueue:
-    """A bounded queue with a lane for small images and one for large ones, each with an engine of its own.
-
-    The engines share the cores, so that a small image takes longer beside a large one, but does not wait for it.
+    """A bounded queue with a lane for small images and one for large ones, each with its own engine. The engines
+    share the cores: a small image takes longer while a large one is computed, but does not wait for it.
     """
 
     def __init__(self, max_requests: int, seconds: float) -> None:
         """`seconds`: the time limit of a request."""
         self.max_requests, self.seconds = max_requests, seconds
-        self.count = 0  # of requests that hold a slot
-        self.mean_seconds = 1.0  # that a request takes in the engine, a moving average
+        self.count = 0  # number of occupied slots
+        self.mean_seconds = 1.0  # moving average of the time of a request in the engine
         self.estimate = TimeEstimate()
         self.small = Lane(self, "small", max_requests)
         self.large = Lane(self, "large", max(1, max_requests // 2))  # the other half is for small ones
         self.tasks: list[asyncio.Task[None]] = []
 
     def lane(self, pixels: int) -> Lane:
-        """The lane for an image of so many computed pixels."""
+        """The lane for an image of `pixels` computed pixels."""
         return self.small if pixels <= SMALL_PIXELS else self.large
 
     def open(self) -> None:
@@ -194,7 +193,7 @@ class RequestQueue:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold one of `max_requests` slots in the block. Raises HTTPProblem (503, Retry-After) if none is free."""
+        """Occupy one of `max_requests` slots in the block. Raises HTTPProblem (503, Retry-After) if none is free."""
         if self.count >= self.max_requests:
             raise self.busy(_full(self.count, "request"))
         self.count += 1
@@ -207,7 +206,7 @@ class RequestQueue:
     async def time(self) -> AsyncIterator[None]:
         """The time limit of a request whose body has been read. Raises HTTPProblem (503) when it is over.
 
-        With Retry-After if others were there before it: alone it would take as long again.
+        With Retry-After if there were other requests; alone it would take just as long again.
         """
         others = self.count > 1 or bool(self.small.requests or self.large.requests)
         try:

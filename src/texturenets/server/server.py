@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from texturenets.errors import UserError, reason
-from texturenets.memory.trim import return_freed_memory
+from texturenets.memory.trim import configure_malloc
 from texturenets.server.app import create
 from texturenets.server.connections import ACCEPTED_AT_ONCE, BACKLOG, connection_limit, protocol
 from texturenets.server.guard import MAX_HEADER_BYTES
@@ -23,7 +23,7 @@ from texturenets.server.settings import LOOPBACK, Settings
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The socket that the service listens on. Raises UserError where address or port is not available."""
+    """The socket that the service listens on. Raises UserError if address or port is not available."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     if sys.platform == "win32":  # where SO_REUSEADDR lets two programs listen at one port
@@ -73,7 +73,7 @@ def serve(settings: Settings, level: str = "info") -> None:
     max_connections = connection_limit()
     listener = listen(settings)  # before `create`, which takes seconds: a port in use is reported at once
     signal.signal(signal.SIGTERM, _exit_on_signal)  # until uvicorn installs its own handler
-    return_freed_memory()
+    configure_malloc()
     log_to_stderr(level)
     app, _ = create(settings)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -1,4 +1,4 @@
-"""What the HTTP API and the page have in common: stylizing photos and generating samples, within limits."""
+"""Stylizing photos and generating samples within limits, for the HTTP API and the page."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any, Final
 from texturenets import image, loading
 from texturenets.errors import DamagedError, DiskFullError, UserError
 from texturenets.image import sizes
-from texturenets.memory.trim import Trim
+from texturenets.memory.trim import PeriodicRelease
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import PHOTO, parse_mix, unknown_style
 from texturenets.server import uploads
-from texturenets.server.http_errors import HTTPProblem, folder_missing, note, refused
+from texturenets.server.http_errors import HTTPProblem, add_log_fields, folder_missing, refused
 from texturenets.server.masks import NO_MASKS, Masks
 from texturenets.server.masks import check as check_masks
 from texturenets.server.metrics import Metrics
@@ -27,7 +27,7 @@ from texturenets.server.request_queue import Lane, QueuedRequest, RequestQueue
 from texturenets.server.settings import Settings
 from texturenets.stylize import pipeline
 from texturenets.stylize.options import StylizeOptions
-from texturenets.stylize.stroke import ladder
+from texturenets.stylize.stroke import stylization_sizes
 from texturenets.stylize.style import Style
 
 log = logging.getLogger("texturenets.server")
@@ -37,7 +37,7 @@ FORMATS: Final = {
     "png": (".png", "image/png"),
     "webp": (".webp", "image/webp"),
 }
-"""Suffix and media type by the API's name of a format. All browsers show these."""
+"""Suffix and media type of each format, by its name in the API. All browsers show these."""
 
 SAME_FORMAT: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
 """The format of a result by that of the photo (Pillow's name), if the request asks for none. For other photos it is
@@ -65,21 +65,23 @@ def load_model(settings: Settings) -> Callable[[Path], Any]:
 
 
 class Service:
-    """The models, the request queue and the metrics. Requests run within `running`."""
+    """The models, the request queue and the metrics. Requests run inside `running`."""
 
     def __init__(self, settings: Settings, load: Callable[[Path], Any] | None = None) -> None:
-        """`load`: loads a model file, in place of `texturenets.load`. Raises UserError for a wrong folder."""
+        """`load`: loads a model file, in place of `texturenets.load`. Raises UserError if the models folder cannot be
+        used."""
         self.settings, self.limits = settings, settings.limits
         self.catalogue = Catalogue(settings.models)
         load = load or load_model(settings)
         self.queue = RequestQueue(self.limits.queue, self.limits.seconds)
-        # An engine takes one image at a time, so each lane has models of its own.
+        # A lane is the queue for small or for large images, with its own engine thread. An engine computes one image
+        # at a time, so each lane loads the models separately.
         self.loaded = {
             lane: LoadedModels(load, self.limits.models) for lane in (self.queue.small, self.queue.large)
         }
         self._check_preload()
         self.not_ready = "models are being loaded" if settings.preload else ""  # why, for /readyz
-        self.trim = Trim()
+        self.release_memory = PeriodicRelease()
         self.metrics = Metrics(lambda: self.queue.count, lambda: sum(map(len, self.loaded.values())))
 
     @asynccontextmanager
@@ -95,10 +97,10 @@ class Service:
 
     def _check_preload(self) -> None:
         """Raises UserError for models of --preload that do not exist, or are too many."""
-        known = self.catalogue.models()
+        models = self.catalogue.models()
         for name in self.settings.preload:
-            if name not in known:
-                raise UserError(f"--preload: {self.catalogue.missing('model', name, known)}")
+            if name not in models:
+                raise UserError(f"--preload: {self.catalogue.missing('model', name, models)}")
         if len(set(self.settings.preload)) > self.limits.models:
             raise UserError(
                 f"--preload names {len(set(self.settings.preload))} models, more than --max-models "
@@ -110,9 +112,9 @@ class Service:
         for name in self.settings.preload:
             self.not_ready = f"{name} is being loaded"
             try:
-                known = self.catalogue.models()[name]
+                served = self.catalogue.models()[name]
                 for lane, loaded in self.loaded.items():
-                    await loop.run_in_executor(lane.engine, loaded.get, known)
+                    await loop.run_in_executor(lane.engine, loaded.get, served)
             except Exception as error:
                 self.not_ready = f"{name} could not be loaded: the log says why"
                 log.error("preload", exc_info=error, extra={"fields": {"model": name}})
@@ -121,39 +123,41 @@ class Service:
 
     def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
         """The model of that name. Raises HTTPProblem (404, or 503 while the folder of models is missing)."""
-        note(**{kind: (name or "")[:80]})
+        add_log_fields(**{kind: (name or "")[:80]})
         try:
             found = self.catalogue.find(name, kind)
         except UserError as error:
             raise self.not_found(error, name) from None
-        note(**{kind: found[0]})
+        add_log_fields(**{kind: found[0]})
         return found
 
     def find_style(self, name: str | None) -> tuple[str, ServedModel, dict[str, float] | None]:
-        """The model of a style, and the mixture of a model of several. Raises HTTPProblem (404, or 422 for
-        weights)."""
+        """The model for a style name, and the mixture if the model has several styles, else None.
+
+        Raises HTTPProblem: 404, or 422 for an invalid mixture.
+        """
         models = self.catalogue.models()
         name = name if not name or name in models else loading.shipped_styles().get(name, name)
-        model, colon, words = (name or "").rpartition(":")
+        model, colon, mixture_text = (name or "").rpartition(":")
         if not colon or name in models:
-            found, known = self.find(name, "style")
-            if len(known.styles) > 1:
-                listed = ", ".join(f"{found}:{one}" for one in known.styles)
+            found, served = self.find(name, "style")
+            if len(served.styles) > 1:
+                listed = ", ".join(f"{found}:{one}" for one in served.styles)
                 raise HTTPProblem(422, f"{found} holds several styles: ask for one, of {listed}")
-            return found, known, None
-        found, known = self.find(model, "style")
+            return found, served, None
+        found, served = self.find(model, "style")
         try:
-            mix = parse_mix(words)
+            mix = parse_mix(mixture_text)
             for style in mix:
-                if style not in (*known.styles, PHOTO):
-                    raise unknown_style(found, style, known.styles)
+                if style not in (*served.styles, PHOTO):
+                    raise unknown_style(found, style, served.styles)
         except UserError as error:
             raise HTTPProblem(422, str(error)) from None
-        note(style=name or "")
-        return found, known, mix
+        add_log_fields(style=name or "")
+        return found, served, mix
 
     def not_found(self, error: UserError, name: str | None) -> HTTPProblem:
-        """The response for a model `name` that the catalogue does not have; `error`: the catalogue's error."""
+        """The response for a model `name` that is not in the catalogue; `error`: the catalogue's error."""
         if self.catalogue.folder_missing and name not in modelfile.shipped():
             return folder_missing("models")
         text = str(error)
@@ -164,14 +168,14 @@ class Service:
         if max(height, width) > self.limits.side or height * width > self.limits.pixels:
             raise HTTPProblem(
                 413,
-                f"{what} of {width} x {height} pixels: at most {self.limits.side} a side and "
-                f"{self.limits.pixels} in all are allowed",
+                f"{what} of {width} x {height} pixels: at most {self.limits.side} per side and "
+                f"{self.limits.pixels} in total are allowed",
             )
 
     async def check_photo(self, data: bytes) -> tuple[str, tuple[int, int]]:
-        """Format and (H, W) of an image's file.
+        """Format and (H, W) of an image file.
 
-        Raises HTTPProblem for what is none or an animation (415), or too large (413).
+        Raises HTTPProblem: 415 if it is not an image or is an animation, 413 if it is too large.
         """
         instead = "; videos and animations are stylized on the command line, by `texturenets stylize`"
         try:
@@ -195,36 +199,35 @@ class Service:
         data: bytes,
         style: str | None,
         options: StylizeOptions,
-        form: str = "auto",
+        format_name: str = "auto",
         masks: Masks = NO_MASKS,
     ) -> tuple[bytes, str, str]:
         """Stylize a photo; returns the result's file as bytes, its media type and a name for it.
 
-        `data`: the photo's file. `style`: a model's name; of a model of several styles "MODEL:STYLE" or a mixture.
-        The caller holds a slot of the queue. Raises HTTPProblem.
-
+        `data`: the photo's file. `style`: a model's name; for a model with several styles "MODEL:STYLE" or a mixture.
+        Must be called within `queue.slot()`. Raises HTTPProblem.
         """
-        name, known, mix = self.find_style(style)
-        styles = tuple(mix or known.styles)
+        name, served, mix = self.find_style(style)
+        styles = tuple(mix or served.styles)
         check_masks(styles, masks)
         size, seed, quality = options.size, options.seed, options.quality
-        if seed != 0 and not await asyncio.to_thread(modelfile.may_take_noise, known.path):
+        if seed != 0 and not await asyncio.to_thread(modelfile.may_take_noise, served.path):
             raise HTTPProblem(422, f"seed {seed}: {name} takes no noise, every seed gives the same image")
-        if quality is not None and form == "png":
-            raise HTTPProblem(422, f"quality {quality}: it is for JPEG and WebP, PNG loses nothing")
+        if quality is not None and format_name == "png":
+            raise HTTPProblem(422, f"quality {quality}: it is for JPEG and WebP, PNG is lossless")
         kind, shape = await self.check_photo(data)
-        note(size=f"{shape[1]}x{shape[0]}")
+        add_log_fields(size=f"{shape[1]}x{shape[0]}")
         if size is not None:
             shape = sizes.fit_longer(shape, size)
-            note(size=f"{shape[1]}x{shape[0]}")
+            add_log_fields(size=f"{shape[1]}x{shape[0]}")
             self.check_size(*shape, "a result")
         try:
-            rungs = ladder(shape, options.stroke)
+            stages = stylization_sizes(shape, options.stroke)
         except UserError as error:
             raise refused(error) from None
-        for rung in rungs:  # fine strokes are computed at a larger size than the result's
-            self.check_size(*rung, f"strokes of {options.stroke} times theirs: an intermediate image")
-        pixels = sum(height * width for height, width in rungs) + len(masks) * shape[0] * shape[1]
+        for stage in stages:  # stroke sizes below 1 are computed at a larger size than the result's
+            self.check_size(*stage, f"stroke size {options.stroke} needs an intermediate image")
+        pixels = sum(height * width for height, width in stages) + len(masks) * shape[0] * shape[1]
         lane = self.queue.lane(pixels)
         async with self.queue.time(), lane.enter(name, pixels) as request:
             picture = await _in_thread(
@@ -232,15 +235,15 @@ class Service:
             )
             chosen = replace(options, mix=mix)
             if masks:
-                # `picture.size` and not `shape`: masks fit the upright photo, which the file may hold rotated.
+                # `picture.size`, not `shape`: masks fit the upright photo, which may be stored rotated in the file.
                 read = await _in_thread(lane, lambda: masks.read(styles, picture.size, self.limits.pixels))
                 chosen = replace(chosen, masks=read)
             picture = await self._run_model(
-                lane, request, known, pixels, lambda model: pipeline.paint(model, picture, chosen)
+                lane, request, served, pixels, lambda model: pipeline.paint(model, picture, chosen)
             )
-            if form == "auto":
-                form = SAME_FORMAT.get(kind, "jpeg" if picture.transparency is None else "png")
-            suffix, media = FORMATS[form]
+            if format_name == "auto":
+                format_name = SAME_FORMAT.get(kind, "jpeg" if picture.transparency is None else "png")
+            suffix, media = FORMATS[format_name]
             result = await _in_thread(
                 lane, lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality)
             )
@@ -256,17 +259,17 @@ class Service:
         tileable: bool = False,
         towards: int | None = None,
         share: float = 0.0,
-        form: str = "png",
+        format_name: str = "png",
     ) -> tuple[bytes, str, str]:
         """A sample of a texture: its file as bytes, its media type and a name for it.
 
-        `towards`: a second seed; the sample interpolates from the first to the second by `share` (0 to 1). The caller
-        holds a slot of the queue. Raises HTTPProblem.
+        `towards`: a second seed; the sample interpolates from the first to the second by `share` (0 to 1). Must be
+        called within `queue.slot()`. Raises HTTPProblem.
         """
-        name, known = self.find(texture, "texture")
-        note(size=f"{width}x{height}")
+        name, served = self.find(texture, "texture")
+        add_log_fields(size=f"{width}x{height}")
         self.check_size(height, width, "a sample")
-        suffix, media = FORMATS[form]
+        suffix, media = FORMATS[format_name]
 
         def draw(model: Any) -> Any:
             if towards is None:
@@ -275,21 +278,21 @@ class Service:
 
         lane = self.queue.lane(height * width)
         async with self.queue.time(), lane.enter(name, height * width) as request:
-            picture = await self._run_model(lane, request, known, height * width, draw)
+            picture = await self._run_model(lane, request, served, height * width, draw)
             result = await _in_thread(lane, lambda: image.to_bytes(suffix_path(suffix), picture))
         way = "" if towards is None else f"-{towards}-{share:g}"
         return result, media, f"{name}-{seed}{way}{suffix}"
 
     async def _run_model(
-        self, lane: Lane, request: QueuedRequest, known: ServedModel, pixels: int, call: Callable[[Any], Any]
+        self, lane: Lane, request: QueuedRequest, served: ServedModel, pixels: int, call: Callable[[Any], Any]
     ) -> Any:
         """The result of `call(model)`, in the lane's engine thread; the model is loaded if it is not in memory."""
 
         def timed(request: QueuedRequest) -> Any:
             try:
-                model = self.loaded[lane].get(known)
+                model = self.loaded[lane].get(served)
             except DamagedError as error:
-                self.catalogue.leave_out(known, str(error))
+                self.catalogue.leave_out(served, str(error))
                 detail = f"the model file of {request.key} cannot be used, as the service's log says"
                 raise HTTPProblem(404, detail) from None
             except DiskFullError as error:
@@ -307,7 +310,7 @@ class Service:
             self.queue.estimate.record(request.key, pixels, seconds)
             self.metrics.engine.inc(seconds)
             self.metrics.images.labels(request.key).inc()
-            self.trim()
+            self.release_memory()
             return result
 
         try:

@@ -16,7 +16,7 @@ TOKEN_VARIABLE = "TEXTURENETS_TOKEN"
 """The environment variable with the token; the value of a flag could be seen in the list of processes."""
 
 TOKEN_LENGTH = 2**12
-"""Characters of a token, at most."""
+"""Maximum number of characters of a token."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -28,8 +28,9 @@ class Limits:
     """Limits of a service.
 
     `bytes`: of a request body. `pixels`: width times height of a photo and of a result. `side`: longer side of either
-    in pixels. `seconds`: time limit of a request, and of its body alone. `queue`: most requests at a time; further
-    ones get status 503. `models`: most models in memory. `trainings`: most unfinished trainings.
+    in pixels. `seconds`: time limit of a request, and of its body alone. `queue`: maximum number of requests at a
+    time; further ones get status 503. `models`: maximum number of models in memory. `trainings`: maximum number of
+    unfinished trainings.
     """
 
     bytes: int = 32 * 2**20
@@ -73,10 +74,10 @@ class Settings:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        """Raises UserError for hosts and origins that no request could name."""
+        """Raises UserError for invalid hosts and origins."""
         for name in self.hosts:
             if host_name(f"[{name}]" if ":" in name else name) != name.lower():
-                raise UserError(f"--public-host {name}: give the name alone, as example.org")
+                raise UserError(f"--public-host {name}: give the name alone, for example example.org")
         asked = [
             *(("--allow-origin", one) for one in self.origins),
             *(("--allow-frame", one) for one in self.frames),
@@ -84,7 +85,7 @@ class Settings:
         for flag, origin in asked:
             if not _is_origin(origin) or (flag == "--allow-frame" and origin == "null"):
                 raise UserError(
-                    f"{flag} {origin}: give scheme and host as browsers send them, as https://example.org"
+                    f"{flag} {origin}: give scheme and host as browsers send them, for example https://example.org"
                 )
 
     def known_hosts(self) -> frozenset[str] | None:
@@ -100,7 +101,7 @@ def host_name(text: str) -> str:
         return ""
     try:
         return urlsplit(f"//{text}").hostname or ""
-    except ValueError:  # no address in the brackets
+    except ValueError:  # not an address in the brackets
         return ""
 
 
@@ -118,7 +119,7 @@ def token_from(file: Path | None) -> str | None:
     if file is not None:
         try:
             with file.open(encoding="utf-8") as stream:
-                text = stream.read(TOKEN_LENGTH + 1).strip()  # no more, as it may have no end
+                text = stream.read(TOKEN_LENGTH + 1).strip()  # not more, because it may be endless
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--token-file {file}: cannot read it: {reason(error)}") from None
         source = f"--token-file {file}"
@@ -136,7 +137,7 @@ def token_from(file: Path | None) -> str | None:
 def check_folder(flag: str, folder: Path) -> None:
     """Raise UserError unless `folder`, the value of the option `flag`, is a folder that can be read."""
     if not folder.is_dir():
-        raise UserError(f"{flag} {folder} is no folder")
+        raise UserError(f"{flag} {folder} is not a folder")
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -144,10 +145,10 @@ def check_folder(flag: str, folder: Path) -> None:
 
 
 def size_in_bytes(text: str, flag: str) -> int:
-    """ "32M" as a number; K, M and G count in 1024. Raises UserError, also for a part of a byte."""
+    """ "32M" as a number; K, M and G count in 1024. Raises UserError, also for a fraction of a byte."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
-        raise UserError(f"{flag} {text!r} is no size: give a number, with K, M or G, as 32M")
+        raise UserError(f"{flag} {text!r} is not a size: give a number, with K, M or G, for example 32M")
     if "." in match[1] and not match[2]:
         raise UserError(f"{flag} {text} is not a whole number of bytes")
     return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict, deque
 
 REMEMBERED = 8
-"""Recent images of each model that are remembered."""
+"""Number of recent images remembered for each model."""
 
 MAX_AGE_SECONDS = 120.0
 """Older times are ignored: the machine may have been busy then."""
@@ -24,11 +24,11 @@ class TimeEstimate:
         )
 
     def record(self, key: str, pixels: int, seconds: float) -> None:
-        """Remember the time of an image of so many pixels by the model `key`."""
+        """Remember the time of an image of `pixels` pixels by the model `key`."""
         self.times[key].append((time.monotonic(), pixels, seconds))
 
     def lower_bound(self, key: str, pixels: int) -> float:
-        """Seconds that an image of `pixels` will take at least; 0 if nothing is known.
+        """Minimum seconds that an image of `pixels` will take; 0 if unknown.
 
         From the fastest of the images that were no larger: it takes as long in proportion to its pixels, or longer if
         it does not fit in memory.

@@ -35,7 +35,7 @@ LOCK_WAIT_SECONDS = 1.0
 """How long a start waits for the lock, which `alive` of another service may hold for a moment."""
 
 STALE_SECONDS = 3600.0
-"""Age at which a temporary folder is taken for one that a killed service has left, and is removed."""
+"""Age at which a temporary folder counts as left by a killed service, and is removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class TrainingJob:
 
     `exemplar`: the image file's name in the job's folder. `photos`: a subfolder of the folder of photos, "" for all
     photos. `options`: further arguments for `texturenets train`. `order`: position in the queue, as a Unix time.
-    `pid`: of its process, 0 if none runs. `began`: Unix time of the process's last start. `tries`: starts since the
+    `pid`: process ID, 0 if no process runs. `began`: Unix time of the process's last start. `tries`: starts since the
     last new checkpoint. `reached`: `TrainingFiles.last_checkpoint_stamp` at the last start. `reason`: why it failed.
 
     """
@@ -102,7 +102,7 @@ class TrainingFiles:
         return job
 
     def write(self, job: TrainingJob) -> TrainingJob:
-        """Save the state of a training. Raises UserError where it cannot be written."""
+        """Save the state of a training. Raises UserError if it cannot be written."""
         with atomic_write(self.job_dir(job.name) / "job.json") as part:
             part.write_text(json.dumps(asdict(job)), "utf-8")
         return job

@@ -18,7 +18,7 @@ SUM, VALIDATION = "sum", "sum, validation"
 BLOCKED = "it waits because of an error of the service, which its log names, and continues by itself"
 
 MAX_SKIPPED_PHOTOS = 5
-"""Most skipped photos that a report names."""
+"""Maximum number of skipped photos named in a report."""
 
 
 class TrainingReports:

@@ -17,14 +17,14 @@ from texturenets.errors import UserError
 from texturenets.image import sizes
 from texturenets.modelfiles import modelfile
 from texturenets.server import bodies
-from texturenets.server.http_errors import LOG_FIELDS, HTTPProblem, documented, note, refused
+from texturenets.server.http_errors import LOG_FIELDS, HTTPProblem, add_log_fields, documented, refused
 from texturenets.server.numbers import WHOLE
 from texturenets.server.service import Service
 from texturenets.server.training_runner import weights_missing
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
 from texturenets.train.configuration import TaskConfig, flag
-from texturenets.train.least_size import too_small
+from texturenets.train.min_size import too_small
 
 if TYPE_CHECKING:
     from texturenets.server.training_files import TrainingJob
@@ -51,7 +51,7 @@ async def enqueue(
     start: str | None = None,
     changes: Mapping[str, float] | None = None,
 ) -> TrainingJob:
-    """Add a training to the queue. The caller holds a slot of the request queue. Raises HTTPProblem.
+    """Add a training to the queue. Must be called within `queue.slot()`. Raises HTTPProblem.
 
     `data`: the file of the image to learn. `start`: a model of the service whose weights it starts from. `changes`:
     fields of the recipe with other values.
@@ -79,7 +79,7 @@ async def enqueue(
         learned = sizes.fit_longer(size, run.style_size) if run.style_size else size
         if message := (kind == "style" and too_small(*size)) or too_small(*learned):
             raise HTTPProblem(422, f"{message}: send a larger image")
-        _check_learnable(data, kind, run)  # now, and not only when the training starts
+        _check_learnable(data, kind, run)  # now, not only when the training starts
         _check_weights(run, preset)
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
@@ -100,7 +100,7 @@ async def enqueue(
 
 def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskConfig) -> None:
     """Raises UserError for an image that a training by `run` would refuse."""
-    from texturenets.train import style_images  # here, as it imports PyTorch
+    from texturenets.train import style_images  # imported here, because it imports PyTorch
 
     picture = image.from_bytes(data, "the body", longer=run.style_size or None)
     style_images.check(picture, "the body")
@@ -191,7 +191,7 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
         ] = "",
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
-        note(training=name, kind=kind)
+        add_log_fields(training=name, kind=kind)
         trainings = available()
         with service.queue.slot():
             data, _ = await bodies.read_image_body(request)

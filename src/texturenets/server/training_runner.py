@@ -1,4 +1,4 @@
-"""Runs trainings: one at a time, each in a process of its own, which may outlive the service."""
+"""Runs trainings: one at a time, each in a separate process, which may outlive the service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from texturenets.server.training_files import TrainingFiles, TrainingJob
 log = logging.getLogger("texturenets.server")
 
 MAX_TRIES = 3
-"""A training fails when its process has died so many times without a new checkpoint in between."""
+"""A training fails when its process has died this many times without a new checkpoint in between."""
 
 PHOTOS_CHANGED = (
     "the photos changed since it was started; put them back, or start a training with another name"
@@ -72,8 +72,8 @@ class TrainingRunner:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.thread: threading.Thread | None = None
         self.folder_lock: IO[str] | None = None
-        self.errors: dict[tuple[str, str], str] = {}  # messages of what fails at present: (action, training)
-        self.stopping: set[str] = set()  # told to stop, but the new state is not written yet
+        self.errors: dict[tuple[str, str], str] = {}  # current errors by (action, training)
+        self.stopping: set[str] = set()  # asked to stop; the new state is not written yet
 
     def open(self) -> None:
         """Start the thread."""
@@ -159,7 +159,7 @@ class TrainingRunner:
         return result
 
     def is_blocked(self, name: str) -> bool:
-        """Whether a training waits because of an error, as of a full disk, after which it is tried again."""
+        """Whether a training waits because of an error, such as a full disk, and will be tried again."""
         return any(training == name for _, training in list(self.errors))
 
     def poll(self) -> None:
@@ -176,7 +176,7 @@ class TrainingRunner:
                     busy = bool(self._guarded("start", job.name, functools.partial(self._start, job)))
 
     def _check(self, job: TrainingJob) -> bool:
-        """Update the state of a training; whether its process runs."""
+        """Update the state of a training; returns whether its process runs."""
         if self.files.alive(job.name):
             if job.state == "queued" or not job.pid:  # it was started when nothing could be written
                 self.files.write(replace(job, state="running", pid=self._pid(job)))
@@ -205,7 +205,8 @@ class TrainingRunner:
             os.kill(pid, signal.SIGTERM)
 
     def _handle_exit(self, job: TrainingJob) -> bool:
-        """Decide on a training whose process has ended: done, failed, or restarted; whether it was restarted."""
+        """Decide on a training whose process has ended: done, failed, or restarted; returns whether it was
+        restarted."""
         if self._is_done(job.name):
             self._record_end(replace(job, state="done", pid=0))
             return False
@@ -222,7 +223,7 @@ class TrainingRunner:
         return self._start(replace(job, tries=tries, reached=saved))
 
     def _start(self, job: TrainingJob) -> bool:
-        """Start the process of a training; whether one runs now."""
+        """Start the process of a training; returns whether one runs now."""
         # The output file is truncated: an earlier process's output must not explain how this one ends.
         # The process inherits the lock and holds it until it ends, however it ends. It gets a session of its own, so
         # that Ctrl-C at the service's terminal does not reach it.
@@ -303,7 +304,7 @@ class TrainingRunner:
 
 
 def weights_missing(*messages: str) -> str:
-    """Which descriptor weights are missing, for clients, if `messages`, errors of trainings, say so; else empty."""
+    """Which descriptor weights are missing, for clients, found in `messages`, errors of trainings; else empty."""
     found = [match[1] for message in messages if (match := WEIGHTS_MISSING.search(message))]
     if not found:
         return ""

@@ -26,7 +26,8 @@ class Trainings:
     def __init__(
         self, folder: Path, photos: Path | None, command: Sequence[str] | None = None, limit: int = 32
     ) -> None:
-        """`command`: the training command, in place of `texturenets train`. `limit`: most unfinished trainings.
+        """`command`: the training command, in place of `texturenets train`. `limit`: maximum number of unfinished
+        trainings.
 
         Raises UserError for a folder that does not exist or cannot be read, or for `folder` cannot be written.
         """
@@ -57,7 +58,7 @@ class Trainings:
             return []
         try:
             inside = [one.name for one in self.photos.iterdir() if one.is_dir() and one.name[0] != "."]
-        except OSError:  # it is missing
+        except OSError:  # the folder is missing
             return []
         return ["", *sorted(inside)]
 
@@ -95,7 +96,7 @@ class Trainings:
                 raise folder_missing("photos")
             inside = ", ".join(folders[1:])
             known = f"give one of {inside}, or leave out photos" if inside else "leave out photos"
-            raise HTTPProblem(422, f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
+            raise HTTPProblem(422, f"photos {photos[:64]!r} is not a folder here: {known} to learn from all")
         job = TrainingJob(
             name=name,
             kind=kind,

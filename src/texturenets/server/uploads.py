@@ -1,4 +1,4 @@
-"""Image files in a request, looked at before they are decoded."""
+"""Checks image files in a request before they are decoded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from texturenets.server.http_errors import HTTPProblem
 
 
 def measure(data: bytes, what: str, instead: str = "") -> tuple[str, tuple[int, int]]:
-    """Format and (H, W) of an image's file, which errors call `what`; `instead`: where animations are taken.
-
-    Raises UserError for what is no image, and HTTPProblem (415) for an animation and for a format whose optional
-    decoder is missing.
+    """Format and (H, W) of an image file, which errors call `what`; `instead`: hint for animations. Raises UserError
+    if it is not an image, and HTTPProblem (415) for an animation and for a format whose optional decoder is missing.
     """
     try:
         kind, size, several = image.measure(data, what)
-    except MissingError:  # its text is for whoever installs
+    except MissingError:  # its text is for the operator
         name = image.suffix_of_start(data[:16])[1:].upper()
         detail = f"cannot read {what}: this service lacks what decodes {name}; send JPEG, PNG or WebP"
         raise HTTPProblem(415, detail) from None

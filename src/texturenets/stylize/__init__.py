@@ -1,1 +1,1 @@
-"""Photos stylized: a style on a photo of any size, strokes, what fits in memory. No torch."""
+"""Stylizing photos: any size, stroke size, memory limits. No torch."""

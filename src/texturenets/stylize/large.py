@@ -1,4 +1,4 @@
-"""Stylize a photo that does not fit in memory: decoded into a spool, painted strip by strip, encoded as it comes."""
+"""Stylize a photo that does not fit in memory: decoded into a spool, stylized and encoded strip by strip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from texturenets.memory.budget import Budget
 from texturenets.stylize.memory_limits import way_out
 from texturenets.stylize.mixing import Selection
 from texturenets.stylize.options import StylizeOptions
-from texturenets.stylize.stroke import ladder
+from texturenets.stylize.stroke import stylization_sizes
 from texturenets.stylize.style import Style
 from texturenets.tiled import large_files
 from texturenets.tiled.rows import Interval, Size
@@ -33,8 +33,9 @@ _MASK_BYTES = 16
 def stylize(style: Style, photo: Path, result: Path, options: StylizeOptions) -> list[str]:
     """Stylize the file `photo` strip by strip; `result` is replaced atomically.
 
-    Returns what the photo holds and the result does not, in words: transparency, metadata. Raises UserError for a
-    damaged photo, a format that cannot be written strip by strip, and too little memory or disk space.
+    Returns messages about properties of the photo that the result does not keep: transparency, metadata. Raises
+    UserError for a damaged photo, a format that cannot be written strip by strip, and too little memory or disk
+    space.
     """
     source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
     try:
@@ -98,17 +99,17 @@ def _paint(
     *,
     folder: Path,
 ) -> None:
-    """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
-    stages = ladder(photo.size, choice.stroke)
-    asked: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
+    """As `Style.stylize`, with the intermediate images of coarse-to-fine stylization in spools."""
+    stages = stylization_sizes(photo.size, choice.stroke)
+    arguments: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
     source: RowSource = Resized(photo.rgb, photo.size, stages[0])
     with ExitStack() as stack:
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
             if choice.styles is not None:
-                asked["styles"] = Resized(InMemory(choice.styles), photo.size, stage)
+                arguments["styles"] = Resized(InMemory(choice.styles), photo.size, stage)
             if stage == photo.size:
-                style.tiled.run(source, stage, bands.take, fine=fine, **asked)
+                style.tiled.run(source, stage, bands.take, fine=fine, **arguments)
                 return
             spool = SpooledImage(folder, 3, stage, "uint16")
             stack.callback(spool.close)
@@ -116,13 +117,13 @@ def _paint(
             def keep(rows: Interval, painted: Array, spool: SpooledImage = spool) -> None:
                 spool.write(rows, np.rint(painted[0].transpose(1, 2, 0).clip(0, 1) * 65535))
 
-            style.tiled.run(source, stage, keep, fine=fine, **asked)
+            style.tiled.run(source, stage, keep, fine=fine, **arguments)
             source = Resized(OnDisk(spool), stage, following)
         bands.whole(source)
 
 
 def _check_masks(style: Style, photo: large_files.LargePhoto, masks: Mapping[str, Any]) -> None:
-    """Raise UserError where the masks, which are held whole, do not fit in memory."""
+    """Raise UserError if the masks do not fit in memory: they are not processed in strips."""
     budget = Budget.of(style.tiled.memory)
     needed = _MASK_BYTES * (len(masks) + 1) * photo.size[0] * photo.size[1]
     if needed > budget.left():
@@ -135,9 +136,10 @@ def _check_masks(style: Style, photo: large_files.LargePhoto, masks: Mapping[str
 def _check_wrap(
     style: Style, photo: large_files.LargePhoto, options: StylizeOptions, choice: Selection
 ) -> None:
-    """Raise UserError for a photo that wraps around and would have to be resampled: here strips do not."""
+    """Raise UserError for a photo that wraps around and would have to be resampled, which is not possible in
+    strips."""
     wrap, stride = options.wrap, style.engine.io_spec.stride
-    resampled = options.size is not None or len(ladder(photo.size, choice.stroke)) > 1
+    resampled = options.size is not None or len(stylization_sizes(photo.size, choice.stroke)) > 1
     if wrap and (resampled or whole_periods(photo.size, stride, wrap) != photo.size):
         height, width = photo.size
         raise UserError(
@@ -147,7 +149,7 @@ def _check_wrap(
 
 
 class _Finish:
-    """Stylized strips to bytes: mixed with the photo as asked for, with opacity or on white."""
+    """Converts stylized strips to bytes: blended with the photo by the options, with alpha or on white."""
 
     def __init__(
         self,
@@ -180,7 +182,7 @@ class _Finish:
 
 
 class _Bands:
-    """Hands the image's strips on as bytes."""
+    """Passes the image's strips on as bytes."""
 
     def __init__(self, size: Size, write: Callable[[NDArray[np.uint8]], Any], finish: _Finish) -> None:
         self.size, self.write, self.finish = size, write, finish

@@ -27,11 +27,10 @@ M = TypeVar("M")
 
 @dataclass(frozen=True)
 class Selection:
-    """A network, and what is done with its result.
-
-    `mixture`: which styles it draws; None for a network of one. `stroke`: of the coarse-to-fine stylization, as far
-    as strokes of that size were not learned. `painted`: the share of the painting in the result, a number or (1, 1,
-    H, W); the rest is the photo's. `styles`: the style map (1, components, H, W), where the network takes one.
+    """Which variant of the network is run for a call, and how its result is used. `mixture`: the styles; None for a
+    network with one style. `stroke`: the remaining factor for coarse-to-fine stylization, if strokes of that size
+    were not learned. `painted`: the share of the stylized image in the result, a number or (1, 1, H, W); the rest is
+    the photo. `styles`: the style map (1, components, H, W), if the network has that input.
     """
 
     mixture: Mixture | None
@@ -43,8 +42,8 @@ class Selection:
 def check_mixture(mix: object, masks: object) -> None:
     """Raise UserError for a `mix` or `masks` that is of the wrong type or names no styles, as `choose` takes them."""
     for field, given, wanted in (
-        ("mix", mix, "weights by the names of styles, as {'wave': 0.6, 'udnie': 0.4}"),
-        ("masks", masks, "images by the names of styles, as {'wave': 'mask.png'}"),
+        ("mix", mix, "weights by the names of styles, for example {'wave': 0.6, 'udnie': 0.4}"),
+        ("masks", masks, "images by the names of styles, for example {'wave': 'mask.png'}"),
     ):
         arguments.instance(field, given, Mapping | None, wanted)
         for name in given if isinstance(given, Mapping) else ():
@@ -60,10 +59,9 @@ def choose(
     stroke: Stroke = 1,
     size: tuple[int, int],
 ) -> Selection:
-    """What `Style.stylize` draws for a photo of `size` (H, W).
-
-    `mix`: weights of styles; "photo" may be among them. `masks`: images by the names of styles, white where the style
-    is. Raises UserError for styles that the model does not have, for weights and for masks that do not fit.
+    """The selection for a photo of `size` (H, W) in `Style.stylize`. `mix`: weights of styles; "photo" may be among
+    them. `masks`: images by the names of styles, white where the style is. Raises UserError for styles that the model
+    does not have, and for invalid weights and masks.
     """
     rows = header.rows
     names = styles_of(rows) or (header.name,)
@@ -98,7 +96,7 @@ def choose(
 
 
 def assigned(styles: Sequence[str], masks: Sequence[M], keep: M | None = None) -> dict[str, M]:
-    """`masks` by the names of the styles that they are for, in their order; `keep` is the photo's.
+    """`masks` assigned to `styles` in their order, by name; `keep` is the mask of the photo.
 
     Raises UserError for more masks than styles, and two masks for the photo.
     """
@@ -119,16 +117,15 @@ def _among(mix: Mapping[str, float] | None, masks: Mapping[str, Any]) -> tuple[s
 
 
 def _strength(rows: list[Condition], strength: float) -> tuple[float, float]:
-    """The strength at which the network draws, and the share of its image in the result.
-
-    Below the least that was learned the photo is mixed in: the network cannot give a photo back.
+    """The strength for the network, and the share of its image in the result. Below the smallest learned strength the
+    result is blended with the photo: the network cannot reproduce a photo.
     """
     least, _ = learned(rows, "strength")
     return max(strength, least), min(1.0, strength / least)
 
 
 def _stroke(rows: list[Condition], stroke: Stroke) -> tuple[float, Stroke]:
-    """The stroke size at which the network draws, and by what the coarse-to-fine stylization enlarges it."""
+    """The stroke size for the network, and the factor by which coarse-to-fine stylization enlarges it."""
     if stroke == "auto":
         return 1.0, stroke
     least, largest = learned(rows, "stroke")

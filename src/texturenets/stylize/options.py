@@ -14,7 +14,7 @@ from texturenets.stylize.stroke import Stroke
 class StylizeOptions:
     """The options of `texturenets stylize`, named as its flags; `mix` and `masks` as in `Style.stylize`.
 
-    `mix_end`: of a video, the mixture of its last frame; `mix` is that of the first.
+    `mix_end`: for a video, the mixture of the last frame; `mix` is that of the first.
     """
 
     size: int | None = None

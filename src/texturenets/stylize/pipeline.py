@@ -36,7 +36,7 @@ def _resize_wrapped(picture: Picture, longer: int, wrap: Wrap) -> None:
 
 
 def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int) -> Picture:
-    """The photo in the bytes of a file, which errors call `name`, as large as asked for. Raises UserError."""
+    """Decode the photo in the bytes of a file, at the requested size; errors call it `name`. Raises UserError."""
     longer = None if options.wrap else options.size
     picture = image.from_bytes(data, name, longer=longer, max_pixels=max_pixels)
     if options.wrap and options.size is not None:
@@ -48,8 +48,8 @@ class Pipeline:
     """Stylizes image files in three steps (read, paint, write), which `overlap.overlapped` runs in parallel.
 
     `options`: the options of each result, by its path. Consecutive jobs with the same photo read it once.
-    `note(photo, what)` is called for each thing that a result does not keep, as EXIF or bits; `what` completes "PHOTO
-    holds ...".
+    `note(photo, what)` is called for each property that a result does not keep, such as EXIF or bit depth; `what`
+    completes "PHOTO holds ...".
     """
 
     def __init__(
@@ -93,13 +93,14 @@ class Pipeline:
         return None
 
     def write(self, job: PathPair, picture: Picture | None) -> None:
-        """Write the result, unless that has been done. Raises UserError."""
+        """Write the result, unless it is already written. Raises UserError."""
         if picture is not None:
             image.write(job[1], picture, quality=self.options[job[1]].quality)
             for what in image.lost(job[1], picture):
                 self.note(job[0], what)
 
     def _note_losses(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
-        """Call `note` for what is lost by reading `source` and by writing it with `bits` bits a channel."""
+        """Call `note` for each property that is lost by reading `source` and by writing it with `bits` bits per
+        channel."""
         for what in image.not_kept(source, bits) if source is not None else ():
             self.note(photo, what)

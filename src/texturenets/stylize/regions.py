@@ -17,7 +17,7 @@ from texturenets.errors import UserError
 from texturenets.modelfiles.conditions import PHOTO
 
 SAME_SHAPE = 0.02
-"""By how much the aspect ratio of a mask may differ from the photo's: what rounding to pixels makes of it."""
+"""How much the aspect ratio of a mask may differ from the photo's: as much as rounding to pixels causes."""
 
 GRADIENTS = {"left-to-right": 1, "top-to-bottom": 0}
 """Masks by name, and the axis along which they fall from white to black."""
@@ -27,7 +27,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Regions:
-    """How much of each style is where, for a photo of H x W pixels.
+    """The share of each style at each pixel of a photo of H x W pixels.
 
     `styles`: their names. `shares` (1, styles, H, W): they sum to 1 at every pixel. `photo` (1, 1, H, W): the share
     of the photo itself in the result.
@@ -38,14 +38,14 @@ class Regions:
     photo: Array
 
 
-COLORED = 0.2  # difference of a pixel's channels above which it is taken for a coloured one; JPEG makes less of grey
+COLORED = 0.2  # difference of channels above which a pixel counts as coloured; JPEG changes grey by less
 SHARE_COLORED = 0.01  # of all pixels
-BLACK = 0.05  # brightness below which a mask is as good as black
+BLACK = 0.05  # brightness below which a mask counts as black
 
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask that was read before, for many photos, from the file `path`: errors name it."""
+    """A mask that was read once for many photos, from the file `path`, which errors name."""
 
     path: str
     picture: image.Picture
@@ -56,7 +56,7 @@ def _none(size: tuple[int, int]) -> Array:
 
 
 def _as_image(mask: Any) -> Any:
-    """A mask as arrays and tensors hold them, (H, W) and of bool too, as an image."""
+    """Convert a mask given as an array or tensor, (H, W), also of bool, to an image."""
     if isinstance(mask, MaskFile):
         return mask.picture
     if is_tensor(mask):
@@ -66,7 +66,7 @@ def _as_image(mask: Any) -> Any:
 
 
 def _called(mask: Any, name: str) -> str:
-    """What errors call a mask: by its file, where it came from one, else by what it is the mask of."""
+    """The name of a mask in errors: its file, if it has one, else the name of its style."""
     if isinstance(mask, MaskFile):
         return f"the mask {mask.path}"
     return f"the mask {mask}" if isinstance(mask, str | Path) else f"the mask of {name}"
@@ -76,7 +76,7 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
     """A mask for a photo of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes, a `MaskFile`, or
     an array or tensor (H, W), of bool too; its luminance counts, and where it is transparent it is black.
 
-    `name`: what it is the mask of. One of another size is scaled, and a warning says so. Raises UserError for another
+    `name`: its style. A mask of another size is scaled, with a warning. Raises UserError for another
     aspect ratio.
     """
     if isinstance(mask, str) and mask in GRADIENTS:
@@ -94,7 +94,7 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
     luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)[None, None]
     if picture.transparency is not None:  # not `alpha`, which is a tensor
         luminance = luminance * to_numpy(picture.transparency).astype(np.float32)
-    if isinstance(mask, str | Path | MaskFile):  # painted by somebody, and not computed
+    if isinstance(mask, str | Path | MaskFile):  # made by a person, not computed
         _warn_of_use(pixels[0, :3], luminance[0, 0], what)
     if stored != size:
         scaled = f"{stored[1]} x {stored[0]}, is scaled to the photo's {size[1]} x {size[0]}"
@@ -105,7 +105,7 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
 
 
 def _warn_of_use(rgb: Array, luminance: Array, what: str) -> None:
-    """Warn of a mask (3, H, W) that is likely not meant: one in colour, and one without any white."""
+    """Warn of a mask (3, H, W) that is likely a mistake: in colour, or without any white."""
     if (np.ptp(rgb, axis=0) > COLORED).mean() > SHARE_COLORED:
         warnings.warn(
             f"{what} is in colour: its brightness counts, white is all of it and black nothing",
@@ -116,21 +116,20 @@ def _warn_of_use(rgb: Array, luminance: Array, what: str) -> None:
 
 
 def check_shape(what: str, stored: tuple[int, int], size: tuple[int, int]) -> None:
-    """Raise UserError where a mask of `stored` (H, W) has another aspect ratio than a photo of `size`; `what`: how
+    """Raise UserError if a mask of `stored` (H, W) has another aspect ratio than a photo of `size`; `what`: how
     errors call it."""
     (height, width), (rows, columns) = stored, size
     if abs(np.log(width / height) - np.log(columns / rows)) > max(SAME_SHAPE, 2 / min(*size, *stored)):
         raise UserError(
             f"{what} has {width} x {height} pixels, of another shape than the photo's {columns} x {rows}: crop or "
-            "draw it anew"
+            "draw it again"
         )
 
 
 def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, int]) -> Regions:
-    """The regions of `styles` ("photo" may be among them), each of which but one has a mask.
-
-    The one without gets what the others leave; the photo's mask counts before the others. Raises UserError for masks
-    of other styles, and where more than one has none.
+    """The regions of `styles` ("photo" may be among them), all of which except one must have a mask. The one without
+    gets the remaining share; the photo's mask takes precedence. Raises UserError for masks of other styles, and if
+    more than one has none.
     """
     for name in masks:
         if name not in styles:
@@ -154,7 +153,7 @@ def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, 
     bare = sum(given.values(), _none(size)) < 1e-6
     painted = tuple(name for name in styles if name != PHOTO)
     photo = stack[styles.index(PHOTO)] if PHOTO in styles else _none(size)
-    photo = np.where(bare, 1, photo)  # where no mask wants anything the photo stays
+    photo = np.where(bare, 1, photo)  # where all masks are black the photo stays
     shares = np.stack([stack[styles.index(name)] for name in painted])
     rest = shares.sum(0)
     shares = np.where(rest > 1e-3, shares / rest.clip(1e-3), 1 / len(painted))

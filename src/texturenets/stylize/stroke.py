@@ -18,15 +18,15 @@ from texturenets.errors import UserError
 Stroke = float | Literal["auto"]
 
 AUTO: Final = 512
-"""Pixels of the longer side at which `auto` leaves strokes as they are: on a larger image it enlarges them in
-proportion, so that one of this size foretells it."""
+"""Pixels of the longer side up to which `auto` leaves strokes as they are. On a larger image it enlarges them in
+proportion, so that an image of this size previews the result."""
 
 MIN_COARSEST_SIDE: Final = 32
-"""Pixels of the shorter side of the coarsest painting, at least."""
+"""Minimum shorter side of the coarsest stage in pixels."""
 
 
 def parse(text: str) -> Stroke:
-    """The stroke that a word on the command line means. Raises UserError for none."""
+    """Parse a stroke size from the command line. Raises UserError if it is invalid."""
     if text == "auto":
         return "auto"
     try:
@@ -38,7 +38,7 @@ def parse(text: str) -> Stroke:
 
 
 def check(stroke: Stroke) -> None:
-    """Raise UserError for a stroke that is none."""
+    """Raise UserError for an invalid stroke size."""
     if stroke == "auto":
         return
     if (
@@ -47,11 +47,11 @@ def check(stroke: Stroke) -> None:
         raise UserError(f"stroke {stroke} is neither a number between 0.1 and 1000 nor auto")
 
 
-def ladder(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
-    """The sizes (H, W) to paint at, the coarsest first, for an image of `size`.
+def stylization_sizes(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
+    """The sizes (H, W) at which an image of `size` is stylized, one after the other, the coarsest first.
 
-    The last is `size`, except for strokes below 1, which are painted larger and then reduced. Raises UserError
-    where strokes are so large that nothing of the image is left.
+    The last is `size`, except for strokes below 1: there the one size is larger, and the result is reduced. Raises
+    UserError if strokes are so large that nothing of the image is left.
     """
     factor = max(1.0, max(size) / AUTO) if stroke == "auto" else stroke
     if factor < 1:
@@ -59,8 +59,8 @@ def ladder(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
     coarsest = _scaled(size, 1 / factor)
     if stroke != "auto" and factor > 1 and min(coarsest) < MIN_COARSEST_SIDE:
         raise UserError(
-            f"`stroke` {stroke:g} leaves {coarsest[1]} x {coarsest[0]} pixels of {size[1]} x {size[0]}: strokes of "
-            f"up to {max(1, min(size) / MIN_COARSEST_SIDE):.3g} can be had, or a larger image with `size`"
+            f"`stroke` {stroke:g} leaves {coarsest[1]} x {coarsest[0]} pixels of {size[1]} x {size[0]}: use strokes "
+            f"of at most {max(1, min(size) / MIN_COARSEST_SIDE):.3g}, or a larger image with `size`"
         )
     steps = math.ceil(math.log2(factor) - 1e-9)
     return [_scaled(size, factor ** (i / steps - 1)) for i in range(steps)] + [size]

@@ -26,7 +26,7 @@ from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
 from texturenets.stylize.mixing import Selection, check_mixture, choose
-from texturenets.stylize.stroke import Stroke, check, ladder
+from texturenets.stylize.stroke import Stroke, check, stylization_sizes
 from texturenets.tiled.tiled_style import TiledStyle
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ T = TypeVar("T")
 MakeEngine = Callable[[Variant], Engine]
 
 MAX_VARIANTS = 4
-"""Mixtures of styles whose engines are kept, of a model of several styles: those that were used last."""
+"""Maximum number of mixtures whose engines are kept, for a model with several styles: the last used ones."""
 
 MIN_NETWORK_SIDE = 64
-"""Smaller images are padded by reflection to this many pixels a side: instance normalization (arXiv 1607.08022)
+"""Smaller images are padded by reflection to this many pixels per side: instance normalization (arXiv 1607.08022)
 needs more than a few pixels for its statistics, also at the network's lowest resolution."""
 
 
@@ -63,8 +63,8 @@ class Style:
         make: MakeEngine | None = None,
         variant: Variant = AS_IT_IS,
     ) -> None:
-        """`mix`: of a model of several styles, the one that is meant where a call names none. `make`: the engine for
-        another variant of the model. `variant`: the one that `engine` runs."""
+        """`mix`: for a model with several styles, the default mixture of calls. `make`: function that returns the
+        engine for another variant of the model. `variant`: the variant that `engine` runs."""
         self.engine, self.header, self.path = engine, header, path
         self.mix, self._make = mix, make
         self._variants: OrderedDict[Variant, Style] = OrderedDict()
@@ -75,7 +75,7 @@ class Style:
 
     @property
     def name(self) -> str:
-        """The style's name, as its header has it; of a model of several, those of its mixture."""
+        """The style's name, from its header; for a model with several styles, the names in its mixture."""
         return "+".join(self.mix) if self.mix else self.header.name
 
     @property
@@ -87,9 +87,10 @@ class Style:
         return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
 
     def sample(self, *_: Any, **__: Any) -> NoReturn:
-        """A style draws nothing: raises UserError."""
+        """A style cannot generate samples: raises UserError."""
         raise UserError(
-            f"{self.name} is a style, which draws nothing by itself: call it on a photo, as `style(photo)`, or load "
+            f"{self.name} is a style, which generates nothing by itself: call it on a photo, for example "
+            "`style(photo)`, or load "
             "a texture to draw samples"
         )
 
@@ -150,29 +151,27 @@ class Style:
         - a tensor (C, H, W) or (N, C, H, W), C = 1, 3 or 4: uint8, or floats in [0, 1]; the same type comes
           back on the same device. Each image of a batch is stylized independently.
 
-        Any size from 1 x 1 will do. Grey images come back with three channels, as styles have colours. Alpha
-        is kept unchanged. A warning says where a PIL image that comes back cannot hold all that the file does: more
-        than 8 bits a channel, several frames.
+        Any size from 1 x 1 is allowed. Grey images come back with three channels, because styles have colours. Alpha
+        is kept unchanged. A warning says if the resulting PIL image cannot hold everything in the file: more than 8
+        bits per channel, several frames.
 
         `size`: longer side of the result in pixels, with the same aspect ratio; None keeps the size. `strength`: 0
         gives the photo, 1 the full style, between them a linear mix of both. `preserve_color`: the photo's colours
         with the luminance of the result (arXiv 1606.05897), before mixing. `seed` and `noise_level` (1 as in
-        training, 0 for none): for generators that also take noise; a warning says where they change nothing. All
-        images of a batch (N, C, H, W) get one and the same noise, that of `seed`, so that each is what it would be
-        alone; for different noise call once for each seed.
-        `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" scales it with the image
-        (`texturenets.stylize.stroke`).
-        `wrap`: the axes along which the picture wraps around: "xy" for a tile, which repeats in both directions, "x"
-        for a 360 degree panorama, whose left and right edge meet. So does the result, and it does not depend on
-        where the picture was cut. Sides along these axes that are no multiple of `engine.io_spec.stride` are
-        resampled to one and back.
-        `mix`: of a model of several styles, the weight of each, as {"wave": 0.6, "udnie": 0.4}; "photo" is the photo
-        itself. `masks`: instead, or beside it, where each style goes: images by the styles' names, white where the
-        style is, soft edges stay soft; one of the styles, or the photo, may go without and gets the rest. A single
-        mask leaves the rest of the photo as it is, also for a model of one style. Statistics of instance
-        normalization are those of the whole image.
+        training, 0 for none): for generators that also have noise inputs; a warning says if they change nothing. All
+        images of a batch (N, C, H, W) get the same noise, that of `seed`, so that each result is the same as alone;
+        for different noise call once for each seed. `stroke`: 2 doubles the size of the strokes, 0.5 halves it,
+        "auto" scales it with the image (`texturenets.stylize.stroke`). `wrap`: the axes along which the image wraps
+        around: "xy" for a tile, which repeats in both directions, "x" for a 360 degree panorama, whose left and right
+        edges meet. The result wraps around in the same way, and does not depend on where the image was cut. Sides
+        along these axes that are no multiple of `engine.io_spec.stride` are resampled to one and back. `mix`: for a
+        model with several styles, their weights, such as {"wave": 0.6, "udnie": 0.4}; "photo" is the photo itself.
+        `masks`: instead or in addition, where each style goes: images by style name, white where the style is; soft
+        edges stay soft; one of the styles, or the photo, may have no mask and gets the rest. A single mask leaves the
+        rest of the photo unchanged, also for a model with one style. Statistics of instance normalization are those
+        of the whole image.
 
-        Raises UserError for an option out of its range, an argument that is no image, and when memory runs out.
+        Raises UserError for an option out of its range, an argument that is not an image, and when memory runs out.
         """
         check_options(size, strength, noise_level, stroke, wrap)
         arguments.flag("preserve_color", preserve_color)
@@ -213,8 +212,8 @@ class Style:
         mix: Mapping[str, float] | None = None,
         masks: Mapping[str, Any] | None = None,
     ) -> A:
-        """Stylize `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
-        same kind, a tensor on their device.
+        """Stylize `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; returns (N, 3, H, W) of the same
+        type, a tensor on the same device.
 
         Options and errors as in `__call__`.
         """
@@ -235,11 +234,11 @@ class Style:
             f"as with `size` {max(1, max(height, width) // 2)}"
         )
         with devices.memory_errors(advice):
-            # One by one, so that a result does not depend, to the last bit, on the rest of the batch.
+            # One by one, so that a result does not depend in any bit on the rest of the batch.
             painted = _together(
                 [variant._paint(photos[i : i + 1], seed, noise_level, choice) for i in range(len(photos))]
             )
-            painted = painted.clip(0, 1)  # outside of inference mode, so that autograd takes the result
+            painted = painted.clip(0, 1)  # outside of inference mode, so that autograd accepts the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
             share: Any = choice.painted if isinstance(choice.painted, float) else like(choice.painted, photos)
@@ -255,10 +254,9 @@ class Style:
         stroke: Stroke,
         wrap: Wrap = "",
     ) -> tuple[Selection, Style]:
-        """What is drawn for a photo of `size` (H, W), and what draws it: mostly this style.
-
-        Of other variants those that were used last are kept. Raises UserError as `mixing.choose`, and for a network
-        that cannot wrap around.
+        """The selection for a photo of `size` (H, W), and the style that computes it: usually this one. Other
+        variants are cached, the last used ones. Raises UserError as `mixing.choose`, and for a network that cannot
+        wrap around.
         """
         choice = choose(self.header, mix or self.mix, masks, strength=strength, stroke=stroke, size=size)
         variant = Variant(choice.mixture, wrap)
@@ -281,7 +279,9 @@ class Style:
         """Stylize (1, 3, H, W); with a stroke other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
         wrap, stride = self.tiled.variant.wrap, self.engine.io_spec.stride
-        first, *finer = (sizes.whole_periods(step, stride, wrap) for step in ladder(size, choice.stroke))
+        first, *finer = (
+            sizes.whole_periods(step, stride, wrap) for step in stylization_sizes(size, choice.stroke)
+        )
         y = self._run_network(image.resize_wrapped(photo, first, wrap), seed, level, choice.styles)
         for larger in finer:
             self.between()
@@ -292,8 +292,8 @@ class Style:
     def _run_network(self, photo: A, seed: int, level: float, styles: Any = None, *, fine: bool = False) -> A:
         """Run the network on (1, 3, H, W), padded as its `IOSpec` requires, and crop the result; unclamped.
 
-        `styles`: the style map, of any size, where it takes one. `fine`: the input is a stylized image that was
-        enlarged.
+        `styles`: the style map, of any size, if the network has that input. `fine`: the input is an enlarged stylized
+        image.
         """
         size = (int(photo.shape[2]), int(photo.shape[3]))
         wrap = self.tiled.variant.wrap
@@ -301,7 +301,7 @@ class Style:
         if not self.tiled.fits(size):
             return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine, styles=where), photo)
         io_spec = self.engine.io_spec
-        padding = io_spec.stride, max(MIN_NETWORK_SIDE, io_spec.least), io_spec.margin, wrap
+        padding = io_spec.stride, max(MIN_NETWORK_SIDE, io_spec.min_side), io_spec.margin, wrap
         x, box = sizes.pad_to_multiple(photo, *padding)
         total = int(x.shape[-2]), int(x.shape[-1])
         drawn = noise.draw_arrays(io_spec.noise, [seed], *sizes.period(box, total, wrap))
@@ -317,7 +317,7 @@ class Style:
 
 
 def _is_all(share: float | NDArray[np.float32]) -> bool:
-    """Whether nothing of the photo remains."""
+    """Whether the share is 1 everywhere, so that nothing of the photo remains."""
     return isinstance(share, float) and share == 1
 
 
@@ -331,7 +331,7 @@ def _together(parts: list[A]) -> A:
 
 
 def note_noise(name: str, seed: int, noise_level: float, *, takes_noise: bool) -> None:
-    """Warn where `seed` or `noise_level` is given for a style called `name` that takes no noise, once a name."""
+    """Warn if `seed` or `noise_level` is given for a style `name` without noise input; once for each name."""
     if not takes_noise and (seed != 0 or noise_level != 1):
         warnings.warn(f"{name} takes no noise: `seed` and `noise_level` change nothing", stacklevel=1)
 
@@ -339,8 +339,8 @@ def note_noise(name: str, seed: int, noise_level: float, *, takes_noise: bool) -
 def check_options(
     size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1, wrap: Wrap = ""
 ) -> None:
-    """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, no `stroke`, and a
-    `wrap` that names no axes."""
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, an invalid
+    `stroke`, and a `wrap` that names no axes."""
     check(stroke)
     wrapping.check(wrap)
     arguments.number("strength", strength)

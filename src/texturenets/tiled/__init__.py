@@ -1,6 +1,6 @@
-"""Images that do not fit in memory, exactly: a network strip by strip, its feature maps on disk in between. No
-torch.
+"""Exact results for images that do not fit in memory: the network is computed strip by strip, its feature maps are
+kept on disk. No torch.
 
-`rows` says what operations read, `plan` what is computed in which pass, `stage` makes a small graph of a pass over a
-strip, which any engine runs, and `run` goes through the image.
+`rows`: the input rows needed by each operation. `plan`: what each pass computes. `strip_graph`: a small graph for one
+strip of a pass, which any engine runs. `run`: the passes over the image.
 """

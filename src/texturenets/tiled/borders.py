@@ -1,11 +1,11 @@
 """Padding that is added while feature maps are read from disk, so that strips need no `pad` operation. No torch.
 
 A strip of a feature map is computed from its rows and from a halo: the rows above and below that lie in the receptive
-field of what follows. Inside the image the halo is read from disk with the strip. At the top and bottom edge there is
-nothing to read, and a strip there would need padding in its graph: three different graphs, and compilations, for one
-pass (first strip, last strip, all others).
+field of what follows. Inside the image the halo is read from disk along with the strip. At the top and bottom edge
+there is nothing to read, and a strip there would need padding in its graph: three different graphs, and compilations,
+for one pass (first strip, last strip, all others).
 
-So the padding is filled in at reading where that gives the same values. Say the feature map x is on disk, and the
+So the padding is filled in while reading, if that gives the same values. Say the feature map x is on disk, and the
 pass computes conv(pad(relu(norm(x)))) for rows 0 to 3, with reflection by 1 and a 3 x 3 kernel:
 
     rows of x read    -1  0  1  2  3  4    row -1 is filled in as a copy of row 1, row 4 is read
@@ -42,8 +42,7 @@ def borders(
 ) -> tuple[dict[int, Border], frozenset[int]]:
     """The borders with which feature maps in `on_disk` are read, by node, and the `pad` nodes that they replace.
 
-    A `pad` is replaced where every feature map that it depends on is read, and none of them with another border
-    already.
+    A `pad` is replaced if every feature map on which it depends is read, and none of them with a different border.
     """
     by_source: dict[int, Border] = {}
     replaced: set[int] = set()

@@ -28,17 +28,17 @@ WRITTEN: Final = ("JPEG", "PNG", "TIFF")
 """Formats that can be written strip by strip; the encoders of the others need the whole image in memory."""
 
 _STRIP: Final = 16 * 2**20  # bytes read at a time
-_BUFFER: Final = 64 * 2**20  # most bytes that wait for the encoder
+_BUFFER: Final = 64 * 2**20  # maximum bytes that wait for the encoder
 _LONGEST: Final = {"JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}  # pixels; libjpeg's JPEG_MAX_DIMENSION
 _BIG: Final = 4 * 10**9 - 10**8  # bytes beyond which a TIFF needs the offsets of BigTIFF
 
 
 class NotInStripsError(UserError):
-    """What has to fit in memory: a format, or without libvips any."""
+    """Raised for formats whose images must fit in memory; without libvips for all."""
 
 
 def vips() -> Any:
-    """The module pyvips. Raises UserError where it is not installed."""
+    """The module pyvips. Raises UserError if it is not installed."""
     try:
         import pyvips
     except (ImportError, OSError):
@@ -57,7 +57,7 @@ def _reason(error: Exception) -> str:
 class LargePhoto:
     """A photo decoded to a file on disk (the spool) and read from there strip by strip.
 
-    `size` (H, W): upright and resized. `header`: format, orientation and metadata. `decode` has to be called before
+    `size` (H, W): upright and resized. `header`: format, orientation and metadata. `decode` must be called before
     `rgb` (1, 3, H, W) and `alpha` (1, 1, H, W, or None) are read: rows of float32 in [0, 1]. `longer`: the longer
     side in pixels, None keeps the size. Raises UserError for a file that cannot be read.
     """
@@ -74,7 +74,7 @@ class LargePhoto:
 
     @property
     def most_bytes(self) -> int:
-        """The most bytes that `decode` writes: four channels of 16 bits."""
+        """Maximum number of bytes that `decode` writes: four channels of 16 bits."""
         return 8 * self.stored[0] * self.stored[1]
 
     def decode(self, folder: Path, progress: Callable[[float], None] = lambda _: None) -> None:
@@ -182,14 +182,14 @@ def output_format(path: Path, size: Size) -> str:
         )
     if max(size) > _LONGEST[name]:
         raise UserError(
-            f"{name} holds at most {_LONGEST[name]} pixels a side, not {max(size)}; use .png or .tif"
+            f"{name} holds at most {_LONGEST[name]} pixels per side, not {max(size)}; use .png or .tif"
         )
     return name
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is written beside pixels and profile; the fields as in `image.Picture`."""
+    """Metadata written in addition to pixels and profile; fields as in `image.Picture`."""
 
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
@@ -197,7 +197,7 @@ class Metadata:
 
 
 def lost(path: Path, metadata: Metadata) -> list[str]:
-    """What of `metadata` the file `path` does not hold, written strip by strip."""
+    """Messages about the parts of `metadata` that the file `path`, written strip by strip, cannot hold."""
     name = image.output_format(path)
     found = image.lost_metadata(path, metadata.exif, metadata.texts)
     if name == "TIFF" and metadata.exif is not None:
@@ -274,7 +274,7 @@ class _PNGStream:
 
 
 class StripWriter:
-    """Writes an image strip by strip, from the top, with libvips in a thread of its own.
+    """Writes an image strip by strip, from the top, with libvips in a separate thread.
 
     `part`: the file to write, `name`: its format, `size` (H, W). `quality`: 1 to 100, for JPEG. The file is complete
     after `finish`.
@@ -362,7 +362,7 @@ def writing(
 ) -> Iterator[StripWriter]:
     """A writer for an image of `size` (H, W), which replaces `path` atomically when the block ends without an error.
 
-    Removes temporary files that a killed run left beside `path`. Raises UserError as `output_format` does, and if
+    Removes temporary files that a killed run left next to `path`. Raises UserError as `output_format` does, and if
     the file cannot be written.
     """
     name = output_format(path, size)

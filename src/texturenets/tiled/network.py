@@ -40,20 +40,20 @@ STRIP_SHARE: Final = 0.6
 class TiledNetwork:
     """The network `graph`, strip by strip, on `engine`.
 
-    `smallest`: images are padded to at least this many pixels a side. `wrap`: the axes along which they wrap around,
-    as `graph` does (`graph.wrapping`). Raises UserError for a network with a fixed
-    output size, or with inputs other than a photo, noise and a style map.
+    `smallest`: images are padded to at least this many pixels per side. `wrap`: the axes along which they wrap
+    around, as `graph` does (`graph.wrapping`). Raises UserError for a network with a fixed output size, or with
+    inputs other than a photo, noise and a style map.
     """
 
     def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1, wrap: Wrap = "") -> None:
-        if graph.fixed:
-            raise UserError(f"this network draws only images of {graph.stride} pixels a side, none larger")
+        if graph.fixed_size:
+            raise UserError(f"this network draws only images of {graph.stride} pixels per side, none larger")
         others = [named.name for named in graph.io_spec.inputs if named.name != STYLES or named.stride != 1]
         if others:
             names = ", ".join(others)
             raise UserError(f"this network takes {names} beside a photo: its images have to fit in memory")
         self.stride, self.margin, self.wrap = graph.stride, graph.margin, wrap
-        self.smallest = max(smallest, graph.io_spec.least)
+        self.smallest = max(smallest, graph.io_spec.min_side)
         self.graph, self.engine = optimize(graph, CPU_PASSES), engine
 
     def run(
@@ -71,12 +71,11 @@ class TiledNetwork:
         announce: Callable[[str], None] = lambda _: None,
         progress: ShareProgress = lambda _: None,
     ) -> None:
-        """Stylize `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
-
-        `seed`, `level`: of the noise, if it takes any. `styles`: the style map, if it takes one, of the photo's size.
-        `memory`: bytes for everything. `spool`: the folder for
-        feature maps that do not fit; else a default one, or one of `folders`. `announce` gets what is
-        needed. Raises TooLittleMemoryError with the `memory` that suffices, and UserError where the disk does not.
+        """Stylize `photo` of `size` (H, W) and pass the result to `sink`, strip by strip. `seed`, `level`: of the
+        noise, if it has noise inputs. `styles`: the style map, if it has that input, of the photo's size. `memory`:
+        bytes for everything. `spool`: the folder for feature maps that do not fit; by default a usual one, or one of
+        `folders`. `announce` is called with a message about the needed memory and disk. Raises TooLittleMemoryError
+        with the `memory` that suffices, and UserError if the disk does not.
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin, self.wrap)
         drawn = period(box, padded, self.wrap)
@@ -87,7 +86,7 @@ class TiledNetwork:
         job = TiledJob(self.graph, padded, inputs, Path(), int(STRIP_SHARE * memory), self.engine)
         needed = disk(job)
         job.folder = choose_folder(needed, spool, folders)
-        if needed and memory:  # with none, the error says what it takes
+        if needed and memory:  # without memory, the error says how much is needed
             num_passes = len(planning.plan_passes(PlannedNetwork(self.graph.nodes, padded)))
             announce(
                 f"{size[1]} x {size[0]} pixels in {num_passes} passes, within {gigabytes(memory)} for the "
@@ -108,7 +107,8 @@ class TiledNetwork:
     def _inputs(
         self, photo: RowSource, size: Size, drawn: Size, seed: int, level: float
     ) -> dict[int, RowSource]:
-        """By node. `drawn`: of `size`, the part that noise is drawn for; it repeats to the bottom and right."""
+        """The inputs by node. `drawn`: the part of `size` for which noise is generated; it repeats to the bottom and
+        right."""
         inputs: dict[int, RowSource] = {}
         stream = 0
         for i, node in enumerate(self.graph.nodes):
@@ -128,7 +128,7 @@ class TiledNetwork:
 def _noise(
     noise_input: NoiseInput, seed: int, stream: int, level: float, width: int
 ) -> Callable[[int, int], NDArray[np.float32]]:
-    """A function of the first row and the number of rows that gives that part of a noise map, (1, C, rows, width)."""
+    """A function from the first row and the number of rows to that part of a noise map, (1, C, rows, width)."""
     make = noise.uniform_array if noise_input.distribution == "uniform" else noise.normal_array
 
     def rows(top: int, height: int) -> NDArray[np.float32]:
@@ -143,7 +143,7 @@ def refined(graph: Graph) -> Graph:
 
     Low frequencies stay those of the enlarged image, high frequencies are the network's.
     """
-    result = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed)
+    result = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed_size)
     photo = next(i for i, node in enumerate(result.nodes) if node.operation == "photo")
     weights = bell()
     reach = len(weights) // 2

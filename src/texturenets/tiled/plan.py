@@ -1,7 +1,7 @@
 """Plans which nodes each pass over a large image computes, and which feature maps stay on disk. No torch.
 
-A normalization needs the statistics of its whole source before it can compute its first row. So the image is gone
-through several times, and every pass ends at the feature maps whose statistics the next one needs. For instance:
+A normalization needs the statistics of its whole source before it can compute its first row. So there are several
+passes over the image, and every pass ends at the feature maps whose statistics the next one needs. For instance:
 
     pass 0    photo -> conv1                            conv1's statistics are gathered, and it is written to disk
     pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise
@@ -28,17 +28,17 @@ REARRANGING: Final = ("crop", "pad", "shuffle", "unshuffle")
 """Operations that only rearrange elements."""
 
 MIN_MULTIPLICATIONS: Final = 250
-"""A convolution's feature map is kept on disk when each of its elements takes at least so many multiply-adds; cheaper
-ones are computed again by the pass that needs them. An element takes two bytes: at 300 MB/s it is written and read in
-13 ns, in which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long
-as its cache holds. `benchmarks/accept_gigapixel.py` measures the outcome."""
+"""A convolution's feature map is kept on disk if each of its elements takes at least this many multiply-adds; cheaper
+ones are computed again by the pass that needs them. An element has two bytes: at 300 MB/s it is written and read in
+13 ns, in which two cores with bf16 instructions compute some 1,500 multiply-adds; a disk is faster than that while
+its cache suffices. `benchmarks/accept_gigapixel.py` measures the outcome."""
 
 _NEVER: Final = 1 << 30
 
 
 @dataclass
 class PlannedNetwork:
-    """The nodes of a network for an image `picture` (H, W), and what planning needs to know of them.
+    """The nodes of a network for an image `picture` (H, W), and the data needed for planning.
 
     `sources[i]`: the nodes whose feature maps node i reads; for an unpooling the feature map that was pooled, instead
     of the pool. `sizes[i]`: height and width of node i's feature map. `first_use[i]`: the first pass that needs it.
@@ -73,7 +73,7 @@ class PlannedNetwork:
         return self.nodes[i].operation in NEED_STATISTICS
 
     def is_given(self, i: int) -> bool:
-        """Whether node i needs no other node's feature map: it is an input, or all statistics."""
+        """Whether node i needs no rows of other feature maps: it is an input, or computed only from statistics."""
         return self.nodes[i].operation in (*INPUTS, "global_pool")
 
     def is_elementwise(self, i: int) -> bool:
@@ -102,7 +102,8 @@ class PlannedNetwork:
     def rows_of(self, i: int, strip: Interval) -> Interval:
         """The rows of node i's feature map that belong to `strip` of the image.
 
-        The edges of `strip` are multiples of the stride. Strips that share out the image share out each feature map.
+        The edges of `strip` are multiples of the stride. Strips that partition the image also partition each feature
+        map.
         """
         scale, height = self.nodes[i].scale, self.sizes[i][0]
         low = min(int(strip[0] * scale), height)
@@ -115,8 +116,8 @@ class PlannedNetwork:
 
 @dataclass(frozen=True)
 class ImagePass:
-    """One run over the image: the feature maps that it computes (`targets`), of these the ones whose statistics it
-    gathers and the ones that it writes to disk, and those that it reads.
+    """One run over the image: the feature maps that it computes (`targets`), those of them whose statistics it
+    gathers, those that it writes to disk, and those that it reads.
 
     `on_disk`: the feature maps on disk that it may read.
     """
@@ -157,7 +158,7 @@ def plan_passes(network: PlannedNetwork) -> list[ImagePass]:
 
 
 def _without(image_pass: ImagePass, useless: set[int], last: int) -> ImagePass:
-    """A pass that does not write what no later one reads."""
+    """`image_pass` without writing the feature maps in `useless`, which no later pass reads."""
     targets = tuple(
         i for i in image_pass.targets if i not in useless or i in image_pass.measured or i == last
     )
@@ -184,9 +185,8 @@ def _closure(network: PlannedNetwork, targets: Iterable[int], written: set[int])
 
 
 def _crossing(network: PlannedNetwork) -> Iterator[int]:
-    """The feature maps that are computed in one pass and needed in another too.
-
-    Of a chain of elementwise operations only the first: it costs little to go on from there.
+    """The feature maps that are computed in one pass and also needed in another. Of a chain of elementwise operations
+    only the first: computing the rest from there is cheap.
     """
     for i in range(len(network.nodes)):
         if network.is_given(i) or network.first_use[i] >= _NEVER or network.is_elementwise(i):
@@ -200,7 +200,7 @@ def _crossing(network: PlannedNetwork) -> Iterator[int]:
 
 
 def _users_through_elementwise(network: PlannedNetwork, users: Sequence[int]) -> Iterator[int]:
-    """`users`, and through elementwise operations those who use them."""
+    """`users`, and the nodes that use them through elementwise operations."""
     for user in users:
         yield user
         if network.is_elementwise(user):
@@ -210,12 +210,12 @@ def _users_through_elementwise(network: PlannedNetwork, users: Sequence[int]) ->
 
 
 def _worth(network: PlannedNetwork, i: int) -> bool:
-    """Whether reading the feature map of node i is quicker than computing it again."""
+    """Whether reading the feature map of node i is faster than computing it again."""
     while network.nodes[i].operation in REARRANGING:
         i = network.sources[i][0]
     if network.nodes[i].operation in ("conv", "deconv"):
         return multiplications(network, i) >= MIN_MULTIPLICATIONS
-    return network.nodes[i].operation in ("add", "mul")  # residual blocks go on from it: else all begin anew
+    return network.nodes[i].operation in ("add", "mul")  # residual blocks go on from it: else all begin again
 
 
 def multiplications(network: PlannedNetwork, i: int) -> int:
@@ -250,7 +250,7 @@ def plan_steps(network: PlannedNetwork, image_pass: ImagePass, strip: Interval) 
 
 
 def effort(network: PlannedNetwork, steps: Sequence[NodeStep]) -> int:
-    """Multiply-adds of `steps`, and the elements that they move, counted as some multiply-adds each."""
+    """Multiply-adds of `steps`, and the elements that they move, counted as several multiply-adds each."""
     total = 0
     for step in steps:
         each = network.nodes[step.node].channels * network.sizes[step.node][1]
@@ -267,12 +267,13 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
 
 
 def last_reads(plan: Sequence[ImagePass]) -> dict[int, int]:
-    """The number of the last pass that reads each feature map, by node. After it the space of that one is free."""
+    """The number of the last pass that reads each feature map, by node. After it the space of that feature map is
+    free."""
     return {i: number for number, image_pass in enumerate(plan) for i in image_pass.read}
 
 
 def disk(network: PlannedNetwork, plan: Sequence[ImagePass], bytes_each: int) -> int:
-    """The most bytes on disk at once, `bytes_each` for an element."""
+    """Maximum number of bytes on disk at once, with `bytes_each` per element."""
     last_read = last_reads(plan)
     held: set[int] = set()
     most = 0

@@ -43,7 +43,7 @@ ELEMENTWISE: Final = frozenset(
 def map_size(node: Node, picture: Size) -> Size:
     """Height and width of the node's feature map for an image of that size, a multiple of the network's stride."""
     height, width = (int(side * node.scale) for side in picture)
-    return height + node.extra, width + node.extra_columns
+    return height + node.extra_rows, width + node.extra_columns
 
 
 def before(node: Node) -> int:
@@ -54,8 +54,8 @@ def before(node: Node) -> int:
 def needs(node: Node, size: int, start: int, end: int) -> list[Interval]:  # noqa: PLR0911 (one a kind of operation)
     """The rows of the first source that rows `start` to `end` of the node's feature map depend on.
 
-    `size`: the source's number of rows. One interval, but for circular padding at the edge, which takes rows from
-    both ends: several, in the order in which they are stacked.
+    `size`: the source's number of rows. Usually one interval; for circular padding at the edge, which needs rows from
+    both ends, several, in the order in which they are stacked.
     """
     s = node.settings
     match node.operation:
@@ -116,11 +116,12 @@ def wrapped(start: int, end: int, size: int) -> list[Interval]:
 def wanted(node: Node, rows: Interval, sources: Sequence[Node], sizes: Sequence[int]) -> list[list[Interval]]:
     """For each source of `node`, whose feature maps have `sizes` rows, the intervals that `rows` of `node` take."""
     if node.operation == "unpool":
-        # Of the feature map that was pooled, not of the pooled one: where the largest was is found again.
+        # Rows of the feature map before pooling, not of the pooled one: the positions of the maxima are computed
+        # again.
         low, high = rows[0] // 2, -(-rows[1] // 2)
         return [[(low, high)], [(2 * low, 2 * high)]]
     if node.operation in ELEMENTWISE:
-        # A feature map of one pixel goes with one of any size.
+        # A feature map of one pixel is broadcast.
         return [
             [(0, 1)] if has_fixed_size(source) and not has_fixed_size(node) else [rows] for source in sources
         ]

@@ -1,4 +1,4 @@
-"""A network on an image that does not fit in memory: pass after pass, strip after strip, by any engine. No torch."""
+"""A network on an image that does not fit in memory: pass by pass, strip by strip, with any engine. No torch."""
 
 from __future__ import annotations
 
@@ -26,34 +26,33 @@ from texturenets.tiled.strip_graph import Key, StripGraph, build
 
 
 class StageEngine(Protocol):
-    """An engine, as far as stages need it."""
+    """The part of an engine that stages need."""
 
     @property
     def spool_dtype(self) -> SpoolDtype:
-        """The type of the feature maps that it reads and returns and that are spooled to disk, where float32 is not
-        required."""
+        """The type of its input and output feature maps, which are spooled to disk, unless float32 is required."""
 
     def compile(self, stage: Stage) -> CompiledStage:
-        """Make a stage ready to run."""
+        """Compile a stage."""
 
     def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
-        """About how many bytes a stage takes, at most so many elements of whose feature maps are live at once."""
+        """Estimated peak memory in bytes of a stage with at most `live` elements of feature maps live at once."""
 
 
 RowSink = Callable[[Interval, NDArray[np.float32]], None]
-"""Takes the image from the top, unclamped: rows, and (1, 3, height, W) float32."""
+"""Receives the image from the top, unclamped: the rows, and (1, 3, height, W) float32."""
 
 ShareProgress = Callable[[float], None]
 """Called with the share of the work that is done, from 0 to 1."""
 
 MIN_ROWS: Final = 16
-"""Fewest rows of the image in a strip: with fewer, most rows are computed twice, in the overlap of strips."""
+"""Minimum rows of the image in a strip: with fewer, most rows are computed twice, in the overlap of strips."""
 
 MAX_ROWS: Final = 1024
-"""Most rows of the image in a strip: more are not faster."""
+"""Maximum rows of the image in a strip: more are not faster."""
 
 MAX_STRIP_BYTES: Final = 768 * 2**20
-"""Bytes for a strip that takes more than the fewest rows; larger strips are not faster."""
+"""Maximum bytes for a strip with more than the minimum rows; larger strips are not faster."""
 
 STRIP_COPIES: Final = 4
 """Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
@@ -90,14 +89,14 @@ class TooLittleMemoryError(UserError):
 
 
 def run(job: TiledJob, sink: RowSink, progress: ShareProgress = lambda _: None) -> None:
-    """Compute the network on the image, strip by strip, and give the result to `sink`.
+    """Compute the network on the image, strip by strip, and pass the result to `sink`.
 
-    Raises UserError where memory or disk do not suffice.
+    Raises UserError if memory or disk do not suffice.
     """
     try:
         _TiledRun(job, spool_dtype_of(job)).all(sink, progress)
     except OverflowedError:
-        # It is safe to begin again: only the last pass, which spools no feature maps, writes to the sink.
+        # It is safe to start again: only the last pass, which spools no feature maps, writes to the sink.
         _TiledRun(job, "float32").all(sink, progress)
 
 
@@ -110,7 +109,7 @@ def spool_dtype_of(job: TiledJob) -> SpoolDtype:
 
 
 def disk(job: TiledJob) -> int:
-    """The most bytes on disk at once, where no value is beyond the type of `spool_dtype_of`."""
+    """Maximum number of bytes on disk at once, if no value exceeds the range of `spool_dtype_of`."""
     network = PlannedNetwork(job.graph.nodes, job.picture)
     return planning.disk(network, planning.plan_passes(network), BYTES[spool_dtype_of(job)])
 
@@ -134,7 +133,7 @@ class _TiledRun:
         self.pooled: dict[int, Values] = {}
         self.compiled: dict[Key, CompiledStage] = {}
         self.free: list[NDArray[Any]] = []
-        """Arrays of strips that are through, to be read into again: new memory is slow."""
+        """Arrays of finished strips, for reuse: allocating new memory is slow."""
 
     def all(self, sink: RowSink, progress: ShareProgress) -> None:
         """Every pass."""
@@ -157,14 +156,15 @@ class _TiledRun:
         progress(1.0)
 
     def _shares(self) -> list[float]:
-        """About which share of the work each pass is, by the multiply-adds of a strip."""
+        """The estimated share of each pass in the work, by the multiply-adds of a strip."""
         strip = (0, min(self.job.picture[0], 16 * self.job.graph.stride))
         steps = [planning.plan_steps(self.network, image_pass, strip) for image_pass in self.image_passes]
         efforts = [planning.effort(self.network, node_steps) for node_steps in steps]
         return [effort / sum(efforts) for effort in efforts]
 
     def _heights(self) -> list[int]:
-        """How many rows the strips of each pass have. Raises TooLittleMemoryError with what all of them need."""
+        """Number of rows of the strips in each pass. Raises TooLittleMemoryError with the memory that all of them
+        need."""
         if self.job.rows:
             return [self.job.rows] * len(self.image_passes)
         height, stride = self.job.picture[0], self.job.graph.stride
@@ -176,7 +176,7 @@ class _TiledRun:
         return [self._rows(image_pass, fewest) for image_pass in self.image_passes]
 
     def _rows(self, image_pass: ImagePass, rows: int) -> int:
-        """How many rows of the image a strip of that pass has: `rows`, doubled as long as memory suffices."""
+        """Number of rows of the image in a strip of that pass: `rows`, doubled as long as memory suffices."""
         height = self.job.picture[0]
         while 2 * rows <= min(height, MAX_ROWS) and self._needed(image_pass, 2 * rows) <= min(
             MAX_STRIP_BYTES, self.job.memory
@@ -185,12 +185,12 @@ class _TiledRun:
         return rows
 
     def _needed(self, image_pass: ImagePass, rows: int) -> int:
-        """Bytes that a strip of so many rows takes."""
+        """Memory in bytes that a strip of `rows` rows needs."""
         stride = self.job.graph.stride
         middle = (self.job.picture[0] - rows) // 2 // stride * stride
         strip = build(self.network, image_pass, (middle, middle + rows), self.weights)
         nodes = strip.graph.nodes
-        size = [node.channels * node.extra * node.extra_columns for node in nodes]
+        size = [node.channels * node.extra_rows * node.extra_columns for node in nodes]
         last = {source: number for number, node in enumerate(nodes) for source in node.sources}
         last.update({part.number: len(nodes) for part in strip.outputs.values()})
         live = int(most_live([(n, last.get(n, n), size[n]) for n in range(len(nodes))]))
@@ -244,7 +244,7 @@ class _TiledRun:
         return work
 
     def _space(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
-        """An array of that shape, one that has been used before if there is one."""
+        """An array of that shape, reused if possible."""
         for number, array in enumerate(self.free):
             if array.shape == shape and array.dtype == kind:
                 return self.free.pop(number)
@@ -290,7 +290,7 @@ class _TiledRun:
                 sink(rows, part)
 
     def _normalize(self, moments: Mapping[int, Moments]) -> None:
-        """Turn statistics into what the nodes that wait for them take."""
+        """Convert statistics to the inputs of the nodes that wait for them."""
         for i, node in enumerate(self.network.nodes):
             if not self.network.waits(i) or node.sources[0] not in moments:
                 continue

@@ -106,7 +106,7 @@ class Padded:
 
 
 class Resized:
-    """A source of `size` (H, W) at another size, as `image.resize` makes it of a tensor: bicubic, antialiased."""
+    """A source of `size` (H, W) resized as by `image.resize`: bicubic, antialiased."""
 
     def __init__(self, source: RowSource, size: Size, wanted: Size) -> None:
         self.source, self.size, self.wanted = source, size, wanted
@@ -123,7 +123,8 @@ class Resized:
 
 
 def _taps(start: int, end: int, size: int, wanted: int) -> tuple[NDArray[np.int64], Array]:
-    """For each of `wanted` entries from `start` to `end`: which entries of `size` it is made of, and their weights.
+    """For the output entries `start` to `end` of `wanted`: the input entries (of `size`) that contribute, and their
+    weights.
 
     (end - start, taps) each. Keys' cubic with a = -0.5 (IEEE Trans. ASSP 29, 1981), widened where entries get fewer.
     """

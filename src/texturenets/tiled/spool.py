@@ -1,4 +1,4 @@
-"""Images and feature maps on disk: read and written at offsets, gone with the process however that ends."""
+"""Images and feature maps on disk: read and written at offsets, deleted when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from texturenets.tiled.borders import Border
 from texturenets.tiled.rows import Interval, Size
 
 MAX_ARRAYS: Final = 1024
-"""Arrays that one call moves: as many as Linux takes (`IOV_MAX`)."""
+"""Maximum number of arrays per call: the limit of Linux (`IOV_MAX`)."""
 
 MAX_BYTES_WINDOWS: Final = 2**26
-"""Bytes that one call moves on Windows, which takes less than 2 GB."""
+"""Maximum bytes per call on Windows, whose limit is 2 GB."""
 
 
 _POSITION = threading.Lock()
-"""On Windows, where a file has one position for all threads."""
+"""A lock for Windows, where all threads share a file's position."""
 
 
 def _write(handle: int, parts: Sequence[memoryview], offset: int) -> int:
@@ -40,7 +40,7 @@ def _write(handle: int, parts: Sequence[memoryview], offset: int) -> int:
 
 
 def _read(handle: int, parts: Sequence[memoryview], offset: int) -> int:
-    """Fill `parts`, or the first of them, with what is at `offset`; returns how many bytes. Raises OSError."""
+    """Fill `parts`, or the first of them, from `offset`; returns the number of bytes. Raises OSError."""
     if sys.platform != "win32":
         return os.preadv(handle, parts, offset)
     with _POSITION:
@@ -55,10 +55,9 @@ class OverflowedError(Exception):
 
 
 class SpoolFile:
-    """A file without a name, or one that loses it as soon as it is opened. `size`: bytes of disk it may take.
-
-    When the process ends, by whatever signal, the space is free again. Not memory-mapped: what is mapped counts as
-    the process's own memory.
+    """A temporary file without a name, or whose name is removed as soon as it is open. `size`: maximum bytes on disk.
+    The space is freed when the process ends, even by a signal. It is not memory-mapped, because mapped memory counts
+    as memory of the process.
     """
 
     def __init__(self, folder: Path, size: int = 0) -> None:
@@ -78,7 +77,7 @@ class SpoolFile:
         self.size = size
 
     def put(self, values: Sequence[NDArray[Any]], offset: int) -> None:
-        """Write contiguous arrays one after the other. Raises UserError where the disk is full."""
+        """Write contiguous arrays one after the other. Raises UserError if the disk is full."""
         try:
             self._move(_write, values, offset)
         except OSError as error:
@@ -111,8 +110,7 @@ class SpoolFile:
 class SpoolFiles:
     """The files of one run in `folder`, of at most `most` bytes together.
 
-    A file that is no longer needed is written anew: its blocks, and the memory in which the system holds them, are
-    there already.
+    Files that are no longer needed are reused: their blocks, and the system's cache of them, are already allocated.
     """
 
     def __init__(self, folder: Path, most: int) -> None:
@@ -122,7 +120,7 @@ class SpoolFiles:
         self.free: list[SpoolFile] = []
 
     def take(self, size: int) -> SpoolFile:
-        """A file for `size` bytes, with anything in it."""
+        """A file for `size` bytes; its content is undefined."""
         if self.free:
             file = min(self.free, key=lambda candidate: (candidate.size < size, abs(candidate.size - size)))
             self.free.remove(file)
@@ -153,8 +151,7 @@ class SpoolFiles:
 
 
 class SpooledImage:
-    """An image of whole numbers, `size` (height, width), the channels of a pixel side by side: "uint8" or
-    "uint16"."""
+    """An image of integers, "uint8" or "uint16", `size` (height, width), channels last."""
 
     def __init__(self, folder: Path, channels: int, size: Size, kind: str) -> None:
         self.file = SpoolFile(folder)
@@ -185,14 +182,14 @@ Space = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
 class FeatureMap:
-    """A feature map in a file, `size` (height, width), the channels of a pixel side by side."""
+    """A feature map in a file, `size` (height, width), channels last."""
 
     def __init__(self, file: SpoolFile, channels: int, size: Size, dtype: SpoolDtype) -> None:
         self.file, self.channels, self.size = file, channels, size
         self.type = np.dtype({"bfloat16": "uint16"}.get(dtype, dtype))
 
     def write(self, rows: Interval, values: NDArray[Any]) -> None:
-        """`values` (1, height, W, C) at `rows`. Raises OverflowedError where half precision does not hold them."""
+        """`values` (1, height, W, C) at `rows`. Raises OverflowedError if half precision does not hold them."""
         stored = np.asarray(values, self.type)
         if self.type == np.float16 and _overflowed(stored):
             raise OverflowedError
@@ -200,9 +197,8 @@ class FeatureMap:
         self.file.put(lines, self._offset(rows[0]))
 
     def read(self, rows: Interval, border: Border | None = None, space: Space = np.empty) -> NDArray[Any]:
-        """(1, height, width, C) of `rows`, in an array that `space` gives, as it is kept.
-
-        With a `border` columns are added at the sides, and `rows` may lie outside of the feature map.
+        """(1, height, width, C) of `rows`, in an array from `space`, with the file's dtype. With a `border`, columns
+        are added at the sides, and `rows` may be outside of the feature map.
         """
         height, width = self.size
         left, right = (0, 0) if border is None else (border.left, border.right)
@@ -238,7 +234,7 @@ def _continue(inside: NDArray[Any], values: NDArray[Any], first: int, mode: str)
 
 
 def _overflowed(values: NDArray[Any]) -> bool:
-    """Whether one of `values` (float16) is an infinity or no number: all bits of its exponent are set.
+    """Whether one of `values` (float16) is infinite or NaN: all bits of its exponent are set.
 
     np.isfinite takes three times as long.
     """
@@ -249,7 +245,7 @@ _IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 
 def _filesystem(folder: Path) -> str:
-    """The kind of file system that `folder` is on; "" where the system does not tell."""
+    """The type of the file system of `folder`; "" if unknown."""
     import psutil
 
     try:
@@ -271,10 +267,9 @@ def _usual(chosen: Path | None, others: Sequence[Path]) -> Iterator[Path]:
 
 
 def choose_folder(needed: int, chosen: Path | None, others: Sequence[Path] = ()) -> Path:
-    """A folder on a disk with `needed` bytes free: `chosen`, or the first fitting one of the usual places.
-
-    The usual places are the system's for temporary files, unless that is memory, /var/tmp and `others`.
-    Raises UserError that says what is free where.
+    """A folder on a disk with `needed` bytes free: `chosen`, or else the first of the usual ones with enough space.
+    The usual ones are the system's folder for temporary files (unless it is in memory), /var/tmp and `others`. Raises
+    UserError with the free space of each.
     """
     if chosen is not None and not chosen.is_dir():
         raise UserError(f"`spool` {chosen} is not a folder")
@@ -292,5 +287,5 @@ def choose_folder(needed: int, chosen: Path | None, others: Sequence[Path] = ())
 
 
 def gigabytes(count: float) -> str:
-    """A number of bytes as people say it."""
+    """A number of bytes in words."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

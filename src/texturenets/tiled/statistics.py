@@ -19,7 +19,7 @@ BLOCK: Final = 2**17
 
 @dataclass
 class Moments:
-    """Sums over a feature map, a channel each, in float64, and the largest elements if `largest` is an array."""
+    """Sums over a feature map, for each channel, in float64, and the largest elements if `largest` is an array."""
 
     count: int = 0
     total: NDArray[np.float64] | float = 0.0
@@ -27,14 +27,14 @@ class Moments:
     largest: Array | float | None = None
 
     def add(self, x: NDArray[Any]) -> None:
-        """Take in `x` (1, height, W, C): float32, float16, or the bits of bfloat16.
+        """Add `x` (1, height, W, C): float32, float16, or the bits of bfloat16.
 
         Sums over a block of pixels are in float32, by BLAS; those of all blocks in float64.
         """
         pixels = x.reshape(-1, x.shape[3])
         each = max(1, BLOCK // x.shape[3])
         ones = np.ones(each, np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told where it is written
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is reported when the values are written
             for first in range(0, len(pixels), each):
                 values = unpacked(pixels[first : first + each])
                 weights = ones[: len(values)]
@@ -56,7 +56,7 @@ class Moments:
         return scale.astype(np.float32), np.asarray(shift, np.float32)
 
     def pooled(self, node: Node) -> Array:
-        """What the `global_pool` `node` makes of the feature map: (1, C, 1, 1)."""
+        """The result of the `global_pool` `node`: (1, C, 1, 1)."""
         values = np.asarray(self.total) / self.count if node.settings["mode"] == "average" else self.largest
         return np.asarray(values, np.float32)[None, :, None, None]
 

@@ -17,7 +17,7 @@ from texturenets.graph import ConversionError, Graph
 from texturenets.graph.wrapping import wrapped
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget, note_run
-from texturenets.memory.trim import give_back
+from texturenets.memory.trim import release_free_memory
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
 
@@ -37,10 +37,10 @@ and the result as bytes (`benchmarks/accept_megapixels.py`)."""
 class TiledStyle:
     """The network of the model file at `path` on `engine`, for images of any size, computed in strips.
 
-    `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a share
-    of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). `variant`: what
-    is run of the model file. Before an image `announce` gets one line on the memory and disk that it takes;
-    `progress` gets the share done, 0 to 1.
+    `smallest`: images are padded to at least this many pixels per side. `memory`: bytes that may be used (None: a
+    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). `variant`:
+    the variant of the model's graph. Before an image `announce` is called with a message about the needed memory and
+    disk; `progress` with the share done, 0 to 1.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class TiledStyle:
         if size[0] * size[1] * peak.MAX_BYTES_PER_PIXEL <= left:
             return True
         io_spec = self._engine.io_spec
-        least = max(self.smallest, io_spec.least)
+        least = max(self.smallest, io_spec.min_side)
         padded, _ = padding(size, io_spec.stride, least, io_spec.margin, self.variant.wrap)
         beside = BYTES_OUTSIDE * size[0] * size[1] if self.device is None else 0
         return self._engine.peak(padded) + beside <= left or self.network is None
@@ -112,9 +112,8 @@ class TiledStyle:
         fine: bool,
         styles: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Stylize a photo (1, 3, H, W), with noise of that seed and level.
-
-        `fine`: it is an enlarged result. `styles`: the style map (1, components, H, W) where the network takes one.
+        """Stylize a photo (1, 3, H, W), with noise of that seed and level. `fine`: the photo is an enlarged result.
+        `styles`: the style map (1, components, H, W), if the network has that input.
         """
         from texturenets.tiled.sources import InMemory
 
@@ -143,17 +142,16 @@ class TiledStyle:
         folders: Sequence[Path] = (),
         styles: RowSource | None = None,
     ) -> None:
-        """Stylize `photo` of `size` (H, W); `sink` gets the result in strips, unclamped.
-
-        `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller needs for the result.
-        `folders`: further candidates for the spool. `styles`: the style map where the network takes one. Raises
-        UserError where memory or disk do not suffice.
+        """Stylize `photo` of `size` (H, W); `sink` receives the result in strips, unclamped. `seed`, `level`: of the
+        noise, if the network has noise inputs. `beside`: bytes that the caller needs for the result. `folders`:
+        further candidates for the spool. `styles`: the style map, if the network has that input. Raises UserError if
+        memory or disk do not suffice.
         """
         from texturenets.tiled.run import TooLittleMemoryError
 
         network = self.refiner if fine else self.network
         assert network is not None
-        give_back()  # what earlier images have freed is not to count as taken
+        release_free_memory()  # so that memory freed by earlier images does not count as used
         budget = Budget.of(self.memory, self.device)
         try:
             network.run(
@@ -171,5 +169,7 @@ class TiledStyle:
             )
         except TooLittleMemoryError as error:
             needed = budget.needed(beside + error.least)
-            raise UserError(f"{error}: it takes {needed}, or a smaller image, as with `size`") from None
+            raise UserError(
+                f"{error}: it takes {needed}, or a smaller image, for example with `size`"
+            ) from None
         note_run()

@@ -1,4 +1,4 @@
-"""Training networks: what it takes is the extra `train`."""
+"""Training networks; needs the extra `train`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NEEDED = {
 
 
 def lacking(what: str = "training") -> str:
-    """What keeps this installation from training, or from `what`, with the extra's name; "" where nothing does."""
+    """The reason why this installation cannot train, or do `what`, with the extra's name; "" if it can."""
     missing = [title for name, title in NEEDED.items() if find_spec(name) is None]
     return f"{what} needs {', '.join(missing)}: {install('train')}" if missing else ""
 
 
 def require(what: str = "training") -> None:
-    """Raise MissingError, with the extra's name, where a package is missing that `what` takes."""
+    """Raise MissingError, with the extra's name, if a package that `what` needs is missing."""
     if text := lacking(what):
         raise MissingError(text)

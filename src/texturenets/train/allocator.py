@@ -10,11 +10,11 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc not to give memory back to the kernel between steps; False where there is no glibc.
+    """Configure glibc not to return memory to the kernel between steps; False without glibc.
 
-    Each feature map of a training step is tens of megabytes, which glibc by default takes from the kernel and gives
-    back each time, zeroed page by page: a fifth of a step on two cores (1.54 s against 1.24 s, default
-    network, batch 4 at 256, bf16).
+    Each feature map of a training step is tens of megabytes, which glibc by default requests from the kernel and
+    returns each time; zeroing the pages takes a fifth of a step on two cores (1.54 s against 1.24 s, default network,
+    batch 4 at 256, bf16).
     """
     if platform.libc_ver()[0] != "glibc":
         return False

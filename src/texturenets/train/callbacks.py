@@ -25,7 +25,7 @@ class Callback(Protocol):
 
 
 MakeCallback = Callable[[Path, int], Callback]
-"""Makes a callback, from the folder of a run and the number of steps done before."""
+"""A function that makes a callback from the folder of a run and the number of steps already done."""
 
 LOG_EVERY = 10  # steps, whose losses are averaged: those of one batch are noisy
 

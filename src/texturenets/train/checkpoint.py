@@ -37,24 +37,24 @@ class TrainingState:
     scaler: dict[str, Any] | None = None
 
     def invalid(self) -> str:
-        """A message about a value that cannot be; empty if all can."""
+        """A message about an invalid value; empty if all are valid."""
         for name in ("step", "best_step"):
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value < 2**53:
-                return f"its {name} is no number of steps"
+                return f"its {name} is not a number of steps"
         for name in ("seconds", "best"):
             value = getattr(self, name)
             if not (value is None and name == "best") and not (
                 type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
             ):
-                return f"its {name} is no number"
+                return f"its {name} is not a number"
         if not isinstance(self.fingerprint, dict) or not isinstance(self.scaler, dict | None):
-            return "its fingerprint is no object"
+            return "its fingerprint is not an object"
         return ""
 
 
 def save(folder: Path, state: TrainingState, network: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
-    """Write the checkpoint of `folder`; the one before stays until this one is complete."""
+    """Write the checkpoint of `folder`; the previous one stays until this one is complete."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         for key, value in moments.items():
@@ -101,7 +101,7 @@ def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
 
 def _anew(folder: Path) -> str:
     """What to do if a run cannot be resumed, for error messages."""
-    return f"start anew with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
+    return f"start again with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
 
 
 def options_of(folder: Path) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
             like = parameters[int(index)]
-            # In memory as the weights are: the same sums in the same order as without the interruption.
+            # In the memory format of the weights: the same sums in the same order as without the interruption.
             fits = value.shape == like.shape
             state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value) if fits else value
     current = optimizer.state_dict()

@@ -1,4 +1,4 @@
-"""What is trained and how: options as frozen data, from which the command line's flags are made. No torch.
+"""Training options as frozen dataclasses, from which the command line's flags are made. No torch.
 
 The defaults of the recipe `default` are those of the fields; `recipes` says where others differ.
 """
@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 from texturenets import arguments
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
-from texturenets.train.least_size import MIN_TRAINING_SIDE
+from texturenets.train.min_size import MIN_TRAINING_SIDE
 
 Schedule = Literal["cosine", "step", "constant"]
 Optimizer = Literal["muon", "adam"]
@@ -26,16 +26,16 @@ Pool = Literal["max", "average"]
 VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
 STRUCTURE_LAYERS = ("vgg16:relu3_1", "vgg16:relu4_1")
-"""Deep enough to see a brick and not only its grain, and small enough to be compared in many ways a step."""
+"""Deep enough to see a brick and not only its grain, and small enough to be compared many times per step."""
 INTO_STEPS = 600
-"""Steps of a style that is trained into a model of several, where none are given."""
+"""Default number of steps for a style that is added to a model with several styles."""
 INTO_LEARNING_RATE = 2e-2
-"""Peak learning rate of its rows, which have a minute's hundred steps to get anywhere. The best of 0.002, 0.01, 0.02
+"""Peak learning rate of its rows, which must converge in a minute's hundred steps. The best of 0.002, 0.01, 0.02
 and 0.04: `etretat` into the network of `wave`, crops of 128 pixels, validation loss after 50 steps 9.4, 5.0, 4.9 and
 5.1, after 100 of the first three 8.1, 4.8 and 4.4; `cezanne`, after 50 of 0.002 and 0.02 7.6 and 6.0."""
 
 STYLE_LAYERS = (*VGG_LAYERS, *(f"squeezenet1_0:fire{i}" for i in (2, 4, 7)))
-"""Layers of the style loss of the default recipe (docs/models.md has what chose them)."""
+"""Layers of the style loss of the default recipe (how they were chosen: docs/models.md)."""
 
 
 @with_attributes
@@ -48,13 +48,13 @@ class RunConfig:
     batch_size: int = 1
     """Batch size: images in a step, over all processes."""
     accumulate: int = 1
-    """Split each batch into this many microbatches and accumulate their gradients: less memory, the same result."""
+    """Split each batch into this many microbatches and accumulate their gradients: less memory, same result."""
     steps: int = 4000
     """Optimizer steps."""
     minutes: float = 0.0
     """Minutes to train for, in place of --steps; the learning rate schedule follows the clock. 0: use --steps."""
     optimizer: Optimizer = "muon"
-    """muon, or adam as in the papers, which needs more steps."""
+    """muon, or adam, as in the Texture Networks papers (arXiv 1603.03417 and 1701.02096), which needs more steps."""
     learning_rate: float = 2e-3
     """Peak learning rate of the schedule."""
     schedule: Schedule = "cosine"
@@ -118,11 +118,11 @@ class TaskConfig(RunConfig):
     tv_weight: float = 0.0
     """Weight of the total variation loss; higher values give smoother images."""
     checkerboard_weight: float = 0.2
-    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it is
-    applied in the second half of the training."""
+    """Weight of the penalty on checkerboard artifacts, which strided layers cause, with periods of 2 and 4 pixels; it
+    is applied in the second half of the training."""
     loss_scaling: Literal["relative", "paper"] = "relative"  # losses.Scaling, which needs PyTorch
     """relative: style and content losses divided by the mean square of the target; paper: mean squared
-    differences, not divided, as in the papers."""
+    differences, not divided, as in the Texture Networks papers."""
     pyramid_loss: int = 1
     """Number of scales of the style and content losses, each half as large as the one before; 1: full size only."""
     pyramid_decay: float = 0.9
@@ -169,30 +169,30 @@ class TaskConfig(RunConfig):
             _not_negative(self, name)
         structure = self.sliced_weight or self.shifted_weight or self.autocorrelation_weight
         if not (self.style_weight or structure or getattr(self, "content_weight", 0.0)):
-            raise UserError("`style_weight` is 0, and nothing else is learned: give it a value above 0")
+            raise UserError("`style_weight` is 0, and no other loss is used: give it a value above 0")
         for name in ("style_layers", "structure_layers"):
             if not getattr(self, name):
-                raise UserError(f"`{name}` names no layer; leave it out for the recipe's own")
+                raise UserError(f"`{name}` names no layer; leave it out to use the recipe's layers")
         if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
             raise UserError(
-                "`diversity_weight` compares the images of a batch: it wants `batch_size` 2 or more, and "
+                "`diversity_weight` compares the images of a batch: it needs `batch_size` 2 or more, and "
                 "`accumulate` 1"
             )
 
     @property
     def given_settings(self) -> tuple[str, ...]:
-        """The options of the network that were asked for, KEY=VALUE."""
+        """The options of the network given by the user, KEY=VALUE."""
         return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """All options of the network, KEY=VALUE: the recipe's own, then those that were asked for."""
+        """All options of the network, KEY=VALUE: the recipe's, then those given by the user."""
         return self.given_settings
 
     def may_start_from(self, generator: Mapping[str, Any]) -> bool:
-        """Whether a training may start from a model with this generator, as its header has it.
+        """Whether a training may start from a model with this `generator` (the entry in its header).
 
-        It must have the network's name and the options that were asked for; its other options are then taken.
+        It must have the network's name and the options given by the user; its other options are then used.
         """
         given = dict(setting.partition("=")[::2] for setting in self.given_settings)
         return generator["name"] == self.generator and all(
@@ -210,8 +210,8 @@ class StyleConfig(TaskConfig):
     content_weight: float = 2.2
     """Weight of the content loss. Half of the default: strokes dominate; twice the default: objects do."""
     texture_photos: int = 0
-    """Number of training photos (the first ones of the folder) that the style loss is computed on: they fill half of
-    each batch; the content loss is computed on all photos (texture_nets v1). 0: both on all."""
+    """Compute the style loss only on the first N photos of the folder, which fill half of each batch; the content
+    loss is computed on all photos (as in texture_nets v1). 0: both losses on all photos."""
     temporal_weight: float = 0.0
     """Weight of the temporal consistency loss, for videos: noise, shifts and changes of brightness of a photo should
     not change its result."""
@@ -228,15 +228,17 @@ class StyleConfig(TaskConfig):
         _check_photos(self)
         if self.texture_photos and (self.batch_size % 2 or self.accumulate > 1 or self.diversity_weight):
             raise UserError(
-                "`texture_photos` halves the batch: it wants an even `batch_size`, `accumulate` 1 and no "
+                "`texture_photos` halves the batch: it needs an even `batch_size`, `accumulate` 1 and no "
                 "`diversity_weight`"
             )
         if self.texture_photos and not self.content_weight:
-            raise UserError("`texture_photos` learns content on all photos: it wants a `content_weight`")
+            raise UserError(
+                "`texture_photos` learns content on all photos: it needs a `content_weight` above 0"
+            )
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """As in `TaskConfig`; a network that can do with a photo is made so."""
+        """As in `TaskConfig`; a network whose photo input is optional gets it."""
         return (*STYLE_SETTINGS.get(self.generator, ()), *super().settings)
 
 
@@ -248,11 +250,11 @@ class GalleryConfig(StyleConfig):
     steps: int = 32000
     """Optimizer steps; the paintings take turns."""
     light: float = 4.0
-    """Factor on the content weight of a second version of every painting, with a weaker style, used at
-    --strength 0.5; 1: none."""
+    """Every painting is also learned with a weaker style, for --strength 0.5, with its content weight multiplied by
+    this; 1: one strength only."""
     large: float = 2.0
-    """Factor on the size of the style image for a second version that is learned of every painting, with larger
-    strokes; 1: one size only."""
+    """Every painting is also learned with larger strokes, its style image enlarged by this factor; 1: one size
+    only."""
 
     def __post_init__(self) -> None:
         """As `TaskConfig`."""
@@ -287,11 +289,12 @@ class TextureConfig(TaskConfig):
     style_layers: tuple[str, ...] = VGG_LAYERS[:7] + SQUEEZENET_LAYERS
     """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     checkerboard_weight: float = 0.0
-    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels; the default network leaves few."""
+    """Weight of the penalty on checkerboard artifacts with periods of 2 and 4 pixels; the default network causes
+    few."""
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Options of the network; one that can do without a photo is made so."""
+        """As in `TaskConfig`; a network whose photo input is optional does without it."""
         return (*TEXTURE_SETTINGS.get(self.generator, ()), *super().settings)
 
 
@@ -316,8 +319,8 @@ class PerceptualConfig(RunConfig):
     come with the package; none: no stylized images."""
     adversarial_every: int = 4
     """Steps between two batches with adversarial images: one image of each crop is changed until the trained
-    network's features are near those of another crop; in every second such batch VGG-16's must stay as far from that
-    crop as they were. 0: none."""
+    network's features are near those of another crop; in every other such batch, under the constraint that VGG-16's
+    features stay as far from that crop's as before. 0: none."""
     val_share: float = 0.05
     """Share of the images held out for validation, of each folder."""
 
@@ -337,17 +340,17 @@ class PerceptualConfig(RunConfig):
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
-# Options of the networks that also stylize photos where they draw textures: fed only with noise, and with circular
-# padding, so that their samples tile. Three channels of noise are the reference's (texture_train.lua).
+# Options of networks that can also stylize photos, when used for textures: only noise as input, and circular padding,
+# so that their samples tile. Three channels of noise are those of the reference (texture_train.lua).
 TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
     "pyramid": ("photo=false", "noise_depth=3", "padding=circular"),
     "johnson": ("photo=false", "noise_depth=3", "padding=circular"),
 }
 
 
-# Options of the networks where they stylize photos: those that by default draw only from noise take a photo, and the
-# default one takes noise beside it, which gives it something to begin a stroke with where the photo is calm, and sees
-# further (docs/models.md has what chose them).
+# Options of networks when used for styles: those with only noise inputs by default get a photo. The default network
+# also gets noise, from which strokes can start in smooth areas of the photo, and dilation for a larger receptive
+# field (how these were chosen: docs/models.md).
 STYLE_SETTINGS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("multiscale", "pyramid2", "skip", "skip_noise"), ("photo=true",)),
     "residual": ("dilation=4", "noise_depth=4"),
@@ -355,9 +358,9 @@ STYLE_SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def check_types(config: Any) -> None:
-    """Raise UserError for a value that is not of the option's type, or a word that the option does not know.
+    """Raise UserError for a value of the wrong type, or not among an option's choices.
 
-    Numbers of other libraries become Python's: the model's header has them.
+    Numbers of other libraries (NumPy) become Python's: they are written to the model's header.
     """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
@@ -392,21 +395,21 @@ def _check_names(name: str, value: object) -> None:
 
 
 def _check_photos(config: StyleConfig | PerceptualConfig) -> None:
-    """Raise UserError for crops that are too small, and for a share of photos held out that is none."""
+    """Raise UserError if crops are too small, or if the share of photos held out is out of range."""
     if config.image_size < MIN_TRAINING_SIDE:
-        raise UserError(f"`image_size` {config.image_size} is too small: {MIN_TRAINING_SIDE} is the least")
+        raise UserError(f"`image_size` {config.image_size} is too small: the minimum is {MIN_TRAINING_SIDE}")
     if not 0 <= config.val_share < 1:
         raise UserError(f"`val_share` {config.val_share} is not between 0 and 1")
 
 
 def _positive(config: Any, name: str) -> None:
-    if not 0 < getattr(config, name) < math.inf:  # nor NaN
+    if not 0 < getattr(config, name) < math.inf:  # also False for NaN
         raise UserError(f"`{name}` {getattr(config, name)} is not a number above 0")
 
 
 def _not_negative(config: Any, name: str) -> None:
     if not 0 <= getattr(config, name) < math.inf:
-        raise UserError(f"`{name}` {getattr(config, name)} is below 0 or no number")
+        raise UserError(f"`{name}` {getattr(config, name)} is not a number of at least 0")
 
 
 R = TypeVar("R", bound=RunConfig)
@@ -418,21 +421,21 @@ def flag(name: str) -> str:
 
 
 def flag_text(value: Any) -> str:
-    """The value of an option as the command line takes it."""
+    """The value of an option in the command line's notation."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return ",".join(map(flag_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def replaced(output: Path) -> str:
-    """What a user is told of a model file that the training replaces; "" where there is none."""
-    return f"{output} is there already, and is replaced at the end" if output.exists() else ""
+    """A message if the training will replace the existing model file `output`; otherwise ""."""
+    return f"{output} exists and will be replaced at the end" if output.exists() else ""
 
 
 def model_file(out: Path) -> Path:
-    """`out`, where a model file may be called so. Raises UserError."""
+    """`out`, checked to be a valid name for a model file. Raises UserError."""
     if out.suffix != ".safetensors":
-        raise UserError(f"`output` {out}: a model file ends in .safetensors")
+        raise UserError(f"`output` {out}: the name of a model file must end in .safetensors")
     return out
 
 
@@ -446,7 +449,7 @@ KINDS: Final[Mapping[str, type[RunConfig]]] = {
 
 
 def kind_of(options: Mapping[str, Any]) -> str | None:
-    """The command of `train` whose options these are, by their names; None where they are none's."""
+    """The command of `train` that has exactly these options; None if there is none."""
     return next(
         (name for name, kind in KINDS.items() if {f.name for f in dataclasses.fields(kind)} == set(options)),
         None,
@@ -459,11 +462,11 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 
 
 def from_dict(data: Mapping[str, Any], kind: type[R]) -> R:
-    """The inverse of `to_dict` for a configuration of `kind`. Raises UserError for fields that this version does not
-    know."""
+    """The inverse of `to_dict` for a configuration of `kind`. Raises UserError for fields unknown to this
+    version."""
     known = {f.name for f in dataclasses.fields(kind)}
     strange = sorted(set(data) - known)
     if strange:
-        raise UserError(f"this training has options that this version does not know: {', '.join(strange)}")
+        raise UserError(f"this training has options unknown to this version: {', '.join(strange)}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     return kind(**values)

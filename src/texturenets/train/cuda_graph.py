@@ -1,8 +1,8 @@
 """A step of training as a CUDA graph: its thousand kernels are launched with one call.
 
-On a GPU a step of our small networks takes longer to launch than to compute. The first steps run as they
-are, while libraries choose their kernels and the optimizer makes its state; the next one is captured, and from then
-on only its inputs change.
+On a GPU a step of these small networks takes longer to launch than to compute. The first steps run normally, while
+libraries choose their kernels and the optimizer creates its state; the next one is captured, and from then on only
+its inputs change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Result = tuple[dict[str, Tensor], Tensor]
 """Losses by name, and the images that the network made."""
 
 StepFunction = Callable[[Sequence[Microbatch], Progress], Result]
-"""A whole step: microbatches, and how far the training is."""
+"""A whole step: from microbatches and the progress of the training to losses and images."""
 
 
 class CudaGraphStep:
@@ -45,12 +45,12 @@ class CudaGraphStep:
             place.copy_(x, non_blocking=True)
         assert self.graph is not None
         self.graph.replay()
-        # What is handed out must outlive the next replay; together, as one copy.
+        # The results must stay valid after the next replay: one copy of all of them.
         values = self.values.clone().unbind()
         return dict(zip(self.names, values, strict=True)), self.images
 
     def _warm_up(self, microbatches: Sequence[Microbatch], progress: Progress) -> Result:
-        """On a stream of its own: what autograd remembers of the default one cannot be captured."""
+        """On a separate stream: autograd's records of the default stream cannot be captured."""
         self.stream = self.stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):

@@ -1,7 +1,5 @@
-"""A folder of photos into batches of crops.
-
-A batch is a function of (seed, step, slot) and of the list of files, nothing else: neither worker processes nor an
-interruption change it.
+"""Batches of crops from a folder of photos. A batch depends only on (seed, step, slot) and the list of files, not on
+worker processes or interruptions.
 """
 
 from __future__ import annotations
@@ -38,12 +36,18 @@ PHOTO_SOURCES = (
 )
 SMALL_SET = 64  # fewer photos than this and the user is warned; docs/training.md measures what it costs
 
-UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")  # what is still being written
+UNFINISHED = (
+    ".part",
+    ".partial",
+    ".crdownload",
+    ".download",
+    ".tmp",
+)  # suffixes of unfinished files
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Lists of files: to train on, and held out."""
+    """Lists of files: for training, and held out."""
 
     train: tuple[Path, ...]
     val: tuple[Path, ...]
@@ -81,7 +85,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
-    """The photos below `folder`: `train/` and `val/` where both are there, else a share held out.
+    """The photos below `folder`: those of `train/` and `val/` if both exist, else a share is held out.
 
     Raises UserError for a folder that is missing or holds no photo.
     """
@@ -111,7 +115,7 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
 
 def few(photos: int, held_out: int) -> str:
     """A warning about few training photos; "" if there are enough."""
-    if not 0 < photos < SMALL_SET:  # of none there is an error
+    if not 0 < photos < SMALL_SET:  # without any there is an error
         return ""
     split = f" to train on, and {held_out} held out" if held_out else ""
     them = "these" if photos > 1 else "it"
@@ -122,11 +126,11 @@ def few(photos: int, held_out: int) -> str:
 
 
 def unreadable(files: Sequence[Path]) -> list[str]:
-    """What is wrong with those of `files` that cannot be read; to look at many takes a while."""
+    """The errors of those of `files` that cannot be read; checking many takes a while."""
     problems = []
     for path in files:
         try:
-            image.read(path, longer=64)  # of a JPEG an eighth is decoded
+            image.read(path, longer=64)  # a JPEG is decoded at an eighth of its size
         except UserError as error:
             problems.append(str(error))
     return problems
@@ -140,7 +144,7 @@ def _digest(folder: Path, files: Sequence[Path]) -> str:
 
 
 def _size(path: Path) -> int:
-    """In bytes; 0 for one that went since the folder was read, which is named when its turn comes."""
+    """Size in bytes; 0 for a file that was deleted meanwhile, which is reported when it is read."""
     try:
         return path.stat().st_size
     except OSError:
@@ -148,7 +152,7 @@ def _size(path: Path) -> int:
 
 
 class Order:
-    """Which of `count` things is taken at each place of a run: all once an epoch, each epoch in a new order."""
+    """The order in which `count` items are used in a run: all once per epoch, in a new order in each epoch."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed = count, seed
@@ -158,7 +162,7 @@ class Order:
     def __call__(self, place: int) -> int:
         """The index at `place`, counted from 0 over all epochs."""
         epoch, at = divmod(place, self.count)
-        # Places mostly come in order, and the order of a large set takes a while to draw.
+        # Requests are mostly in order, and shuffling a large set takes a while.
         if epoch != self.epoch:
             self.epoch, self.order = (
                 epoch,
@@ -194,9 +198,8 @@ def crop(
 
 @dataclass
 class Batch:
-    """Crops (N, 3, S, S), RGB in [0, 1], of one step, and the files that could not be read for it.
-
-    `content`: their content features by layer, where a cache has them.
+    """Crops (N, 3, S, S), RGB in [0, 1], of one step, and the files that could not be read for it. `content`: their
+    content features by layer, if a cache has them.
     """
 
     step: int
@@ -205,13 +208,13 @@ class Batch:
     content: dict[str, Tensor] | None = None
 
     def pin_memory(self) -> Batch:
-        """Page-locked, for copies to a GPU that do not wait."""
+        """A copy in page-locked memory, for asynchronous copies to a GPU."""
         content = {k: v.pin_memory() for k, v in self.content.items()} if self.content else None
         return Batch(self.step, self.photos.pin_memory(), self.unreadable, content)
 
 
 class Crops(Dataset[Batch]):
-    """The batches of a run by step. `slots` says which places of the global batch this process fills."""
+    """The batches of a run by step. `slots`: the indices in the global batch that this process computes."""
 
     def __init__(
         self, files: Sequence[Path], *, side: int, batch: int, slots: range, seed: int, flip: bool = True
@@ -258,17 +261,17 @@ def _first(batches: list[Batch | UserError]) -> Batch | UserError:
     return batches[0]
 
 
-# A terminal's Ctrl-C and a scheduler's end go to every process of the group. A worker that died of it would
-# take the step at hand with it, before the run is saved: only the parent decides when workers end.
+# Ctrl-C in a terminal and SIGTERM from a scheduler reach every process of the group. A worker that died of it would
+# abort the current step before the run is saved, so only the parent decides when workers end.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-PARENT_WATCH = 1.0  # seconds between two looks of a worker at whether its parent lives
+PARENT_WATCH = 1.0  # seconds between two checks of a worker whether its parent is alive
 
 
 def _obey(parent: int) -> None:
     """End this process on a signal of `parent`, or when that has ended; ignore other signals.
 
-    PyTorch's own watch over the parent does not suffice: a worker whose images nobody takes waits for ever.
+    PyTorch's own check is not enough: a worker whose images are not fetched waits forever.
     """
     while os.getppid() == parent:
         if sys.platform == "win32" or sys.platform == "darwin":  # without `sigtimedwait`
@@ -282,17 +285,18 @@ def _worker(parent: int, _: int) -> None:
     ignore_pillows_warnings()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    if sys.platform == "win32":  # which sends no SIGTERM, and whose processes keep their parent's number
+    if sys.platform == "win32":  # no SIGTERM there, and processes keep their parent's number
         return
     mine = set(SIGNALS)
-    if sys.platform != "darwin":  # where a worker still ends at anybody's SIGTERM
+    if sys.platform != "darwin":  # there a worker still ends at any SIGTERM
         mine.discard(signal.SIGTERM)
     threading.Thread(target=_obey, args=(parent,), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, mine)
 
 
 class _Sent(Dataset[Batch | UserError]):
-    """`data` with its UserErrors as values: what a worker raises arrives as the text of a traceback."""
+    """`data` with its UserErrors as values, because an exception in a worker arrives only as the text of a
+    traceback."""
 
     def __init__(self, data: Dataset[Batch]) -> None:
         self.data = data
@@ -325,7 +329,7 @@ def _signals_blocked(workers: int) -> Iterator[None]:
         yield
         return
     if workers:
-        resource_tracker.ensure_running()  # the first process would start it, which unblocks these signals
+        resource_tracker.ensure_running()  # else the first process starts it, which unblocks these signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -337,8 +341,8 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
     """The batches of `steps` in order, decoded ahead by `workers` processes (0: in this one).
 
     The processes are new ones, not forks: a fork after OpenVINO has computed with AMX tiles crashes, and one of a
-    process with threads may wait for a lock forever. They are children of this one, which a fork server's are not:
-    a scheduler's signal would end the server, and they with it.
+    process with threads may wait for a lock forever. They are children of this process. Those of a fork server are
+    not: a scheduler's signal would end the server, and with it the workers.
     """
     batches = DataLoader(
         _Sent(data),
@@ -350,7 +354,7 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
         pin_memory=pin,
         multiprocessing_context=multiprocessing.get_context("spawn") if workers else None,
         worker_init_fn=functools.partial(_worker, os.getpid()),
-        # Else each start draws from torch's random state, and a resumed run starts once more.
+        # Else each start changes torch's random state, and a resumed run has one more start.
         generator=torch.Generator(),
     )
     with _without_main(), _signals_blocked(workers):
@@ -362,7 +366,8 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
 
 
 def validation(files: Sequence[Path], side: int, count: int) -> tuple[Tensor, list[str]]:
-    """The centre crops of the first `count` readable photos: (n, 3, side, side); and what was unreadable."""
+    """The centre crops of the first `count` readable photos: (n, 3, side, side); and messages about unreadable
+    photos."""
     crops: list[Tensor] = []
     unreadable: list[str] = []
     for path in files:

@@ -1,5 +1,5 @@
-"""What a training does where the weights of the default networks are neither here nor to be fetched: it takes `own`,
-which comes with the package."""
+"""The fallback for missing weights of the default descriptor networks that cannot be fetched: `own`, which comes with
+the package."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ T = TypeVar("T")
 def with_own(
     make: Callable[[C], T], config: C, *, chosen: bool, resumed: Path | None, say: Callable[[str], None]
 ) -> T:
-    """`make(config)`, or where weights are missing `make` of `config` with the layers of `own`, said in a line.
-
-    `chosen`: whether somebody named a network or layers, which stay as they are. `resumed`: the folder of a run that
-    goes on, with the networks that it was begun with. Raises what `make` raises.
+    """`make(config)`, or, if weights are missing, `make` of `config` with the layers of `own`, with a message.
+    `chosen`: whether the user named a network or layers, which are then never replaced. `resumed`: the folder of a
+    run to resume, with its original networks. Raises what `make` raises.
     """
     if chosen or weights.shipped("own") is None:
         return make(config)
@@ -43,6 +42,6 @@ def _is_run_of(folder: Path, config: TaskConfig) -> bool:
     """Whether the run in `folder` was begun with the layers of `config`."""
     try:
         run = checkpoint.read_state(folder).fingerprint.get("run", {})
-    except UserError:  # told when the run goes on
+    except UserError:  # reported when the run is resumed
         return False
     return list(run.get("style_layers", ())) == list(config.style_layers)

@@ -1,6 +1,6 @@
 """Content features of a folder of photos, computed once: an HDF5 file (v1's `extract4_2.lua`).
 
-Training from it draws the very crops that are in it, `crops_per_photo` of each, cut, scaled and mirrored at
+Training from it uses exactly the crops in it, `crops_per_photo` of each, cut, scaled and mirrored at
 random when the file was made.
 """
 
@@ -31,7 +31,7 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What a cache file was made with; a training that wants other layers, sizes or padding refuses it."""
+    """The settings of a cache file; a training with other layers, sizes or padding refuses it."""
 
     layers: tuple[str, ...]
     image_size: int
@@ -79,7 +79,7 @@ def write(
                     crops.append(data.crop(image.read(photo).rgb, image_size, random, flip))
                     parts.append("train" if training else "val")
                 except UserError as error:
-                    if not variant:  # once for all crops of a photo
+                    if not variant:  # decoded once for all crops of a photo
                         unreadable.append(str(error))
             if crops:
                 # The features are those of the stored 8-bit crops, so that cache and no cache agree.
@@ -135,12 +135,12 @@ def _append(
 
 
 def read_info(path: Path) -> CacheInfo:
-    """What the cache at `path` holds. Raises UserError where it is none of ours."""
+    """The settings of the cache at `path`. Raises UserError if it is not a cache of this package."""
     try:
         with h5py.File(path, "r") as file:
             info = json.loads(file.attrs["texturenets"])
         if info.pop("format") != FORMAT:
-            raise UserError(f"{path} was written by another version of texturenets; write it anew")
+            raise UserError(f"{path} was written by another version of texturenets; write it again")
         return CacheInfo(**{**info, "layers": tuple(info["layers"])})
     except FileNotFoundError:
         raise UserError(f"no such cache: {path}; `texturenets cache` writes one") from None

@@ -1,4 +1,4 @@
-"""What must be the same when a training is resumed, and what differs where it is not."""
+"""The fingerprint of a training, which must be the same when it is resumed, and messages about differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from texturenets.train.trainer_config import TrainerConfig
 
 
 def of_training(task: Task, setup: Setup, config: TrainerConfig) -> dict[str, Any]:
-    """Options and names and hashes of all that goes in, JSON-ready; also part of the model's header."""
+    """Options, and names and hashes of all inputs, JSON-ready; also part of the model's header."""
     return {
         "run": to_dict(task.config),
         **task.fingerprint,
@@ -25,7 +25,7 @@ def of_training(task: Task, setup: Setup, config: TrainerConfig) -> dict[str, An
 
 
 def _identity(model: str | None) -> str | None:
-    """Name and hash of a model to start from: where its file lies says nothing to anyone else."""
+    """Name and hash of a model to start from; its path means nothing on other machines."""
     if model is None:
         return None
     path = modelfile.find(model)
@@ -33,7 +33,7 @@ def _identity(model: str | None) -> str | None:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What is not the same, in words: options with both values. How long a training lasts is no difference."""
+    """The differences, in words: options with both values. How long a training lasts is not a difference."""
     before, now = old.get("run", {}), new["run"]
     options = [
         k for k, v in now.items() if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)

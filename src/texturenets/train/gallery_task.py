@@ -24,13 +24,13 @@ from texturenets.train.style_task import StyleTask
 from texturenets.train.task import Forward
 
 LIGHT = 0.5
-"""What the strength is called that is learned with the larger content weight."""
+"""The strength that is learned with the larger content weight."""
 
 
 class GalleryTask(StyleTask):
     """`train gallery`: each microbatch learns one painting at one strength and one stroke size.
 
-    These conditions take turns, in an order that is drawn anew for each round.
+    These conditions take turns, in a new random order for each round.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class GalleryTask(StyleTask):
         content: Path,
         variants: Sequence[tuple[float, float]] | None = None,
     ) -> None:
-        """`paintings`: files, whose styles are called as they are; or by the names of their styles. `content`: as in
-        `StyleTask`. `variants`: the (strength, stroke) that each painting is learned at, in place of what `config`
-        says. Raises UserError as there, and for two paintings of one name."""
+        """`paintings`: files, whose names become the names of the styles; or a mapping from names of styles.
+        `content`: as in `StyleTask`. `variants`: the (strength, stroke) pairs for which each painting is learned,
+        instead of those of `config`. Raises UserError as there, and for two paintings of one name."""
         self.sources = dict(paintings) if isinstance(paintings, Mapping) else _by_name(paintings)
         for name in self.sources:
             check_name(name)
@@ -53,7 +53,7 @@ class GalleryTask(StyleTask):
             strokes = (1.0,) if config.large == 1 else (1.0, config.large)
             variants = [(strength, stroke) for stroke in strokes for strength in strengths]
         self.conditions = tuple(Condition(name, *variant) for name in self.sources for variant in variants)
-        self.fixed_kernels = False  # the targets are others in each step
+        self.fixed_kernels = False  # the targets change in each step
 
     def _objectives(self, setup: Setup) -> list[Objective]:
         full: dict[tuple[str, float], Objective] = {}
@@ -80,13 +80,13 @@ class GalleryTask(StyleTask):
         return made
 
     def _turn(self, number: int) -> int:
-        """The condition that the microbatch of this number learns."""
+        """The condition that microbatch `number` trains."""
         turn, place = divmod(number, len(self.conditions))
         order = np.random.default_rng((self.config.seed, 5, turn)).permutation(len(self.conditions))
         return int(order[place])
 
     def validation_microbatches(self) -> list[Microbatch]:
-        """Crops of the photos that were held out, again and again until each condition had one."""
+        """Crops of the held-out photos, repeated until each condition has one."""
         crops = [one for microbatch in super().validation_microbatches() for one in _singles(microbatch)]
         count = max(len(crops), len(self.conditions)) if crops else 0
         return [replace(crops[i % len(crops)], condition=i % len(self.conditions)) for i in range(count)]
@@ -142,8 +142,8 @@ def style_task(
 ) -> StyleTask:
     """The task of `train style`: with `base` that of training one painting into this model of several styles.
 
-    Raises UserError as `StyleTask`, and for a `base` of one style, a style that it has, several paintings, and losses
-    of one's own.
+    Raises UserError as `StyleTask`, and for a `base` of one style, a style that it has, several paintings, and
+    user-defined losses.
     """
     if base is None:
         return StyleTask(config, paintings, content, losses)

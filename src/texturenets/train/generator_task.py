@@ -1,4 +1,4 @@
-"""What the tasks of styles and textures share: a generator is trained, and becomes a model file."""
+"""The base of the tasks for styles and textures: a generator is trained and saved as a model file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GeneratorTask(ABC):
     kind: Literal["style", "texture"]
     config: TaskConfig
     conditions: tuple[Condition, ...] = ()
-    """What the network is to have a row of scales and shifts for, where it learns several styles; else none."""
+    """The conditions for which the network has rows of scales and shifts, if it learns several styles; else empty."""
     fingerprint: dict[str, Any]
     fixed_kernels: bool
 
@@ -37,9 +37,9 @@ class GeneratorTask(ABC):
         """As `Task`."""
         self.spec = network.check(self.config, config)
         self.custom = network.own_code(self.spec, self.config)
-        """`generator` as "FILE.py:CLASS" where it is the user's own code; else None."""
-        self.fixed_kernels = self.fixed_kernels and self.custom is None  # which may do anything
-        # With the recipe's own options, which those of the training do not say.
+        """`generator` as "FILE.py:CLASS" if it is the user's own code; else None."""
+        self.fixed_kernels = self.fixed_kernels and self.custom is None  # the user's code may do anything
+        # With the recipe's options, which are not among those of the training.
         self.fingerprint = {"generator": spec.to_dict(self.spec), **self.fingerprint}
 
     def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> nn.Module:
@@ -69,7 +69,7 @@ class GeneratorTask(ABC):
         network_files.save(generator, self._header(forward, provenance), path)
 
     def _thumbnails(self, forward: Forward) -> dict[str, str]:
-        """Of a network of several styles a thumbnail of each."""
+        """A thumbnail of each style, for a network with several styles."""
         return {}
 
     def _header(self, forward: Forward, provenance: Provenance) -> modelfile.Header:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from texturenets.train.trainer import Trainer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-DOUBLE_PRESS = 1.0  # seconds in which a second Ctrl-C is taken for the same one
+DOUBLE_PRESS = 1.0  # seconds in which a second Ctrl-C counts as the same one
 
 
 @contextmanager
@@ -58,13 +58,12 @@ def _handled(handler: _Handler, signals: Sequence[signal.Signals]) -> Iterator[N
 
 @contextmanager
 def _in_a_thread(say: Callable[[str], object] | None) -> Iterator[Callable[[str], object]]:
-    """Yields a function that has a thread call `say`: a signal may arrive while the main thread prints, or imports
-    what prints."""
-    lines: SimpleQueue[str | None] = SimpleQueue()  # whose `put` may interrupt itself
+    """Yields a function that calls `say` in a thread: a signal may arrive while the main thread is printing."""
+    lines: SimpleQueue[str | None] = SimpleQueue()  # its `put` is reentrant
 
     def speak() -> None:
         while (line := lines.get()) is not None:
-            with suppress(OSError):  # a terminal that is gone
+            with suppress(OSError):  # the terminal was closed
                 if say:
                     say(line)
 

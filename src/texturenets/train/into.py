@@ -1,4 +1,4 @@
-"""Training one more style into a model of several: which model, and by which recipe. No torch."""
+"""Adding a style to a model with several styles (`--into`): the model and the recipe. No torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ANEW = frozenset(
         *("decay_every", "warmup", "seed", "precision", "val_share"),
     }
 )
-"""Options of a model's own training that are not those of a style that is added to it: its network is there, and a
-minute is another training than many hours."""
+"""Options of the model's training that are not used for an added style: its network exists, and a training of a
+minute needs other settings than one of hours."""
 
 
 def find(name: str | Path) -> Path:
-    """The file of the model called `name`, which is to hold several styles. Raises UserError for one of one style."""
+    """The file of the model called `name`, which must hold several styles. Raises UserError if it has one style."""
     file = modelfile.find(name)
     if not modelfile.read_header(file).rows or modelfile.base_of(file) is not None:
         raise UserError(f"`into` {name}: a model of one style; train into one of several (`train gallery`)")
@@ -30,7 +30,7 @@ def find(name: str | Path) -> Path:
 
 
 def recipe(base: Path, minutes: float) -> GalleryConfig:
-    """How a painting is learned into the model at `base` in so many minutes: by the losses of that model's training.
+    """The recipe for adding a painting to the model at `base` in `minutes`: with the losses of that model's training.
 
     No photo is held out. Raises UserError for a model whose header has no such options, or whose network is code of
     somebody's own.

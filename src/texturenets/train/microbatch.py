@@ -1,4 +1,4 @@
-"""What goes through the network at once: a batch, or a microbatch of it (gradient accumulation)."""
+"""The inputs of one forward pass: a batch, or a microbatch of it (gradient accumulation)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from texturenets.train.temporal_consistency import Moved
 class Microbatch:
     """Inputs of the network, on the device.
 
-    `count`: N. `photos` (N, 3, H, W), RGB in [0, 1], None for textures; `noise`: maps (N, C, h, w), none for networks
-    that take none. `content`: features of the photos by layer for each scale of the loss pyramid, where a cache has
-    them. `moved`: the photos once more, for the temporal consistency loss. `condition`: index of the
-    condition (style, strength, stroke size) that is trained; None for a network of one style.
+    `count`: N. `photos` (N, 3, H, W), RGB in [0, 1], None for textures; `noise`: maps (N, C, h, w), empty without
+    noise inputs. `content`: features of the photos by layer for each scale of the loss pyramid, if a cache has them.
+    `moved`: a microbatch of shifted photos, for the temporal consistency loss. `condition`: index of the condition
+    (style, strength, stroke size) that is trained; None for a network with one style.
     """
 
     count: int

@@ -1,4 +1,4 @@
-"""The network that is to be trained: built, checked, and started from another model's weights."""
+"""The network for training: checks it, builds it, and initializes it, optionally with another model's weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from texturenets.train.trainer_config import TrainerConfig
 
 
 def own_code(spec: GeneratorSpec, options: TaskConfig) -> str | None:
-    """The `generator` of `options`, "FILE.py:CLASS", where it is the user's own code; else None."""
+    """The `generator` of `options`, "FILE.py:CLASS", if it is the user's own code; else None."""
     return options.generator if isinstance(spec, Custom) else None
 
 
@@ -34,11 +34,11 @@ def make(
 ) -> nn.Module:
     """The network of `spec` on `device`, initialized by the seed of `options` or with the weights of `config.init`.
 
-    `spec`: what `check` gives. `conditions`: rows of its normalizations, for a network of several styles. Sets
-    torch's random state. Raises UserError where the network cannot be written down as a graph.
+    `spec`: the result of `check`. `conditions`: of the rows of its normalizations, for a network with several styles.
+    Sets torch's random state. Raises UserError if the network cannot be converted to a graph.
     """
     torch.manual_seed(options.seed)
-    # Who names a file of their own to be trained wants its code to be run.
+    # Naming a file for training is consent to run its code.
     custom = own_code(spec, options)
     network = _rows_for(config.into, conditions) if config.into else build(spec, custom=custom)
     if config.unfreeze:
@@ -46,7 +46,7 @@ def make(
     if custom is not None and (
         config.engine != "torch" or conditions
     ):  # several styles run only from the graph
-        trace_code(network)  # what no graph can hold is told now, and not when the model is written
+        trace_code(network)  # reports now, not when the model is written, what a graph cannot express
     if config.init:
         other, _ = network_files.load(modelfile.find(config.init), custom)
         network.load_state_dict(other.state_dict())
@@ -59,9 +59,8 @@ def make(
 
 
 def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
-    """The network of the model called `base`, all of it fixed but rows for `conditions`.
-
-    A row begins as the mean of the model's rows of the same strength and stroke size. Raises UserError for a model
+    """The network of the model called `base`, with everything frozen except rows for `conditions`. A row is
+    initialized to the mean of the model's rows of the same strength and stroke size. Raises UserError for a model
     that does not hold several styles.
     """
     network, header = network_files.load(modelfile.find(base))
@@ -69,7 +68,7 @@ def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
         raise UserError(
             f"`into` {base}: it does not hold several styles: name a model of `train gallery`, for `train style`"
         )
-    if not isinstance(network, ConditionalNetwork):  # code of somebody's own, run from its graph
+    if not isinstance(network, ConditionalNetwork):  # the user's own code, run from its graph
         raise UserError(f"`into` {base}: its network is code of its own, which takes no further style")
     known = header.rows
     for name in network.rows:
@@ -83,9 +82,8 @@ def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
 
 
 def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
-    """The spec of the network of `options`; with `config.init` that of the model, if it is what was asked for.
-
-    Raises UserError for an unknown network, and for another one in `config.init`.
+    """The spec of the network of `options`; with `config.init` that of the model, if it matches the options. Raises
+    UserError for an unknown network, and for a different one in `config.init`.
     """
     spec = make_spec(options.generator, options.settings)
     start = config.init or config.into
@@ -97,7 +95,7 @@ def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
 
 
 def check_image_size(network: nn.Module, options: TaskConfig) -> None:
-    """Raise UserError where the network does not draw images of the size asked for."""
+    """Raise UserError if the network cannot generate images of that size."""
     stride, side = getattr(network, "stride", 1), options.image_size
     if side % stride:
         below = side // stride * stride
@@ -142,14 +140,14 @@ def _spec_of_start(
         its = " ".join(
             f"{key}={flag_text(has[key])}" if key in has else f"the default {key}" for key in differ
         )
-        asked = " ".join(f"{key}={flag_text(here[key])}" for key in differ)
+        wanted = " ".join(f"{key}={flag_text(here[key])}" for key in differ)
         raise UserError(
-            f"`{option}` {name}: its network has {its}, and what is asked for is {asked}: leave `set` out for the "
+            f"`{option}` {name}: its network has {its}, and what is wanted for is {wanted}: leave `set` out for the "
             f"network of {name}, or name another model"
         )
     return spec
 
 
 def _settings(spec: GeneratorSpec) -> dict[str, Any]:
-    """What --set takes, by its key: fields of the spec, or arguments of the user's own code."""
+    """The settings of --set by key: fields of the spec, or arguments of the user's code."""
     return keyword_arguments(spec.options) if isinstance(spec, Custom) else dataclasses.asdict(spec)

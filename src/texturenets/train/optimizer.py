@@ -15,16 +15,18 @@ from texturenets.train.configuration import RunConfig
 NEWTON_SCHULZ_STEPS = 5
 A, B, C = 3.4445, -4.7750, 2.0315
 # Root mean square of a matrix's step over the learning rate. Liu et al. 2025 (arXiv 2502.16982, section 2.2)
-# take 0.2 to match Adam; 0.5 with the default rate was the first value tried here, and serves.
+# take 0.2 to match Adam; 0.5 with the default rate was the first value tried here, and is sufficient.
 MUON_SCALE = 0.5
-MAX_RGB_OUTPUTS = 3  # a convolution to RGB, of so many output channels at most, is no hidden layer: Adam
+MAX_RGB_OUTPUTS = (
+    3  # convolutions with at most this many output channels compute RGB and are not hidden layers: Adam
+)
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
 
 def make(
     config: RunConfig, network: nn.Module, device: torch.device, cuda_graph: bool
 ) -> torch.optim.Optimizer:
-    """The optimizer that `config` asks for; `cuda_graph`: its steps are to be captured, so the rate is a tensor."""
+    """The optimizer of `config`; `cuda_graph`: its steps will be captured, so the rate is a tensor."""
     rate: float | Tensor = (
         torch.tensor(config.learning_rate, device=device) if cuda_graph else config.learning_rate
     )
@@ -34,7 +36,7 @@ def make(
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of all parameters from here on."""
+    """Set the learning rate of all parameters."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -57,21 +59,20 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalized, for the weights of convolutions as matrices; Adam for all other parameters.
 
-    On our default network and losses, in one run each, it was after 200 steps about where Adam was after 400
-    (docs/models.md).
-    PyTorch's own takes only matrices.
+    With the default network and losses, in one run each, it reached after 200 steps about the loss of Adam after 400
+    (docs/models.md). PyTorch's Muon supports only 2-D parameters.
 
-    `lr`: a number, or a tensor on the parameters' device, which a captured step (`training.cuda_graph`) reads anew.
+    `lr`: a number, or a tensor on the parameters' device, which a captured step (`train.cuda_graph`) reads each time.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float | Tensor, momentum: float = 0.95) -> None:
-        # By this name PyTorch decides, when a state is loaded, whether counts of steps go to the device as well.
+        # PyTorch uses this name to decide, when a state is loaded, whether step counts are moved to the device, too.
         capturable = isinstance(lr, Tensor)
         super().__init__(list(params), {"lr": lr, "momentum": momentum, "capturable": capturable})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step from the gradients at hand."""
+        """One step from the current gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -92,7 +93,7 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _muon(self, weights: list[Tensor], lr: float | Tensor, momentum: float) -> None:
-        """Weights of as many rows and columns: one product for all of them."""
+        """Weights of the same shape: one matrix product for all of them."""
         grads = [p.grad for p in weights if p.grad is not None]
         for p in weights:
             if not self.state[p]:

@@ -1,4 +1,4 @@
-"""Where the photos of a style training come from: a folder, or a cache with their content features."""
+"""Sources of photos for training a style: a folder, or a cache with content features."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class FolderPhotos:
             )
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
-        """Whatever the losses look at will do."""
+        """Nothing to check: the losses may use any layers."""
 
     def crops(self, batch: int, slots: range, first: int | None = None) -> Dataset[Batch]:
-        """Batches by step, of all photos, or of the `first` so many."""
+        """Batches by step, of all photos, or of only the `first` ones."""
         config, chosen = self.config, self.found.train[:first]
         return data.Crops(
             chosen, side=config.image_size, batch=batch, slots=slots, seed=config.seed, flip=config.flip
@@ -61,7 +61,7 @@ class CachedPhotos:
     """
 
     def __init__(self, path: Path, config: StyleConfig) -> None:
-        """Raises UserError for a file that is no cache, and options that do not go with one."""
+        """Raises UserError for a file that is not a cache, and options that do not go with one."""
         self.path, self.config = path, config
         self.info = feature_cache.read_info(path)
         self.digest, self.count = self.info.digest, self.info.train
@@ -75,7 +75,7 @@ class CachedPhotos:
             raise UserError("`texture_photos` chooses among photos: give `content` a folder, not a cache")
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
-        """Raises UserError where the cache was made for other losses than those that take `layers` of the photos."""
+        """Raises UserError if the cache was made for other losses than those that take `layers` of the photos."""
         descriptor = descriptor_fingerprint(self.config, layers, setup)
         wanted: list[tuple[str, Any, Any]] = [
             ("`content_layers`", self.info.layers, layers),
@@ -88,13 +88,13 @@ class CachedPhotos:
                 raise UserError(
                     f"{self.path} was made with {name} {flag_text(has)}, this training wants "
                     f"{flag_text(wants)}: give it the "
-                    "same, or write it anew"
+                    "same, or write it again"
                 )
         if self.info.flip != self.config.flip:
             made, same = (
                 ("with", "leave it out here") if self.info.flip else ("without", "turn `flip` off here")
             )
-            raise UserError(f"{self.path} was made {made} mirrored photos: {same} too, or write it anew")
+            raise UserError(f"{self.path} was made {made} mirrored photos: {same} too, or write it again")
 
     def crops(self, batch: int, slots: range, first: int | None = None) -> Dataset[Batch]:
         """Batches by step, of all crops."""

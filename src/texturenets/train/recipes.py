@@ -1,6 +1,6 @@
 """Named recipes: where they differ from the defaults in `configuration`. Every number has its source.
 
-The recipe `default` is those defaults, ours; docs/models.md says what chose them.
+The recipe `default` is those defaults; docs/models.md says how they were chosen.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DEFAULT = StyleConfig()
 
 # The arithmetic and the defaults of train.lua (texture_nets, branch master) with the generator of the second
 # paper: VGG-19, Gram matrices over C H W, mean squares, plain Adam falling by 0.8 every 2000 steps, float32.
-# The program's own default is `-model pyramid`. Photos differ: it cuts its crops from them at their own size and
-# passes over those that are smaller, here they are scaled first; none is mirrored, there or here.
+# The program's own default is `-model pyramid`. Photos are handled differently: train.lua crops them at their
+# original size and skips smaller ones, here they are scaled first; neither mirrors them.
 PAPER = StyleConfig(
     generator="johnson",
     style_size=256,
@@ -112,10 +112,9 @@ def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DescriptorLayers:
-    """Layers of a descriptor network, without its name, where the losses look at it alone.
-
-    `style`, `content`: of the style loss and the content loss; `structure`: of the losses that see structure.
-    `style_weight`: of the style loss, None for the recipe's.
+    """The layers, without the network's name, if the losses use only this descriptor network. `style`, `content`: of
+    the style loss and the content loss; `structure`: of the structure losses. `style_weight`: weight of the style
+    loss; None: that of the recipe.
     """
 
     style: tuple[str, ...]
@@ -124,15 +123,16 @@ class DescriptorLayers:
     style_weight: float | None = None
 
 
-RANDOM_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)  # of the filters in pixels: section 2 of the paper
-_DEEP = ("relu3_1", "relu4_1")  # structure is seen where the default recipe sees it
+RANDOM_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)  # sizes of the filters in pixels: section 2 of the paper
+_DEEP = ("relu3_1", "relu4_1")  # the structure layers of the default recipe
 _GATYS = DescriptorLayers(tuple(f"relu{block}_1" for block in range(1, 6)), "relu4_2", _DEEP)
 
 # VGG-16: as in the default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods". SqueezeNet: all modules
 # up to fire7 for the style, the last one before the second pooling for the content; structure in a module at a
 # quarter of the image's size, and one at an eighth. random: all sizes for the style, for the content the one size
-# that Ustyuzhaninov et al. use in their models of one scale; structure at a middle and a large size. own: its
-# counterparts of the default recipe's; its four layers stand for the twelve there, beside one content layer in both.
+# that Ustyuzhaninov et al. use in their models of one scale; structure at a middle and a large size. own: the
+# counterparts of the default recipe's layers; its four style layers replace twelve, with one content layer in both,
+# hence the larger style weight.
 LAYERS: dict[str, DescriptorLayers] = {
     "vgg16": DescriptorLayers(VGG_LAYERS, "relu4_2", _DEEP),
     "vgg19": _GATYS,
@@ -158,7 +158,7 @@ def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def losses_of(network: str, kind: type) -> dict[str, Any]:
-    """The fields of a configuration of this `kind` that are others in a training with only this network.
+    """The fields of a configuration of this `kind` that differ in a training with only this network.
 
     Raises UserError for a network that does not exist.
     """
@@ -176,7 +176,7 @@ def losses_of(network: str, kind: type) -> dict[str, Any]:
 
 
 def with_descriptor(config: C, network: str) -> C:
-    """`config` with the layers of `network` at their weights; a weight of somebody's own stays.
+    """`config` with the layers and weights for `network`; a style weight set by the user stays.
 
     Raises UserError for a network that does not exist.
     """

@@ -16,8 +16,8 @@ class Record:
     `waited`: seconds that this step waited for the data loader. `unreadable`: error messages of photos that could not
     be read, each once. `validation`: losses by name, and whether they are the `best` so far, where the step was
     validated. `pictures` (rows, N, 3, H, W), RGB in [0, 1], N at most 4, every `pictures_every` steps, else None: for
-    styles a row of photos and a row of results, for textures one row of samples. `saved`: the checkpoint, where one
-    was written.
+    styles a row of photos and a row of results, for textures one row of samples. `saved`: the checkpoint, if one was
+    written.
     """
 
     step: int

@@ -20,7 +20,8 @@ class RunFolder:
         self.lock: RunLock | None = None
 
     def check_new(self, config: RunConfig, resume: bool) -> None:
-        """Raises UserError if the folder holds a run, unless it is of the kind of `config` and to be resumed."""
+        """Raises UserError if the folder holds a run, unless it is of the same kind as `config` and will be
+        resumed."""
         if not (self.path / checkpoint.NAME).exists():
             return
         held, wanted = kind_of(checkpoint.options_of(self.path)), kind_of(to_dict(config))
@@ -39,7 +40,7 @@ class RunFolder:
         if resume and not self.path.exists():
             return
         self.lock = RunLock(self.path)
-        self.check_new(config, resume)  # once more: another run may have ended meanwhile
+        self.check_new(config, resume)  # checked again: another run may have ended meanwhile
         for path in (self.path, self.path / "pictures", self.out):
             remove_stale(path)
 

@@ -15,7 +15,7 @@ class RunLock:
     """Holds the lock of a run's folder until `release`, or until the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Creates the folder. Raises UserError where another training holds it, or it cannot be made."""
+        """Creates the folder. Raises UserError if another training holds it, or it cannot be made."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.file = (folder / NAME).open("a+", encoding="utf-8")

@@ -1,7 +1,7 @@
 """The learning rate over a training.
 
-`progress` is the share of the training that is done, from 0 to 1: of its steps, or of its minutes where it has a
-budget of time. With a budget the rates follow the clock, so that a slow machine comes to the end of its schedule too.
+`progress` is the share of the training that is done, from 0 to 1: of its steps, or of its minutes if it has a time
+budget. With a budget the rates follow the clock, so that a slow machine also completes its schedule.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a training and the cache both need before they start: device, precision, descriptor networks."""
+"""Preparation of trainings and of the cache: device, precision, descriptor networks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,7 @@ class Setup:
 
 
 def choose_precision(name: Precision, device: torch.device) -> str:
-    """The precision that `auto` stands for: bf16 where the device computes in it, else float32.
-
-    Raises UserError for fp16 on a processor.
-    """
+    """The precision for `auto`: bf16 if the device supports it, else float32. Raises UserError for fp16 on a CPU."""
     if name == "fp16" and device.type == "cpu":
         raise UserError("`precision` fp16 is for GPUs; on the processor take bf16 or float32")
     if name != "auto":
@@ -47,10 +44,9 @@ def choose_precision(name: Precision, device: torch.device) -> str:
 def set_up(
     config: RunConfig, layers: Sequence[str], trainer_config: TrainerConfig, progress: Any = None
 ) -> Setup:
-    """The descriptor networks that hold `layers`, as `config` wants them; fetched where they are not there.
-
-    `progress`: called with bytes done and in all while weights are fetched. Raises UserError for unknown layers,
-    weights that cannot be had, and a device or precision that is not there.
+    """The descriptor networks that have `layers`, with the settings of `config`; missing weights are fetched.
+    `progress`: called with the bytes done and in total while weights are fetched. Raises UserError for unknown
+    layers, unavailable weights, and an unavailable device or precision.
     """
     device = devices.choose(trainer_config.device)
     precision = choose_precision(config.precision, device)
@@ -67,7 +63,7 @@ def set_up(
 
 
 def descriptor_fingerprint(config: RunConfig, layers: Sequence[str], setup: Setup) -> dict[str, Any]:
-    """What decides the features of an image in `layers`, in full names."""
+    """Everything that determines the features of an image in `layers` (full names)."""
     networks = {layer.partition(":")[0] for layer in layers}
     hashes = {name: sha for name, sha in setup.networks.sha256.items() if name in networks}
     return {

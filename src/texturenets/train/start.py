@@ -48,20 +48,17 @@ def train_style(
 ) -> style.Style:
     """Train a network that stylizes photos like a painting; the style, loaded from the model file `output`.
 
-    `paintings`: an image file, or several that are taken as one style. `content`: a folder of photos, or a file
-    that `texturenets cache` wrote. `output`: ends in .safetensors; beside it grows a folder NAME.run, as
-    docs/training.md says. `config`: the training options, a recipe's name ("default", "paper", "readme") or a
-    `StyleConfig`; `trainer`: device, weights, how often what is saved. `losses`: of your own, beside those of
-    `config` (`texturenets.losses.Loss`).
-
-    `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
-    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns the
-    text "stop" the training ends after that step, saved: the style is the last model, and `output` is not written.
-    Ctrl-C and an exception raised in it end the training, too, saved, and are raised. `resume`: go on with a training
-    that was stopped, or, with more steps or minutes, with one that was finished.
-
-    `warnings` tell of few photos, of photos that cannot be read, and of a file `output` that is replaced.
-    Raises UserError for what the command line would refuse.
+    `paintings`: an image file, or several that form one style. `content`: a folder of photos, or a file
+    that `texturenets cache` wrote. `output`: must end in .safetensors; a folder NAME.run is created next to it
+    (docs/training.md). `config`: the training options, a recipe's name ("default", "paper", "readme") or a
+    `StyleConfig`; `trainer`: device, weights, intervals of saving. `losses`: your own, in addition to those of
+    `config` (`texturenets.losses.Loss`). `progress`: called with a record after each step: its `step` counted from 1,
+    `losses` by name (tensors), `seconds` of training so far, `validation` (numbers by name, or None), `pictures`
+    occasionally. If it returns the string "stop", the training ends after that step with a checkpoint: the returned
+    style is the last model, and `output` is not written. Ctrl-C and exceptions raised in it also end the training
+    with a checkpoint, and are raised. `resume`: continue a stopped training, or, with more steps or minutes, a
+    finished one. Warnings are issued for few photos, for unreadable photos, and if the file `output` will be
+    replaced. Raises UserError as the command line does.
     """
     chosen = recipes.style_recipe(config) if isinstance(config, str) else config
     _check(chosen, StyleConfig, trainer, losses)
@@ -91,10 +88,10 @@ def train_texture(
     progress: RecordCallback | None = None,
     resume: bool = False,
 ) -> Texture:
-    """Train a network that draws a texture from noise; the texture, loaded from the model file `output`.
+    """Train a network that generates a texture from noise; the texture, loaded from the model file `output`.
 
-    `exemplars`: an image file, or several that are taken as examples of one texture. `config`: a recipe's name
-    ("default", "paper", "readme") or a `TextureConfig`. The rest, and errors, as in `train_style`.
+    `exemplars`: an image file, or several examples of one texture. `config`: a recipe's name
+    ("default", "paper", "readme") or a `TextureConfig`. Other arguments, and errors, as in `train_style`.
     """
     chosen = recipes.texture_recipe(config) if isinstance(config, str) else config
     _check(chosen, TextureConfig, trainer, losses)
@@ -140,7 +137,8 @@ def _warn_of_unreadable(record: Record) -> None:
 
 
 def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, resume: bool) -> Trainer:
-    """The trainer of `config`; where that is the default recipe and weights are missing, of `own`."""
+    """The trainer for `config`; if that is the default recipe and weights are missing, with the fallback descriptor
+    `own`."""
     if not resume and (text := replaced(out)):
         warnings.warn(text, stacklevel=3)
     return with_own(
@@ -153,19 +151,18 @@ def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, res
 
 
 def _own_code(trainer: Trainer) -> str | None:
-    """The code of the network, where it is the user's own: who trained it wants it to be run."""
+    """The code of the network, if it is the user's own: training it was consent to run it."""
     return cast(GeneratorTask, trainer.task).custom
 
 
 def _signals() -> list[signal.Signals]:
-    """Ctrl-C, where nobody else handles it."""
+    """Ctrl-C, unless another handler is installed."""
     return [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
 
 
 def _run(trainer: Trainer, progress: RecordCallback | None) -> Path:
-    """Train to the end, or until `progress` says so; the model file. Saved, too, where Ctrl-C or an exception of
-    `progress` ends it. Raises UserError for several processes: all of
-    them would write the same files."""
+    """Train to the end, or until `progress` stops it; returns the model file. Ctrl-C and exceptions of `progress`
+    also end it with a checkpoint. Raises UserError for several processes: all of them would write the same files."""
     try:
         if trainer.fabric.world_size > 1:
             raise UserError(

@@ -1,4 +1,4 @@
-"""The images that are to be learned: read and checked."""
+"""Reads and checks the images to learn."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.fetch import digest
-from texturenets.train.least_size import too_small
+from texturenets.train.min_size import too_small
 
-FLAT = 1 / 255  # standard deviation of the channels below which an image holds nothing to learn
+FLAT = 1 / 255  # standard deviation of the channels below which an image counts as of one color
 
 
 def read(path: Path, longer: int) -> image.Picture:
@@ -30,7 +30,7 @@ def read(path: Path, longer: int) -> image.Picture:
 
 
 def read_painting(path: Path, longer: int) -> image.Picture:
-    """As `read`; one that is too small by itself is refused too, though `longer` would enlarge it."""
+    """As `read`; also refuses an image that is too small before it is enlarged to `longer`."""
     info = image.read_header(path)
     if info is not None and (message := too_small(*info.upright)):
         raise UserError(f"{path}: {message}: give a larger one")

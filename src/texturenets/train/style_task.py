@@ -30,7 +30,7 @@ VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of 
 
 
 class StyleTask(GeneratorTask):
-    """`train style`: the network is fed with crops of photos and, where it takes it, noise."""
+    """`train style`: the inputs of the network are crops of photos and, if it has noise inputs, noise."""
 
     kind: Literal["style"] = "style"
     config: StyleConfig
@@ -38,14 +38,14 @@ class StyleTask(GeneratorTask):
     def __init__(
         self, config: StyleConfig, paintings: Sequence[Path], content: Path, losses: Sequence[Loss] = ()
     ) -> None:
-        """`content`: a folder of photos, or a file of `training.cache`. `losses`: of the user's own, beside those of
+        """`content`: a folder of photos, or a file of `training.cache`. `losses`: the user's, in addition to those of
         `config`.
 
-        Raises UserError for a painting that is too small or of one color, and where there are too few photos.
+        Raises UserError for a painting that is too small or of one color, and if there are too few photos.
         """
         self.config = config
-        own = check_own(losses)
-        self.losses = [*build(dataclasses.asdict(config)), *own]
+        user_losses = check_own(losses)
+        self.losses = [*build(dataclasses.asdict(config)), *user_losses]
         self.layers = layers_of(self.losses)
         self.paintings = [
             style_images.opaque(style_images.read_painting(path, config.style_size), path)
@@ -57,10 +57,10 @@ class StyleTask(GeneratorTask):
         self.fingerprint: dict[str, Any] = {
             "photos": self.photos.digest,
             **style_images.fingerprint(paintings),
-            "losses": [loss.name for loss in own],
+            "losses": [loss.name for loss in user_losses],
         }
-        # Losses of the user's own may do anything, and shifts of photos are numbers in the program.
-        self.fixed_kernels = not own and not config.temporal_weight
+        # User-defined losses may do anything, and shifts of photos are Python numbers.
+        self.fixed_kernels = not user_losses and not config.temporal_weight
 
     def _prepare_losses(self, setup: Setup) -> None:
         self.objectives = self._objectives(setup)
@@ -101,7 +101,7 @@ class StyleTask(GeneratorTask):
     def _crops(self, slots: range) -> Dataset[Batch]:
         config = self.config
         if config.diversity_weight:
-            # Neighbours across different photos mean nothing: one photo, as often as the batch is large.
+            # Diversity across different photos is meaningless: the batch repeats one photo.
             return self.photos.crops(1, range(1))
         if config.texture_photos:
             half = config.batch_size // 2
@@ -175,10 +175,10 @@ class StyleTask(GeneratorTask):
         return made
 
     def validation_step(self, forward: Forward, microbatch: Microbatch) -> StepResult:
-        """As `Task`; without diversity, as the photos differ that were held out, and with them their images."""
+        """As `Task`; without the diversity loss, because the held-out photos, and so their images, differ."""
         images, targets = self._images_and_targets(forward, microbatch, Progress())
         return images, self._objective(microbatch)(images, targets, without=("diversity",))
 
     def example_images(self, batch: Batch, images: Tensor) -> Tensor:
-        """Photos above, what the network makes of them below."""
+        """Photos above, the network's images below."""
         return torch.stack([batch.photos[:4].expand_as(images), images])

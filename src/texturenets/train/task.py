@@ -41,7 +41,7 @@ StepResult = tuple[Tensor, dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a model file records of its training: the model's name, the trainer's options and state."""
+    """The record of the training in a model file: the model's name, the trainer's options and state."""
 
     name: str
     config: TrainerConfig
@@ -68,7 +68,7 @@ class Task(Protocol):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What must be the same when the training is resumed, besides the options: names and hashes, for JSON."""
+        """Data besides the options that must be the same when the training is resumed: names and hashes, for JSON."""
         ...
 
     @property
@@ -90,7 +90,7 @@ class Task(Protocol):
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
         """The batches of `steps`, counted from 0. `slots`: the indices within a batch that this process computes.
 
-        `workers`: data loader processes; None for as many as suit the device.
+        `workers`: data loader processes; None for the device's default.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Photos changed a little, for the temporal consistency loss: what a video does from one frame to the next."""
+"""Small changes of photos for the temporal consistency loss, like those from one video frame to the next."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from texturenets.image.sizes import mirrored, take
 from texturenets.losses.temporal_consistency import BORDER
 
 SHIFT: Final = 4
-"""Pixels that a photo is moved by at most, each way: a period of the default network's grid."""
+"""Maximum shift of a photo in pixels, in each direction: a period of the default network's grid."""
 
 NOISE: Final = 0.01
 """Standard deviation of the noise added to each number in [0, 1], 2.5 of 255: twice what frames of a compressed video
 differ by along its motion."""
 
 GRAINS: Final = (1, 2, 4, 8, 16)
-"""Sides in pixels of the squares that the noise is made of, each size with the same share.
-
-What a codec leaves has the size of its blocks, and networks answer to grain of 4 pixels twice as much as to that of
-single ones. Trained with the latter alone, a model flickered 0.65 times as much as before, and its answer to the
-former was 0.63 times as large.
+"""Sides in pixels of the squares of noise, each size with the same share. Compression noise has the size of the
+codec's blocks, and networks respond twice as strongly to a grain of 4 pixels as to one of single pixels. A model
+trained only with the latter flickered 0.65 times as much as before, and its response to the former was 0.63 times as
+large.
 """
 
 GREY: Final = 0.8
 """Share of the noise, squared, that is the same in all channels, as most of a video's is."""
 
 BRIGHTNESS: Final = 0.05
-"""Share by which a photo becomes lighter or darker at most: a camera that sets its exposure anew."""
+"""Maximum relative change of brightness: as when a camera adjusts its exposure."""
 
 MIN_SIDE: Final = 2 * (SHIFT + BORDER) + 8
-"""Pixels of a side of the photos, at least."""
+"""Minimum side of the photos in pixels."""
 
 
 @dataclass(frozen=True)
 class Moved:
-    """Photos (N, 3, H, W), and by how many pixels each was moved: (down, right)."""
+    """Photos (N, 3, H, W), and the shift of each in pixels: (down, right)."""
 
     photos: Tensor
     shifts: list[tuple[int, int]]
 
     def __getitem__(self, these: slice) -> Moved:
-        """Some of them."""
+        """A part of the batch."""
         return Moved(self.photos[these], self.shifts[these])
 
 
 def move(photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved:
-    """Photos (N, 3, H, W), RGB in [0, 1], moved, made lighter or darker, and noisy; each only by its own key."""
+    """Photos (N, 3, H, W), RGB in [0, 1], shifted, made lighter or darker, and noisy; the change of each depends only
+    on its key."""
     made, shifts = [], []
     for photo, key in zip(photos, keys, strict=True):
         random = np.random.default_rng(key)

@@ -1,4 +1,4 @@
-"""Learning to draw a texture from noise."""
+"""The task of learning a texture from noise."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
 
 
 class TextureTask(GeneratorTask):
-    """`train texture`: the network is fed only with noise."""
+    """`train texture`: the network's only input is noise."""
 
     kind: Literal["texture"] = "texture"
     config: TextureConfig
     unreadable: Sequence[str] = ()
 
     def __init__(self, config: TextureConfig, exemplars: Sequence[Path], losses: Sequence[Loss] = ()) -> None:
-        """`losses`: of the user's own, beside those of `config`.
+        """`losses`: the user's, in addition to those of `config`.
 
         Raises UserError for an exemplar that is too small, of one color or transparent.
         """
         self.config = config
-        own = check_own(losses)
-        self.losses = [*build(dataclasses.asdict(config)), *own]
+        user_losses = check_own(losses)
+        self.losses = [*build(dataclasses.asdict(config)), *user_losses]
         self.layers = layers_of(self.losses)
         self.exemplars = [_exemplar(path, config.style_size).rgb for path in exemplars]
         self.fingerprint: dict[str, Any] = {
             **style_images.fingerprint(exemplars),
-            "losses": [loss.name for loss in own],
+            "losses": [loss.name for loss in user_losses],
         }
-        self.fixed_kernels = not own
+        self.fixed_kernels = not user_losses
 
     def _prepare_losses(self, setup: Setup) -> None:
         styles = [exemplar.to(self.device) for exemplar in self.exemplars]
@@ -70,7 +70,7 @@ class TextureTask(GeneratorTask):
             )
 
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
-        """Nothing but numbers of steps: the noise is drawn from them."""
+        """The numbers of the steps: the noise is generated from them."""
         for step in steps:
             yield Batch(step, torch.zeros(0, 3, 0, 0), [])
 
@@ -93,7 +93,7 @@ class TextureTask(GeneratorTask):
         return images, self.objective(images, Targets(progress=progress.share, step=progress.step))
 
     def validation_microbatches(self) -> list[Microbatch]:
-        """Noise that is not trained on: that of `texturenets.noise.draw`."""
+        """Noise that is not used in training: that of `texturenets.noise.draw`."""
         return self.held_out
 
     def validation_step(self, forward: Forward, microbatch: Microbatch) -> StepResult:

@@ -1,6 +1,6 @@
-"""The trainer: the training loop, which yields one record a step, saves checkpoints, and prints nothing.
+"""The trainer: the training loop, which yields one record per step, saves checkpoints, and prints nothing.
 
-It knows nothing of data and losses: these are the task's (`texturenets.train.task`). A step: a batch of the task goes
+Data and losses belong to the task (`texturenets.train.task`). A step: a batch of the task goes
 to the device in microbatches; the network computes images of each, the task's losses of them are summed, and their
 gradients accumulate; the optimizer steps; a record with the losses goes to the callbacks. Every so many steps the
 network is validated and a checkpoint is written.
@@ -53,7 +53,7 @@ class Trainer:
     ) -> None:
         """Checks everything before the first step. Raises UserError.
 
-        `out`: the model file; the folder of the run, NAME.run, is beside it. `progress`: called with the bytes done
+        `out`: the model file; the folder of the run, NAME.run, is next to it. `progress`: called with the bytes done
         and in total while weights are downloaded.
         """
         self.task, self.out, self.config = task, out, config or TrainerConfig()
@@ -94,7 +94,7 @@ class Trainer:
         return (
             self.device.type == "cuda"
             and self.fabric.world_size == 1
-            and self.scaler is None  # it skips the optimizer's step where a gradient is not finite
+            and self.scaler is None  # the scaler skips the optimizer's step if a gradient is not finite
             and self.task.fixed_kernels
         )
 
@@ -103,7 +103,7 @@ class Trainer:
         if changed := fingerprint.differences(state.fingerprint, self.fingerprint):
             raise UserError(
                 f"`resume`: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
-                "give what the first run was given, or leave `resume` out and start anew with another `output`"
+                "give what the first run was given, or leave `resume` out and start again with another `output`"
             )
         options = self.task.config
         if not options.minutes and options.steps < state.step:
@@ -128,7 +128,7 @@ class Trainer:
     def __iter__(self) -> Iterator[Record]:
         """Train, from the next step on; yields the record of each step, after the callbacks were called with it.
 
-        Set `stop` to end after the current step, with a checkpoint. Raises UserError; where the disk is full, it says
+        Set `stop` to end after the current step, with a checkpoint. Raises UserError; if the disk is full, it says
         which model is kept and how to resume.
         """
         factories = self.callbacks if self.fabric.is_global_zero else ()
@@ -145,7 +145,7 @@ class Trainer:
 
     @contextmanager
     def _explained_failures(self) -> Iterator[None]:
-        """Errors of a full disk or a killed worker in the block say which model is kept and how to resume."""
+        """In the block, errors for a full disk or a killed worker say which model is kept and how to resume."""
         try:
             yield
             return
@@ -153,7 +153,7 @@ class Trainer:
             failure: UserError = DiskFullError(
                 f"{error}; {self._kept_model()}free space, then {self._how_to_resume()}"
             )
-        except OSError as error:  # of a callback
+        except OSError as error:  # raised by a callback
             full = cannot_write(self.folder, error)
             if not isinstance(full, DiskFullError):
                 raise
@@ -173,7 +173,7 @@ class Trainer:
 
     def _how_to_resume(self) -> str:
         can_resume = (self.folder / checkpoint.NAME).exists()
-        return "run the same command with `resume`" if can_resume else "start anew"
+        return "run the same command with `resume`" if can_resume else "start again"
 
     def _records(self) -> Iterator[Record]:
         options, fabric = self.task.config, self.fabric
@@ -241,7 +241,7 @@ class Trainer:
         kept = f"; the last good model is {last}" if last.exists() else ""
         raise UserError(
             f"the training diverged: {', '.join(worst[:3]) or 'the loss'} is {total} at step {step} with a "
-            f"learning rate of {rate:.3g}; start anew with a lower `learning_rate`{kept}"
+            f"learning rate of {rate:.3g}; start again with a lower `learning_rate`{kept}"
         )
 
     def _step(self, microbatches: Sequence[Microbatch]) -> tuple[dict[str, Tensor], Tensor]:
@@ -356,7 +356,7 @@ class Trainer:
         processes.leave()
 
     def finish(self) -> Path:
-        """Copy the best model, by validation, to `out`, with `into` also the model that it needs; returns `out`."""
+        """Copy the best model, by validation, to `out`, with `into` also its base model; returns `out`."""
         with self._explained_failures():
             path = self.run_folder.finish()
         if self.config.base:

@@ -53,8 +53,7 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         """Paths become text, and models on the Hub, hf://..., files, which are fetched here, once for the training.
 
-        Raises UserError for a word that an option does not know, for a number below 0, and as
-        `hub.download.fetch`.
+        Raises UserError for an invalid choice, for a number below 0, and as `hub.download.fetch`.
         """
         for name in ("init", "into"):
             if isinstance(getattr(self, name), Path):
@@ -82,6 +81,5 @@ class TrainerConfig:
 
     @property
     def base(self) -> str | None:
-        """The model whose weights the trained style does without, and needs beside it: that of `into`, unless all are
-        trained."""
+        """The base model that the trained style needs next to it: that of `into`, unless all weights are trained."""
         return None if self.unfreeze else self.into

@@ -1,8 +1,8 @@
 """Videos: frames in, frames out, one at a time. PyAV (the extra `video`) for videos, Pillow for animations.
 
 A `FrameSource` yields frames with their times, a `Sink` writes them; `texturenets.video.stylization` stylizes them in
-between. What is read: videos (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. What is
-written: the suffixes of `WRITTEN`, animations, and frames as files (`frames/%05d.png`).
+between. Inputs: videos (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. Outputs: the
+suffixes of `WRITTEN`, animations, and frames as files (`frames/%05d.png`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WRITTEN: Final = {
     ".mkv": "matroska",
     ".webm": "webm",
 }
-"""Suffix of a video that is written to the name that FFmpeg has for its format."""
+"""{suffix of an output video: FFmpeg's name of the format}."""
 
 READ: Final = frozenset(
     [
@@ -43,10 +43,10 @@ READ: Final = frozenset(
 """Suffixes of videos that are read."""
 
 MOVING: Final = frozenset([".gif", ".webp", ".png", ".apng"])
-"""Suffixes of images that may move."""
+"""Suffixes of images that may be animated."""
 
 SUFFIXES: Final = READ | MOVING
-"""Suffixes of all that may be a video."""
+"""All suffixes of possible videos."""
 
 _NUMBERED = re.compile(r"%0?\d*d")
 
@@ -64,12 +64,12 @@ def is_video(path: Path) -> bool:
 
 
 def is_numbered(name: str) -> bool:
-    """Whether `name` stands for numbered frames, as `frames/%05d.png`."""
+    """Whether `name` is a pattern of numbered frames, such as `frames/%05d.png`."""
     return not name.endswith(("/", os.sep)) and _NUMBERED.search(Path(name).name) is not None
 
 
 def check_numbered(name: str) -> None:
-    """Raise UserError for a pattern of numbered frames that gives no names, or all the same."""
+    """Raise UserError for a pattern of numbered frames that is invalid, or gives the same name for all."""
     last = Path(name).name
     if (
         len(_NUMBERED.findall(last)) != 1
@@ -83,13 +83,13 @@ def check_numbered(name: str) -> None:
 
 
 def output_suffix(path: PurePath) -> str:
-    """The suffix of the video that `path` becomes: its own where that is written, else .mp4."""
+    """The suffix of the video that `path` becomes: its own if that format is written, else .mp4."""
     suffix = path.suffix.lower()
     return path.suffix if suffix in WRITTEN or suffix in MOVING else ".mp4"
 
 
 def check_output(path: Path, source: Path) -> None:
-    """Raise UserError where `source` does not become a video under such a name: before the work, not after."""
+    """Raise UserError if `source` cannot become a video of that name; call it before the work."""
     suffix = path.suffix.lower()
     if suffix == ".png" and source.suffix.lower() not in (".png", ".apng"):
         raise UserError(

@@ -20,22 +20,22 @@ from texturenets.video.frame import NATIVE, Fit, Frame, Pixels, VideoInfo
 
 _FORMATS: Final = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 _MILLISECOND: Final = Fraction(1, 1000)
-_OPAQUE: Final = 128  # from here on a GIF, which knows no more than yes and no, takes a pixel for opaque
+_OPAQUE: Final = 128  # alpha from which a pixel is opaque in a GIF, which has no partial transparency
 _DEFAULT_DURATION: Final = 100  # milliseconds that browsers show a frame without a duration
-_MIN_DURATION: Final = 20  # milliseconds: what a GIF asks for below that, browsers show for 100
+_MIN_DURATION: Final = 20  # milliseconds; browsers show frames with shorter durations for 100
 
 
 def is_animated_file(path: Path) -> bool:
-    """Whether the image at `path` holds more than one frame; False for what cannot be opened."""
+    """Whether the image at `path` holds more than one frame; False if it cannot be opened."""
     try:
         with without_pillows_limit(), opened(path) as file, Image.open(file) as picture:
-            return bool(getattr(picture, "is_animated", False))  # the number would have them all looked at
+            return bool(getattr(picture, "is_animated", False))  # `n_frames` would read all frames
     except Exception:  # noqa: BLE001  decoders raise anything; whoever reads the image will say what is wrong
         return False
 
 
 def _check_end(path: Path) -> None:
-    """Raise UserError for a file that does not end as its format does; Pillow shows the frames that are there."""
+    """Raise UserError for a file without the end marker of its format; Pillow would show the existing frames."""
     with opened(path) as file:
         head = file.read(12)
         size = file.seek(0, 2)
@@ -52,7 +52,8 @@ def _check_end(path: Path) -> None:
 
 
 def _palette(pixels: Pixels) -> Image.Image:
-    """Pixels (H, W, 3 or 4) in 256 colours of their own, dithered; one of them is for what is not opaque."""
+    """Pixels (H, W, 3 or 4) with an adaptive palette of 256 colours, dithered; one of them is for transparent
+    pixels."""
     picture = Image.fromarray(pixels[:, :, :3])
     if pixels.shape[2] == 3:
         return picture.quantize(256)
@@ -95,9 +96,9 @@ class AnimatedImage:
         )
 
     def _seek(self, index: int) -> int:
-        """Go to a frame; how long it is shown, in milliseconds."""
+        """Go to a frame; returns its duration in milliseconds."""
         self.opened.seek(index)
-        if self.opened.format == "WEBP":  # says it only when it has decoded
+        if self.opened.format == "WEBP":  # known only after decoding
             self.opened.load()
         return round(self.opened.info.get("duration") or _DEFAULT_DURATION)
 
@@ -124,10 +125,10 @@ class AnimatedImage:
 
 
 class MovingWriter:
-    """A `Sink`: a GIF, WebP or APNG at `part`. Its frames are kept in memory until the last is there."""
+    """A `Sink`: a GIF, WebP or APNG at `part`. Its frames are kept in memory until the last one is written."""
 
     def __init__(self, part: Path, path: Path, info: VideoInfo, *, quality: int | None) -> None:
-        """Raises UserError where memory does not hold all frames."""
+        """Raises UserError if not all frames fit in memory."""
         self.part, self.path, self.info, self.quality = part, path, info, quality
         self.format = _FORMATS[path.suffix.lower()]
         self.frames: list[Image.Image] = []
@@ -152,7 +153,9 @@ class MovingWriter:
     def finish(self, trailing: list[Any]) -> None:
         """Write all frames."""
         unit = 10 * _MILLISECOND if self.format == "GIF" else _MILLISECOND
-        stamps = [round(time / unit) for time in (*self.times, self.last)]  # rounded in sum, not one by one
+        stamps = [
+            round(time / unit) for time in (*self.times, self.last)
+        ]  # rounds the times, not each duration
         shown = [int((b - a) * unit / _MILLISECOND) for a, b in itertools.pairwise(stamps)]
         if self.format == "GIF":
             shown = [max(_MIN_DURATION, each) for each in shown]

@@ -1,4 +1,4 @@
-"""Frames, and the protocols of what reads and writes them."""
+"""Frames, and the protocols for reading and writing them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ Pixels = NDArray[np.uint8]
 class Frame:
     """A frame (H, W, 3), or (H, W, 4) with opacity, 8-bit RGB, upright.
 
-    `time` and `duration` are in seconds from the video's start. `sound`: packets of the video's sound that come
-    before it in the file.
+    `time` and `duration` are in seconds from the video's start. `sound`: audio packets that precede it in the file.
     """
 
     pixels: Pixels
@@ -31,7 +30,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class ColorSpace:
-    """How numbers stand for colours, in the numbers of ITU-T H.273: 1 is BT.709, 2 unspecified."""
+    """The colour space, in the code numbers of ITU-T H.273: 1 is BT.709, 2 unspecified."""
 
     matrix: int = 1
     primaries: int = 1
@@ -40,11 +39,9 @@ class ColorSpace:
 
 @dataclass
 class VideoInfo:
-    """What is known of a video before its frames are.
-
-    `size`: (H, W), upright. `count`: frames, as the file says. `rate`: frames a second on average. `time_base`:
-    the unit of time stamps, in seconds. `aspect`: width over height of a pixel. `loop`: how often an animation is
-    repeated, 0 for ever, None once.
+    """Properties of a video that are known before its frames are decoded. `size`: (H, W), upright. `count`: number of
+    frames stated in the file. `rate`: frames per second on average. `time_base`: the unit of time stamps, in seconds.
+    `aspect`: width over height of a pixel. `loop`: how often an animation is repeated, 0 for ever, None once.
     """
 
     size: tuple[int, int]
@@ -59,10 +56,8 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Fit:
-    """What size frames are to have.
-
-    `longer`: of the longer side, None as it is. `even`: where the size changes, to even sides. `square`: pixels that
-    are not square are made so.
+    """The size of output frames. `longer`: longer side in pixels, None keeps it. `even`: if the size changes, sides
+    are made even. `square`: non-square pixels are made square.
     """
 
     longer: int | None = None
@@ -86,7 +81,8 @@ NATIVE: Final = Fit()
 
 
 class FrameSource(Protocol):
-    """Gives the frames of a video in their order, once; `trailing` is then what sound comes after the last."""
+    """Yields the frames of a video in order, once; afterwards `trailing` has the audio packets after the last
+    frame."""
 
     info: VideoInfo
     trailing: list[Any]
@@ -98,7 +94,7 @@ class FrameSource(Protocol):
 
 
 class Sink(Protocol):
-    """Takes the frames of a video in their order."""
+    """Receives the frames of a video in order."""
 
     def write(self, frame: Frame) -> None:
         """Write the next frame."""

@@ -1,4 +1,4 @@
-"""Frames as files: images of a folder into a video, a video into numbered images."""
+"""Frames as files: images of a folder to a video, a video to numbered images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from texturenets.video.frame import NATIVE, Fit, Frame, Pixels, VideoInfo
 
 
 def in_order(paths: Sequence[Path]) -> list[Path]:
-    """Sorted as one counts: frame2 before frame10."""
+    """Sorted by number: frame2 before frame10."""
 
     def key(path: Path) -> list[tuple[int, int, str]]:
         parts = re.split(r"(\d+)", str(path))
@@ -27,7 +27,7 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
 
 
 def check_sizes(paths: Sequence[Path]) -> None:
-    """Raise UserError for images of different sizes, by their headers; one that cannot be read is passed over."""
+    """Raise UserError for images of different sizes, by their headers; unreadable ones are skipped."""
     headers = [(path, header) for path in paths if (header := image.read_header(path)) is not None]
     for path, header in headers:
         _check_size(path, header.upright, headers[0][0], headers[0][1].upright)

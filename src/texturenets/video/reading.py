@@ -14,21 +14,21 @@ from texturenets.errors import UserError, install
 from texturenets.video.frame import NATIVE, ColorSpace, Fit, Frame, Pixels, VideoInfo
 
 WITH_DURATION: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
-"""Formats whose files say how long they are; of others FFmpeg guesses from what is there."""
+"""Formats whose files state their duration; for others FFmpeg estimates it."""
 
 _UNSPECIFIED = 2
 # ITU-T H.273, table 4, to the numbers of libswscale (swscale.h, SWS_CS_*)
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
-# What the place where a video was made is called in it: QuickTime's, Android's and others' names.
+# Metadata keys of the place where a video was made: names of QuickTime, Android and others.
 _PLACES = ("location", "gps", "iso6709", "xyz")
-# What FFmpeg sets itself, and what describes only the old file.
+# Metadata keys that FFmpeg sets itself, or that describe only the old file.
 _OWN_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
-# From this size on players take a video that does not say so for BT.709, below for BT.601 (mpv's and VLC's rule).
+# From this size on players assume BT.709 if a video does not state its colour space, below BT.601 (mpv and VLC).
 _HD = (1280, 720)
 
 
 def load_av() -> Any:
-    """PyAV. Raises UserError where it is not installed."""
+    """PyAV. Raises UserError if it is not installed."""
     try:
         import av
     except ImportError as error:
@@ -43,7 +43,7 @@ def reason(error: Exception) -> str:
 
 @dataclass
 class _Scan:
-    """What reading a file through without decoding it has found."""
+    """The result of reading a file without decoding it."""
 
     count: int
     rate: Fraction
@@ -53,7 +53,7 @@ class Video:
     """A `FrameSource`: the first video stream of a file, and its sound as packets.
 
     The file is read through once without decoding (at the disk's speed), so that one that ends too early is refused
-    before any work is done. What the display matrix says (turned, mirrored) is done to the frames.
+    before any work is done. Frames are turned and mirrored by the display matrix.
     """
 
     def __init__(self, path: Path, fit: Fit = NATIVE, *, sound: bool = True, keep_gps: bool = False) -> None:
@@ -117,7 +117,7 @@ class Video:
         except (self.av.error.FFmpegError, OSError) as error:
             size = self.path.stat().st_size
             why = "it is empty" if size == 0 else f"cut off, damaged, or no video ({reason(error)})"
-            raise UserError(f"cannot read {self.path}: {why}; copy it anew from where it came") from None
+            raise UserError(f"cannot read {self.path}: {why}; copy it again from where it came") from None
 
     def _stream(self, container: Any) -> Any:
         for stream in container.streams.video:
@@ -127,7 +127,7 @@ class Video:
         raise UserError(f"{self.path} holds no animation that can be decoded here")
 
     def _scan(self) -> _Scan:
-        """Raises UserError where the file ends before the time that it says."""
+        """Raises UserError if the file ends before its stated duration."""
         container = self._open()
         try:
             video = self._stream(container)
@@ -179,12 +179,12 @@ class Video:
     def _cut(self, seen: Fraction, why: str) -> UserError:
         if round(float(seen), 1) <= 0:
             return UserError(
-                f"{self.path} is cut off or damaged: nothing of it can be read, {why}; copy it anew "
+                f"{self.path} is cut off or damaged: nothing of it can be read, {why}; copy it again "
                 "from where it came"
             )
         return UserError(
             f"{self.path} is cut off or damaged: it can be read to {float(seen):.1f} s, {why}; "
-            "copy it anew from where it came, or cut it before that with another program"
+            "copy it again from where it came, or cut it before that with another program"
         )
 
     def _decoded(self) -> Iterator[Any]:
@@ -215,7 +215,7 @@ class Video:
             stamp = raw.pts
             if stamp is None:
                 stamp = 0 if last is None else last + step
-            if last is not None and stamp <= last:  # two frames at one time: no format holds that
+            if last is not None and stamp <= last:  # two frames with the same time: no format supports that
                 stamp = last + 1
             last = stamp
             sound, self.waiting = self.waiting, []
@@ -245,7 +245,7 @@ class Video:
 
 
 def _colors(context: Any, size: tuple[int, int], rgb: bool) -> ColorSpace:
-    """What a video says of its colours, and what players take it for where it does not."""
+    """The colour space of a video; if it states none, what players assume."""
     if rgb:
         return ColorSpace()
     matrix = int(context.colorspace)
@@ -256,7 +256,7 @@ def _colors(context: Any, size: tuple[int, int], rgb: bool) -> ColorSpace:
 
 @dataclass(frozen=True)
 class Orientation:
-    """What makes a stored frame stand upright: exchange of rows and columns, then mirroring."""
+    """How a stored frame is turned upright: transpose, then mirror."""
 
     swapped: bool = False
     left_right: bool = False

@@ -28,12 +28,12 @@ def frame_stylizer(style: Style, options: StylizeOptions, count: int = 0) -> Sty
     numbers = itertools.count()
 
     def stylize_frame(pixels: Pixels) -> Pixels:
-        asked = options.stylize_arguments
+        arguments = options.stylize_arguments
         number = next(numbers)
         if options.mix_end:
             share = min(1.0, number / (count - 1)) if count > 1 else 1.0
-            asked["mix"] = between(options.mix or {}, options.mix_end, share)
-        return style(pixels, **asked)
+            arguments["mix"] = between(options.mix or {}, options.mix_end, share)
+        return style(pixels, **arguments)
 
     return stylize_frame
 

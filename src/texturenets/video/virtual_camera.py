@@ -1,4 +1,4 @@
-"""The live image as a camera of its own, which programs for video calls can choose (pyvirtualcam)."""
+"""The live image as a virtual camera, which programs for video calls can choose (pyvirtualcam)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATE: Final = 30.0
 """Frames a second that the camera is said to give; it gives them as they are painted."""
 
 _DRIVERS: Final = {
-    "linux": "load v4l2loopback, as with `sudo modprobe v4l2loopback exclusive_caps=1`",
+    "linux": "load v4l2loopback, for example `sudo modprobe v4l2loopback exclusive_caps=1`",
     "darwin": "install OBS, and start and stop its virtual camera once",
     "win32": "install OBS",
 }
@@ -25,7 +25,7 @@ class VirtualCamera:
     """A `PreviewWindow` that is a camera. It is opened with the first image, whose size it has."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        """`say`: is told the camera's name. Raises MissingError where pyvirtualcam is not installed."""
+        """`say`: called with the camera's name. Raises MissingError if pyvirtualcam is not installed."""
         try:
             import pyvirtualcam
         except ModuleNotFoundError:
@@ -37,8 +37,8 @@ class VirtualCamera:
         self.opened: Any = None
 
     def show(self, pixels: Pixels, title: str) -> bool:
-        """Send an image, uint8 (H, W, 3), not mirrored; True. Raises UserError where there is no virtual camera."""
-        # Half the resolution in colour, as video calls have it: the sides are even.
+        """Send an image, uint8 (H, W, 3), not mirrored; True. Raises UserError if there is no virtual camera."""
+        # Even sides, because video calls halve the resolution of colour.
         height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
         if self.opened is None:
             try:

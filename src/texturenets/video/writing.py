@@ -1,4 +1,4 @@
-"""Videos written through PyAV: painted frames encoded, sound copied as it is."""
+"""Writes videos through PyAV: frames are encoded, sound is copied unchanged."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from texturenets.video.frame import Frame, Pixels, VideoInfo
 from texturenets.video.reading import Video, load_av, reason
 
 QUALITY: Final = 65
-"""The default of `--quality`: a constant rate factor of 18 with H.264, which the eye hardly tells from the original
-(FFmpeg's own guide to H.264), 22 with VP9."""
+"""The default of `--quality`: a constant rate factor of 18 with H.264, which is hardly distinguishable from the
+original (FFmpeg's own guide to H.264), 22 with VP9."""
 
 _ENCODERS: Final = {"webm": "libvpx-vp9"}
 _H264: Final = "libx264"
 _MAX_CRF: Final = {"libx264": 51, "libvpx-vp9": 63}  # the largest constant rate factor
-# Sound that a format takes by its letter, but that hardly a player plays from it.
+# Sound that a format formally allows, but that hardly any player plays.
 _UNPLAYABLE: Final = {"mp4": ("pcm_", "vorbis", "wma"), "mov": ("vorbis", "opus", "wma", "flac")}
 _SOUND: Final = {"webm": "libopus"}
 _AAC: Final = "aac"
-_SOUND_RATE: Final = 64_000  # bits a second of a channel, where sound is encoded anew
+_SOUND_RATE: Final = 64_000  # bits per second of a channel, where sound is encoded anew
 # The numbers of ITU-T H.273 (table 4) to those of libswscale; 709 where it is neither.
 _MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 
 def even(size: tuple[int, int]) -> tuple[int, int]:
-    """The even size (H, W) next above: H.264 keeps colours for squares of two pixels."""
+    """The next larger even size (H, W): H.264 stores colours for squares of 2 x 2 pixels."""
     height, width = (side + side % 2 for side in size)
     return height, width
 
 
 def needs_even(path: Path) -> bool:
-    """Whether frames of a video called so have even sides."""
+    """Whether frames of a video with that name must have even sides."""
     return path.suffix.lower() in WRITTEN and _ENCODERS.get(WRITTEN[path.suffix.lower()], _H264) == _H264
 
 
@@ -46,14 +46,14 @@ class VideoWriter:
     """A `Sink`: a video at `part`, of the format that the suffix of `path` names.
 
     Time stamps are those of the frames. Sides that are odd are made even by doubling the last row or column. The
-    sound of `source`, where it is a video, is copied packet by packet, or encoded anew where the format does not
-    hold it, transparent pixels are laid on white; `notes` says so.
+    sound of `source`, if it is a video, is copied packet by packet, or re-encoded if the format does not support it;
+    transparent pixels are laid on white; `notes` has messages about that.
     """
 
     def __init__(
         self, part: Path, path: Path, info: VideoInfo, *, quality: int | None, source: Video | None
     ) -> None:
-        """Raises UserError where this PyAV has no encoder for it."""
+        """Raises UserError if this PyAV has no encoder for it."""
         self.av, self.path, self.info = load_av(), path, info
         self.notes: list[str] = []
         self.format = WRITTEN[path.suffix.lower()]
@@ -118,7 +118,7 @@ class VideoWriter:
                 return
         encoder = _SOUND.get(self.format, _AAC)
         self.notes.append(
-            f"the sound ({name}) is encoded anew ({encoder.removeprefix('lib')}): {self.path.suffix} does not hold it"
+            f"the sound ({name}) is re-encoded ({encoder.removeprefix('lib')}): {self.path.suffix} does not hold it"
         )
         context = stream.codec_context
         rate = 48000 if encoder == "libopus" else context.sample_rate
@@ -154,7 +154,7 @@ class VideoWriter:
         self._mux(self._coded(self.stream, converted))
 
     def _coded(self, stream: Any, frame: Any) -> list[Any]:
-        """The packets that an encoder has ready; `frame` None: all that are left."""
+        """The packets that an encoder has ready; `frame` None: all remaining ones."""
         try:
             return list(stream.encode(frame))
         except (self.av.error.FFmpegError, OSError) as error:
@@ -164,7 +164,7 @@ class VideoWriter:
     def _mux(self, packets: Sequence[Any]) -> None:
         for packet in packets:
             if packet.stream is self.stream and packet.pts in self.durations:
-                # Of the last frame nobody could tell it from the next one's time.
+                # Only the last frame's duration cannot be derived from the next one's time.
                 packet.duration = self.durations.pop(packet.pts)
             try:
                 self.container.mux(packet)
@@ -213,7 +213,7 @@ class VideoWriter:
         """Close the file, complete or not."""
         try:
             self.container.close()
-        except (self.av.error.FFmpegError, OSError):  # what was wrong has been said
+        except (self.av.error.FFmpegError, OSError):  # the error was already raised
             return
 
 

@@ -1,7 +1,7 @@
-"""What our networks do between convolutions, for GPUs: kernels in Triton, which PyTorch brings along there.
+"""Triton kernels for the operations between convolutions, for GPUs; Triton is installed with PyTorch for CUDA.
 
-PyTorch's own instance normalization and reflection leave the channels-last layout that convolutions want, and
-normalize with one block of threads a channel: most of the time of an image goes into them. Maps here are
+PyTorch's own instance normalization and reflection padding do not keep the channels-last layout that convolutions
+need, and they normalize with one block of threads per channel: they take most of the time of an image. Maps here are
 (N, C, H, W) with their channels side by side in memory; statistics are float32 in any precision.
 """
 
@@ -18,7 +18,7 @@ _PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def supports(x: Tensor) -> bool:
-    """Whether `x` can be given to the functions here; not the symbol for one, where operations are written down."""
+    """Whether the functions here support `x`: a tensor, not a proxy during tracing."""
     return isinstance(x, Tensor) and x.is_cuda and x.dtype in _PRECISIONS and _triton()
 
 
@@ -59,7 +59,7 @@ def instance_norm(
     relu: bool = False,
     skipped_bias: Tensor | None = None,
 ) -> Tensor:
-    """Instance normalization of x (N, C, H, W) with scale and shift (C,), and a ReLU after it where `relu`.
+    """Instance normalization of x (N, C, H, W) with scale and shift (C,), and with `relu` a ReLU after it.
 
     `skipped_bias`: the bias that the convolution before it left out, as normalization cancels it. Its gradient is
     zero.

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from texturenets.engines.kernels import programs
 
-NUMBERS = 4096  # of a block: with 128 threads 32 each, which is as many bytes as they load best at once
-PROGRAMS = 512  # that sum up a feature map: some for each of the 132 processors of a large GPU
+NUMBERS = 4096  # elements of a block: 32 for each of 128 threads, which load that many bytes most efficiently
+PROGRAMS = (
+    512  # programs that sum up a feature map: several for each of the 132 multiprocessors of a large GPU
+)
 
 
 def _blocks(channels: int) -> tuple[int, int, int]:
@@ -125,6 +127,6 @@ def upsampled2x_backward(grad: Tensor, bilinear: bool) -> Tensor:
 
 
 def _map(like: Tensor, height: int, width: int) -> Tensor:
-    """An empty one of another size."""
+    """An empty tensor like `like`, of another height and width."""
     shape = (*like.shape[:2], height, width)
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)

@@ -239,8 +239,8 @@ def upsample2x_backward(
 ):  # fmt: skip
     """Each pixel's gradient: of the rows 2 i - 1 to 2 i + 2 and as many columns, as much as it counted there.
 
-    `INNER` and `OUTER` are its weights in rows 2 i and 2 i + 1, and in the two beside them. At the border INNER is 1:
-    beyond it lies the same pixel once more.
+    `INNER` and `OUTER` are its weights in rows 2 i and 2 i + 1, and in the two adjacent rows. At the border INNER is
+    1: beyond it lies the same pixel once more.
     """
     n = tl.program_id(1)
     p = tl.program_id(0) * P + tl.arange(0, P)

@@ -1,4 +1,4 @@
-"""What passes have in common: copying a graph node by node, and replacing some nodes."""
+"""Tools for passes: copying a graph node by node, and replacing some nodes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def can_compute_blocks(graph: Graph, number: int) -> bool:
     must be within the bounds of the grammar.
     """
     node = graph.nodes[number]
-    sides = {graph.stride * node.scale + extra for extra in (node.extra, node.extra_columns)}
+    sides = {graph.stride * node.scale + extra for extra in (node.extra_rows, node.extra_columns)}
     in_bounds = (
         4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_MAP_CHANNELS
     )

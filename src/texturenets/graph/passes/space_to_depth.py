@@ -1,4 +1,4 @@
-"""Weights for convolutions that compute a block of 2 x 2 outputs at one position, each in channels of its own.
+"""Weights for convolutions that compute a block of 2 x 2 outputs at one position, each in separate channels.
 
 Each function here makes such weights from those of an ordinary convolution: zeros, copies and sums of them, so the
 outputs are the same; `shuffle` (depth to space, `torch.nn.PixelShuffle`) then puts the channels of a
@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 FEW_CHANNELS: Final = 4
-"""With at most so many channels a convolution leaves most of a SIMD vector of 16 unused."""
+"""With at most this many channels a convolution leaves most of a SIMD vector of 16 unused."""
 
 
 def block_output_weights(weight: Array) -> Array:
@@ -65,7 +65,7 @@ def block_output_weights(weight: Array) -> Array:
 def upsample_folded_weights(weight: Array) -> Array:
     """(O, I, 3, 3) to (4 O, I, 2, 2), for the feature map before it is upsampled, padded by 1: (H + 2, W + 2).
 
-    They make (H + 1) x (W + 1) blocks, of which the outermost rows and columns of outputs are to be cropped.
+    They make (H + 1) x (W + 1) blocks, whose outermost rows and columns of outputs must be cropped.
     """
     return np.concatenate([_pair(_pair(weight, 2, down), 3, right) for down in (0, 1) for right in (0, 1)])
 

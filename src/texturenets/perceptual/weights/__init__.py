@@ -1,8 +1,8 @@
 """Pretrained weights of the descriptor networks: find, fetch, verify and read them.
 
-`load` looks in the files it is given, then in the folders of TEXTURENETS_WEIGHTS, then in the cache
-(TEXTURENETS_CACHE, else XDG_CACHE_HOME or ~/.cache), and else fetches the published file, unless it is
-told to stay offline (TEXTURENETS_OFFLINE=1). Those of `own` come with the package.
+`load` searches the given files, then in the folders of TEXTURENETS_WEIGHTS, then in the cache
+(TEXTURENETS_CACHE, else XDG_CACHE_HOME or ~/.cache), and else fetches the published file, unless downloads are
+forbidden (TEXTURENETS_OFFLINE=1). The weights of `own` come with the package.
 """
 
 from typing import Final

@@ -33,8 +33,8 @@ from texturenets.readers import LAYERS
 class Pretrained:
     """Weights of a descriptor network, float32 by torchvision's names, in the order of evaluation.
 
-    They may end before the network does. `source`: what they are, in words. `sha256`: of the file that
-    they were read from, or were first read from where that is the cache.
+    They may end before the network does. `source`: a description. `sha256`: of the file from which they were read;
+    for the cache, of the original file.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Pretrained:
 
 
 def read(path: Path | str, network: str) -> Pretrained:
-    """The weights of `network` in one file of any format that `readers` knows.
+    """The weights of `network` in one file of any format that `readers` supports.
 
     Raises UserError for a missing or damaged file, and for one that holds another network.
     """
@@ -68,14 +68,13 @@ def _pretrained(path: Path, network: str, contents: readers.Contents) -> Pretrai
 
 
 def _other_vgg19(network: str, contents: readers.Contents) -> bool:
-    """Whether these are weights of VGG-19 in the one of its two forms, plain and rescaled, that is not `network`."""
+    """Whether these are weights of VGG-19 in the other of its two forms (plain, rescaled) than `network`."""
     return network.startswith("vgg19") and is_normalised(contents.tensors) != (network == "vgg19_normalised")
 
 
 def check_at_hand(name: str) -> None:
-    """Raise UserError, as `load` would, where no file of weights of `name` is at hand and none may be fetched.
-
-    Quick: no file is read. Where fetching is allowed nothing is checked.
+    """Raise UserError, as `load` would, if there is no file of weights of `name` and none may be fetched. Fast: no
+    file is read. If fetching is allowed nothing is checked.
     """
     if name not in LAYERS or shipped(name) or not (told_offline() or not SOURCES[name].urls):
         return
@@ -87,13 +86,13 @@ def check_at_hand(name: str) -> None:
 
 
 def shipped(name: str) -> Path | None:
-    """The file of weights of the network `name` that comes with this package; None where there is none."""
+    """The file of weights of the network `name` that comes with this package; None if there is none."""
     path = registry.PACKAGE / SOURCES[name].file
     return path if not SOURCES[name].urls and path.is_file() else None
 
 
 def require(pretrained: Pretrained, names: Iterable[str]) -> None:
-    """Raise UserError, naming the layer, where one of the tensors `names` is not there."""
+    """Raise UserError, naming the layer, if one of the tensors `names` is missing."""
     for name in names:
         if name not in pretrained.tensors:
             key = name.rpartition(".")[0]
@@ -116,10 +115,10 @@ def load(
 ) -> Pretrained:
     """The weights of the network `name` ("vgg16", "vgg19", "vgg19_normalised", "squeezenet1_0", "..._1").
 
-    `files`: where to look first; each a file, `NETWORK=FILE`, or a folder whose files are told by how their
-    names begin, and which is to hold the weights unless another of `files` does.
-    `last`: the last layer wanted (`relu3_3`, `fire4`), else all that the file has.
-    Raises UserError, in one line that says the way out, for anything that keeps it from it.
+    `files`: searched first; each is a file, `NETWORK=FILE`, or a folder, whose files are recognized by the beginning
+    of their names; one of the folders must hold the weights unless another of `files` does. `last`: the last layer
+    wanted (`relu3_3`, `fire4`), else all that the file has. Raises UserError, in one line that says the way out, if
+    that fails.
     """
     if name not in LAYERS:
         raise unknown("descriptor network", name, LAYERS)
@@ -155,20 +154,21 @@ def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
             return pretrained
     if without and not shipped(name):
         raise UserError(
-            f"{_none_in(name, without)}: put one there, or say which network a folder is for, as `weights` "
+            f"{_none_in(name, without)}: put one there, or say which network a folder is for, for example `weights` "
             f"NETWORK={without[-1]}; {name} is then looked for in TEXTURENETS_WEIGHTS, the cache and the network"
         )
     return None
 
 
 def _none_in(name: str, folders: Sequence[Path]) -> str:
-    """That weights of the network `name` are in none of `folders`, and how their file is called."""
+    """The message that weights of the network `name` are in none of `folders`, with the expected file name."""
     where = " or ".join(str(folder) for folder in folders)
     return f"no file in {where} whose name begins with {' or '.join(SOURCES[name].prefixes)}"
 
 
 def _nameless(name: str, path: Path) -> Pretrained | None:
-    """A file whose name says nothing: used where its arrays fit, an error where they fit no network."""
+    """The weights in a file whose name names no network: used if its arrays fit `name`; an error if they fit no
+    network."""
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights")
     file = readers.open_file(path)
@@ -183,14 +183,14 @@ _SUFFIXES: Final = (".safetensors", ".h5", ".hdf5", ".caffemodel", ".net", ".pth
 
 
 def network_of(path: Path) -> str | None:
-    """The network that the name of a file begins with: the longest that fits; None where none does."""
+    """The network that the name of a file begins with: the longest that fits; None if none does."""
     stem = path.name.lower()
     fits = [(len(p), network) for network, s in SOURCES.items() for p in s.prefixes if stem.startswith(p)]
     return max(fits)[1] if fits else None
 
 
 def _entries(name: str, folder: Path) -> list[Path]:
-    """Files in `folder` that are called as weights of `name`, the best first."""
+    """Files in `folder` with names for weights of `name`, the best match first."""
     try:
         entries = sorted(
             p
@@ -284,7 +284,7 @@ def _not_at_hand(name: str) -> UserError:
 
 
 def _keep(pretrained: Pretrained, path: Path) -> None:
-    """Write the cache's file: safetensors, with a header that says what it is and proves its numbers."""
+    """Write the cache's file: safetensors, with a header that describes the weights and has their hash."""
     header = {
         "network": pretrained.name,
         "convention": json.dumps(asdict(pretrained.convention)),
@@ -299,7 +299,7 @@ def _keep(pretrained: Pretrained, path: Path) -> None:
 
 
 def _from_cache(name: str, path: Path) -> Pretrained | None:
-    """The weights that `_keep` wrote; None where the file is damaged."""
+    """The weights that `_keep` wrote; None if the file is damaged."""
     try:
         contents = readers.read(path, name)
         header = contents.metadata

@@ -64,7 +64,7 @@ _KNOWN_WEIGHTS: Final[dict[str, tuple[_KnownWeights, ...]]] = {
             SOURCES["squeezenet1_0"].title,
         ),
     ),
-    # From the copy in chaosmail/caffejs (branch gh-pages), one file a layer.
+    # From the copy in chaosmail/caffejs (branch gh-pages), one file per layer.
     "squeezenet1_1": (
         _KnownWeights(
             "fire9",

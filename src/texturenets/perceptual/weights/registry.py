@@ -33,7 +33,7 @@ _SQUEEZENET: Final = Convention("bgr", 255.0, (104.0, 117.0, 123.0), ONES)
 TORCHVISION: Final = Convention("rgb", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 PACKAGE: Final = Path(__file__).parents[1]
-"""Where the weights are that come with this package."""
+"""The folder of the weights that come with this package."""
 
 CONVENTIONS: Final[dict[str, Convention]] = {
     "vgg16": _VGG,
@@ -52,7 +52,7 @@ class WeightsSource:
 
     `digests`: "algorithm:hex"; a file that matches any of them is accepted ("git": the hash of its Git blob).
     `size`: in bytes, 0 if unknown. `prefixes`: beginnings of the names of files that hold this network.
-    Without `urls` they are published nowhere: `file` is part of this package, or not yet.
+    Without `urls` they are not published: `file` is part of this package, or may be in future.
     """
 
     title: str

@@ -11,14 +11,14 @@ function mirror(size, before, total) {
   });
 }
 
-export function padded(side, stride, least) {
-  return Math.ceil(Math.max(side, least) / stride) * stride;
+export function padded(side, stride, minSide) {
+  return Math.ceil(Math.max(side, minSide) / stride) * stride;
 }
 
 // The image reflected outward by at least `margin`, until both sides are multiples of `stride` and at least `least`.
-export function pad(pixels, height, width, stride, least, margin = 0, channels = 3) {
-  const rows = padded(height + 2 * margin, stride, least);
-  const columns = padded(width + 2 * margin, stride, least);
+export function pad(pixels, height, width, stride, minSide, margin = 0, channels = 3) {
+  const rows = padded(height + 2 * margin, stride, minSide);
+  const columns = padded(width + 2 * margin, stride, minSide);
   const top = Math.floor((rows - height) / 2);
   const left = Math.floor((columns - width) / 2);
   const down = mirror(height, top, rows);
@@ -126,7 +126,7 @@ export function styleInput(count, mix, mask) {
 // `run` takes the network's inputs in order, {data, dims} each, and gives its picture's numbers. `styles`: of
 // `styleInput`, for a network that takes it.
 export async function stylize(run, ioSpec, pixels, height, width, seed = 0, styles = null) {
-  const padding = [ioSpec.stride, Math.max(ioSpec.min_side, ioSpec.least), ioSpec.margin];
+  const padding = [ioSpec.stride, ioSpec.min_side, ioSpec.margin];
   const { data, rows, columns, top, left } = pad(pixels, height, width, ...padding);
   const inputs = [{ data, dims: [1, 3, rows, columns] }, ...maps(ioSpec, seed, rows, columns)];
   if (styles?.whole) inputs.push({ data: styles.data, dims: [1, styles.channels, 1, 1] });
@@ -161,7 +161,7 @@ export function blend(painted, pixels, options = {}, kept = null) {
 }
 
 export async function sample(run, ioSpec, height, width, seed) {
-  const [rows, columns] = [height, width].map((side) => ioSpec.fixed ? ioSpec.stride : padded(side, ioSpec.stride, ioSpec.min_side));
+  const [rows, columns] = [height, width].map((side) => ioSpec.fixed_size ? ioSpec.stride : padded(side, ioSpec.stride, ioSpec.min_side));
   return crop(await run(maps(ioSpec, seed, rows, columns)), rows, columns, 0, 0, height, width);
 }
 

@@ -2,7 +2,7 @@
 import { Brush } from "./brush.js";
 
 const $ = (id) => document.getElementById(id);
-const PAINT = "Paint over what shall stay as in the photo";
+const PAINT = "Paint over what should stay as in the photo";
 
 export class MixAndMask {
   // `changed(network)` is called when something was: whether the network has to run again for it.

@@ -1,4 +1,4 @@
-"""What the browser's camera sees, painted live by `camera.js` over the HTTP API."""
+"""The image of the browser's camera, stylized live by `camera.js` through the HTTP API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class LiveCamera:
 
     def listen(self, settings: Sequence[Any], stopped_by: Sequence[Any]) -> None:
         """`settings`: the components of the style, the `Mix`, the size, the strokes, the colours and the strength;
-        images are painted as these are now. `stopped_by`: events that end it, besides its own button's."""
+        images are stylized with their current values. `stopped_by`: events that end it, besides that of its
+        button."""
         query = gr.HTML(_query(*(one.value for one in settings)), elem_id="live-query")
         self.start.click(None, js=START)
         for event in (self.stop.click, *stopped_by):
@@ -40,7 +41,7 @@ class LiveCamera:
 
 
 def _query(style: str | None, mix: Mix, _: int, stroke: float | str, colours: bool, strength: float) -> str:
-    """Where camera.js finds what to ask the HTTP API for; the size of live images is its own choice."""
+    """An element with the parameters of the HTTP API for camera.js, which chooses the size of live images itself."""
     words = {
         "style": mixed(style, mix) or "",
         "stroke": stroke if stroke == "auto" else f"{float(stroke):g}",

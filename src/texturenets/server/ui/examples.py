@@ -14,12 +14,12 @@ from texturenets.server.ui import gallery
 
 BROUGHT = Path(__file__).parents[2] / "photos"
 
-SIZE = (512, 768)  # (H, W) of what is drawn
+SIZE = (512, 768)  # (H, W) of the drawn examples
 
 
 @functools.cache
 def photos() -> list[Path]:
-    """The files, which stay as long as the process."""
+    """The files of the examples, which stay until the process ends."""
     made = []
     for name, draw in (("hills", _hills), ("fruit", _fruit)):
         made.append(_kept(name, Image.fromarray((255 * draw().clip(0, 1)).astype(np.uint8))))

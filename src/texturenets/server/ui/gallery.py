@@ -1,4 +1,4 @@
-"""Galleries of models: thumbnails of what they do, under their names."""
+"""Galleries of models: thumbnails with names."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from texturenets.files import atomic_write
 from texturenets.modelfiles.titles import title
 from texturenets.server.models import Catalogue
 from texturenets.server.ui.store import folder
-from texturenets.server.ui.texts import NO_LONGER
+from texturenets.server.ui.texts import STALE_VALUE
 
 Shown = TypeVar("Shown")
 
 
 def thumbnail_dir() -> Path:
-    """The folder of thumbnails, which stay as long as the process."""
+    """The folder of thumbnails, which stay until the process ends."""
     made = folder() / "static"
     made.mkdir(exist_ok=True)
     return made
 
 
 def _thumbnail(data: bytes) -> str:
-    """The file of a model's thumbnail; of one without, a plain square."""
+    """The file of a model's thumbnail, or of a plain square if it has none."""
     path = thumbnail_dir() / f"{hashlib.sha256(data).hexdigest()[:24]}.{'jpg' if data else 'png'}"
     if not path.exists():
         with atomic_write(path) as part:
@@ -39,7 +39,8 @@ def _thumbnail(data: bytes) -> str:
 
 
 def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
-    """What there is of a kind, in the gallery's order: models, and of one of several styles each as MODEL:STYLE."""
+    """The names of a kind, in the gallery's order: models, and for a model with several styles each style as
+    MODEL:STYLE."""
     found = []
     for name, known in catalogue.models().items():
         if known.header.kind == kind:
@@ -48,24 +49,24 @@ def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
 
 
 def clicked(event: gr.EventData, shown: Sequence[Shown]) -> Shown:
-    """Which of `shown` was clicked. Raises gradio.Error where none was, or it has gone since."""
-    data = event._data  # not gr.SelectData, whose constructor fails for what no browser sends
+    """The one of `shown` that was clicked. Raises gradio.Error if none was, or if it no longer exists."""
+    data = event._data  # not gr.SelectData, whose constructor fails for malformed events
     index = data.get("index") if isinstance(data, dict) else None
     if type(index) is not int or not 0 <= index < len(shown):
-        raise gr.Error(NO_LONGER, print_exception=False)
+        raise gr.Error(STALE_VALUE, print_exception=False)
     return shown[index]
 
 
 def valid_choice(
     catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None
 ) -> str | None:
-    """The model chosen, or the first where that is not there; none without models."""
+    """The chosen model, or the first where that is not there; none without models."""
     known = names(catalogue, kind)
     return chosen if chosen in known else next(iter(known), None)
 
 
 def gallery_items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple[str, str]]:
-    """What the gallery of a kind shows: (file, caption)."""
+    """The items of the gallery of a kind: (file, caption)."""
     known = catalogue.models()
     items = []
     for name in names(catalogue, kind):
@@ -114,9 +115,8 @@ def example_gallery(paths: Sequence[Path], name: str, label: str) -> Any:
 
 
 def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> tuple[Any, Any]:
-    """That component with the models that are there now, and which of them is chosen.
-
-    A choice that is still there is left alone: another may have been made since it was read.
+    """Updates of that component with the current models, and of the chosen one. A valid choice is not updated: it may
+    have changed since it was read.
     """
     now = valid_choice(catalogue, kind, chosen)
     value = gallery_items(catalogue, kind)
@@ -126,7 +126,7 @@ def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str 
 
 
 def choose(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> tuple[Any, Any]:
-    """That component with a model chosen, and its name."""
+    """Updates of that component with a model chosen, and the model's name."""
     shown = names(catalogue, kind)
     index = shown.index(chosen) if chosen in shown else None
     return gr.update(value=gallery_items(catalogue, kind), selected_index=index), chosen

@@ -1,4 +1,4 @@
-"""The allowlist of Gradio's routes: those that the page needs, and only files of the page."""
+"""The allowlist of Gradio's routes: only those that the page needs, and only files of the page."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ UPLOAD = "/gradio_api/upload"
 MESSAGES = "/gradio_api/queue/data"
 HEARTBEAT = "/gradio_api/heartbeat/"
 LONGEST_EVENT = 2**16
-"""Most bytes of an event: the values of a form and the paths of its files, not the files themselves."""
+"""Maximum bytes of an event: the values of a form and the paths of its files, not the files themselves."""
 
 FILES = 100
-"""Most files in one upload."""
+"""Maximum number of files in one upload."""
 
 
 class GradioGuard:
@@ -43,16 +43,22 @@ class GradioGuard:
         *,
         at: str,
         store: Store,
-        own: Path,
+        store_folder: Path,
         sessions: Sessions,
         events: Collection[int],
         listens: Callable[[str], bool],
     ) -> None:
-        """`own`: the only folder whose files may be requested. `events`: indices of functions that it calls.
+        """`store_folder`: the only folder whose files may be requested. `events`: indices of functions that it calls.
 
         `listens`: whether Gradio has messages for a session, or will have some.
         """
-        self.app, self.at, self.store, self.own, self.sessions = app, at, store, own, sessions
+        self.app, self.at, self.store, self.store_folder, self.sessions = (
+            app,
+            at,
+            store,
+            store_folder,
+            sessions,
+        )
         self.events, self.listens = events, listens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +109,7 @@ class GradioGuard:
             return message
 
         async def guarded(message: Message) -> None:
-            if refused is None:  # else whatever Gradio makes of it
+            if refused is None:  # else Gradio handles it
                 await send(message)
 
         try:
@@ -123,7 +129,7 @@ class GradioGuard:
 
     def _is_own(self, path: str) -> bool:
         try:
-            return Path(path).resolve().is_relative_to(self.own)
+            return Path(path).resolve().is_relative_to(self.store_folder)
         except (OSError, ValueError):
             return False
 
@@ -139,13 +145,13 @@ class GradioGuard:
         try:
             event = json.loads(body)
         except (ValueError, RecursionError):
-            raise HTTPProblem(400, "this is no event of the page") from None
+            raise HTTPProblem(400, "this is not an event of the page") from None
         known = event if isinstance(event, dict) else {}
         session, function = known.get("session_hash"), known.get("fn_index")
         if not isinstance(session, str) or not re.fullmatch(r"[A-Za-z0-9]{1,64}", session):
-            raise HTTPProblem(400, "this is no event of the page")
+            raise HTTPProblem(400, "this is not an event of the page")
         if type(function) is not int or function not in self.events:
-            raise HTTPProblem(400, "this is no event of the page")
+            raise HTTPProblem(400, "this is not an event of the page")
         self.sessions.seen(session)
         left: list[Any] = [event]
         while left:
@@ -154,7 +160,7 @@ class GradioGuard:
                 path, address = one.get("path"), one.get("url")
                 if path is not None and not (isinstance(path, str) and self._is_own(path)):
                     raise HTTPProblem(
-                        422, "a file that was not uploaded here, or no longer is: give it again"
+                        422, "a file that was not uploaded here or is no longer here: upload it again"
                     )
                 if isinstance(address, str) and address.startswith("data:"):
                     raise HTTPProblem(422, "an image within an event: upload it")

@@ -18,7 +18,7 @@ const NAMED = [
   ["#mask .image-container", "role", "group"],
   ["#mask .image-container", "aria-label", "The photo, to paint a mask over"],
   ["#mask .swatch button:first-child", "aria-label", "Full brush"],
-  ["#mask .swatch button:last-child", "aria-label", "Paler brush, which counts half"],
+  ["#mask .swatch button:last-child", "aria-label", "Lighter brush, half the effect"],
   ["#mask .size_picker input", "aria-label", "Size of the brush"],
 ];
 

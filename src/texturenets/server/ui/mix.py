@@ -21,7 +21,7 @@ from texturenets.stylize import regions
 from texturenets.stylize.regions import Array
 
 COLOR = "#c8553d"
-"""Of the paint that shows a mask."""
+"""Colour in which masks are shown."""
 PAINT = [int(COLOR[i : i + 2], 16) / 255 for i in (1, 3, 5)]
 
 
@@ -37,12 +37,15 @@ class Mix(NamedTuple):
 
 
 class PaintedMask(NamedTuple):
-    """The file of a mask, white where it is painted, and of the photo that it is for; both empty for none. `given`:
-    the file of a mask that came as an image, to which strokes are added."""
+    """`file`: the mask's file, white where it is painted. `photo`: the file of its photo. Both are empty without a
+    mask.
+
+    `uploaded`: the file of an uploaded mask, to which strokes are added.
+    """
 
     file: str = ""
     photo: str = ""
-    given: str = ""
+    uploaded: str = ""
 
 
 def other_styles(catalogue: Catalogue, style: str | None) -> list[str]:
@@ -101,10 +104,10 @@ def _first(data: bytes, mix: Mix) -> bytes:
     return _written(1 - mix.share * (np.ones_like(painted) if mix.keeps else painted))
 
 
-async def read_layer(service: Service, path: Path, given: str = "") -> bytes | None:
-    """The mask in a layer of the editor, white as far as that is opaque; None where nothing is painted.
+async def read_layer(service: Service, path: Path, uploaded: str = "") -> bytes | None:
+    """The mask in a layer of the editor, white where the layer is opaque; None if nothing is painted.
 
-    `given`: the file of another mask, to which it is added. Raises HTTPProblem, as for photos.
+    `uploaded`: the file of an uploaded mask, to which it is added. Raises HTTPProblem, as for photos.
     """
 
     def opaque() -> bytes | None:
@@ -113,9 +116,9 @@ async def read_layer(service: Service, path: Path, given: str = "") -> bytes | N
         if layer.transparency is not None:
             alpha = to_numpy(layer.transparency)
         if not alpha.any():
-            return Path(given).read_bytes() if given else None
-        if given:
-            other = to_numpy(image.read(given).pixels)[:, :1]
+            return Path(uploaded).read_bytes() if uploaded else None
+        if uploaded:
+            other = to_numpy(image.read(uploaded).pixels)[:, :1]
             alpha = np.maximum(image.resize(alpha, other.shape[2:]), other)
         return _written(alpha)
 
@@ -130,22 +133,23 @@ async def read_layer(service: Service, path: Path, given: str = "") -> bytes | N
     return made
 
 
-class GivenMask(NamedTuple):
-    """A mask from an image's file: its own file, what is said of it, and an image of it over the photo."""
+class UploadedMask(NamedTuple):
+    """An uploaded mask: `data`: its file, as PNG. `note`: a message about it. `shown`: an image of it over the
+    photo."""
 
     data: bytes
     note: str
     shown: bytes
 
 
-async def read_mask(service: Service, path: Path, photo: str, preview: str) -> GivenMask:
-    """The mask in the image at `path` for the file of a photo, white where a brush would paint.
+async def read_mask(service: Service, path: Path, photo: str, preview: str) -> UploadedMask:
+    """Read a mask, white where a brush would paint, from the image at `path`, for the photo in the file `photo`.
 
-    `preview`: the file of a small image of the photo. Raises HTTPProblem for what is no image or too large, and for
-    one of another shape than the photo.
+    `preview`: the file of a small image of the photo. Raises HTTPProblem if the mask is not an image, is too large,
+    or has another shape than the photo.
     """
 
-    def made() -> GivenMask:
+    def made() -> UploadedMask:
         of_photo, small = image.read_header(photo), image.read(preview)
         if of_photo is None:
             raise OSError
@@ -161,12 +165,12 @@ async def read_mask(service: Service, path: Path, photo: str, preview: str) -> G
             note = f"The mask, {path.name}, {scaled}."
         opacity = 0.7 * image.resize(values, small.size)
         shown = to_numpy(small.pixels) * (1 - opacity) + np.reshape(PAINT, (1, 3, 1, 1)) * opacity
-        return GivenMask(_written(values), note, image.to_bytes(Path("shown.jpg"), image.Picture(shown)))
+        return UploadedMask(_written(values), note, image.to_bytes(Path("shown.jpg"), image.Picture(shown)))
 
     try:
         data = await service.queue.in_thread(path.read_bytes)
         await service.check_photo(data)
-        found: GivenMask = await service.queue.in_thread(made)
+        found: UploadedMask = await service.queue.in_thread(made)
     except OSError:
         raise HTTPProblem(404, "the photo or its mask is no longer here: choose it again") from None
     except UserError as error:

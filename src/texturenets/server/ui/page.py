@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from texturenets.server.trainings import Trainings
 
 AT = "/page"
-"""Where the page is; beside it `/v1/...` stays free of Gradio's routes."""
+"""The path of the page; so `/v1/...` has no routes of Gradio."""
 
 STORED_UPLOADS = 64
-"""The store holds so many files of the maximum upload size."""
+"""The store holds this many files of the maximum upload size."""
 
 # Gradio reads these when it is imported: it reports usage and asks for newer versions unless told not to.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -34,7 +34,7 @@ from texturenets.server.ui.gradio_guard import GradioGuard  # noqa: E402
 from texturenets.server.ui.queued_work import QueuedWork  # noqa: E402
 from texturenets.server.ui.sessions import Sessions  # noqa: E402
 from texturenets.server.ui.stylize_tab import StylizeTab  # noqa: E402
-from texturenets.server.ui.texts import NO_LONGER  # noqa: E402
+from texturenets.server.ui.texts import STALE_VALUE  # noqa: E402
 from texturenets.server.ui.texture_tab import TextureTab  # noqa: E402
 from texturenets.server.ui.theme import CSS, theme  # noqa: E402
 from texturenets.server.ui.train_tab import TrainTab  # noqa: E402
@@ -57,13 +57,13 @@ class Page(gr.Blocks):
         """The arguments of the function that an event calls. Raises gradio.Error."""
         try:
             return await super().preprocess_data(*words, **more)
-        except gr.Error as error:  # a number below its field's least, say
+        except gr.Error as error:  # for example, a number below the minimum of its field
             error.print_exception = False
             raise
         except Exception as error:  # pydantic, components and Gradio each raise their own
-            if isinstance(error, OSError | MemoryError):  # the machine's fault, not the sender's
+            if isinstance(error, OSError | MemoryError):  # an error of the machine, not of the sender
                 log.exception("page")
-            raise gr.Error(NO_LONGER, print_exception=False) from None
+            raise gr.Error(STALE_VALUE, print_exception=False) from None
 
 
 def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
@@ -120,7 +120,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         GradioGuard,
         at=AT,
         store=store,
-        own=folder(),
+        store_folder=folder(),
         sessions=Sessions(forget),
         events=events,
         listens=lambda session: session in blocks._queue.pending_messages_per_session,
@@ -144,7 +144,7 @@ def _tabs(
             textures = TextureTab(service, store, work)
         with gr.Tab("Train", id="train"):
             training = TrainTab(service, store, trainings)
-    # Models that were trained meanwhile are found.
+    # Finds models that were trained meanwhile.
     quiet: Any = {"show_progress": "hidden"}
     gr.on([blocks.load, first.select], styles.refresh, styles.style, styles.refreshed, **quiet)
     gr.on([blocks.load, second.select], textures.refresh, textures.texture, textures.refreshed, **quiet)
@@ -159,7 +159,7 @@ def _tabs(
             return gr.update(selected="stylize"), *styles.choose(model), *left[1]
         if kind == "texture":
             return gr.update(selected="texture"), *left[0], *textures.choose(model)
-        return gr.skip(), *left[0], *left[1]  # it has gone since
+        return gr.skip(), *left[0], *left[1]  # it no longer exists
 
     places = [tabs, *styles.refreshed, *textures.refreshed]
     training.watch.use.click(used, training.watch.name, places, **quiet)

@@ -22,22 +22,23 @@ from texturenets.server.ui.texts import error_html, sentence
 SHOWN = 800
 """Longer side of a preview in pixels."""
 
-Given = tuple[tuple[str, str], ...]
-"""For each image the preview's file and the uploaded file."""
+Uploads = tuple[tuple[str, str], ...]
+"""For each uploaded image: path of its preview, path of the uploaded file."""
 
 
 class PictureInput:
-    """Builds the upload component within a gradio.Blocks; `given`, a gradio.State, holds its images, as `Given`.
+    """Builds the upload component within a gradio.Blocks. `uploads`, a gradio.State, holds its images, as `Uploads`.
 
-    `refused`, another State, holds messages about the files refused the last time.
+    `refused`, another State, holds messages about the files refused in the last upload.
     """
 
     def __init__(
         self, service: Service, store: Store, what: str, most: int, *, label: str, height: int
     ) -> None:
-        """`what`: its name in the page and in the store. `most`: images at once; of one, the newest."""
+        """`what`: its name in the page and in the store. `most`: maximum number of images; if 1, the newest is
+        kept."""
         self.service, self.store, self.what, self.most = service, store, what, most
-        self.given = gr.State(())
+        self.uploads = gr.State(())
         self.refused = gr.State(())
         self.place = gr.Gallery(
             label=label,
@@ -56,21 +57,21 @@ class PictureInput:
 
     def speaks(self, place: Any) -> None:
         """Show messages about refused files in the component `place`. Call it once."""
-        outputs = [self.place, self.given, self.refused, place]
-        self.place.change(self._changed, [self.place, self.given], outputs, show_progress="hidden")
+        outputs = [self.place, self.uploads, self.refused, place]
+        self.place.change(self._changed, [self.place, self.uploads], outputs, show_progress="hidden")
 
-    def example(self, path: Path, request: gr.Request) -> tuple[Any, Given]:
-        """New values of `place` and `given` when an example image is chosen."""
-        self.store.keep(request.session_hash or "", self.what, [])
+    def example(self, path: Path, request: gr.Request) -> tuple[Any, Uploads]:
+        """New values of `place` and `uploads` when an example image is chosen."""
+        self.store.replace(request.session_hash or "", self.what, [])
         return self._shown([str(path)]), ((str(path), str(path)),)
 
     def _shown(self, paths: Sequence[str]) -> Any:
         return gr.update(value=list(paths), columns=3 if len(paths) > 1 else 1, selected_index=None)
 
     async def _changed(
-        self, value: list[tuple[str, Any]] | None, before: Given, request: gr.Request
+        self, value: list[tuple[str, Any]] | None, before: Uploads, request: gr.Request
     ) -> tuple[Any, ...]:
-        """Images were added or removed: new values of `place`, `given`, `refused` and the message."""
+        """Images were added or removed: new values of `place`, `uploads`, `refused` and the message."""
         paths = [path for path, _ in value or []]
         known = dict(before)
         held: list[tuple[str, str]] = []
@@ -90,19 +91,21 @@ class PictureInput:
         now = tuple(held)
         if now != before:
             files = [Path(one) for pair in now for one in pair]
-            own = [path for path in files if path.is_relative_to(self.store.folder)]
-            self.store.keep(request.session_hash or "", self.what, own)
+            stored = [path for path in files if path.is_relative_to(self.store.folder)]
+            self.store.replace(request.session_hash or "", self.what, stored)
         shown = [one for one, _ in now]
-        if refused:  # the browser still shows them: delete them with the next change, or the session
+        if (
+            refused
+        ):  # the browser still shows the refused files: delete them at the next change, or with the session
             session = request.session_hash or ""
             gone = [Path(path) for path in paths if path not in {one for pair in now for one in pair}]
-            self.store.keep(session, f"{self.what} refused", gone)
+            self.store.replace(session, f"{self.what} refused", gone)
         changed = now != before or bool(refused)
         return (
             gr.skip() if shown == paths else self._shown(shown),
             gr.skip() if now == before else now,
             tuple(refused) if changed else gr.skip(),
-            # Other images are taken: what was said of the last ones is over.
+            # New images: clear the messages about the last ones.
             error_html(*refused) if refused or now not in ((), before) else gr.skip(),
         )
 
@@ -125,5 +128,5 @@ class PictureInput:
         except UserError as error:
             raise refused(error) from None
         except OSError:
-            raise HTTPProblem(404, f"{path.name} is no longer here: give it again") from None
+            raise HTTPProblem(404, f"{path.name} is no longer here: upload it again") from None
         return made

@@ -9,23 +9,23 @@ from contextlib import contextmanager
 from texturenets.server.http_errors import HTTPProblem
 
 MAX_OPEN = 512
-"""Most open pages. Gradio holds about 100 kB for each."""
+"""Maximum number of open pages. Gradio holds about 100 kB for each."""
 
 MAX_CLOSED = 64
-"""Most sessions without an open connection: closed pages, and pages that are about to connect."""
+"""Maximum number of sessions without an open connection: closed pages, and pages that are about to connect."""
 
 
 class Sessions:
     """The sessions that have sent an event, the least recent first. Not thread-safe: for the event loop's thread."""
 
     def __init__(self, forget: Callable[[str], None]) -> None:
-        """`forget`: called with a session whose state is to be deleted."""
+        """`forget`: called with a session whose state must be deleted."""
         self.forget = forget
         self.known: OrderedDict[str, None] = OrderedDict()
         self.open: Counter[str] = Counter()
 
     def seen(self, session: str) -> None:
-        """Note an event of `session`. Raises HTTPProblem (503) if too many pages are open."""
+        """Record an event of `session`. Raises HTTPProblem (503) if too many pages are open."""
         if session not in self.known:
             closed = [one for one in self.known if not self.open[one]]  # an open page holds a connection
             if len(self.known) - len(closed) >= MAX_OPEN:

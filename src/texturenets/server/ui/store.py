@@ -19,7 +19,7 @@ from texturenets.locks import lock
 
 PREFIX = "texturenets-page-"
 MAX_AGE_SECONDS = 3600.0
-"""Age at which any file is deleted: the end of a browser may go unnoticed."""
+"""Age at which any file is deleted: the closing of a browser may go unnoticed."""
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def _remove_stale() -> None:
 
 
 MAX_FILES = 1000
-"""Most files: `trim` lists them all, which takes milliseconds."""
+"""Maximum number of files: `trim` lists them all, which takes milliseconds."""
 
 
 class Store:
@@ -83,10 +83,10 @@ class Store:
         except OSError:  # the disk is full
             shutil.rmtree(place, ignore_errors=True)
             raise
-        self.keep(session, what, made)
+        self.replace(session, what, made)
         return made
 
-    def keep(self, session: str, what: str, paths: list[Path]) -> None:
+    def replace(self, session: str, what: str, paths: list[Path]) -> None:
         """Store `paths` under the key `what` of `session`; the files stored there before are deleted."""
         with self.lock:
             before = self.files.pop((session, what), [])

@@ -13,7 +13,7 @@ from texturenets.server.ui import examples, gallery, stylizing
 from texturenets.server.ui.camera import LiveCamera
 from texturenets.server.ui.mix import Mix, PaintedMask, StyleChoice
 from texturenets.server.ui.mix_and_mask import MixAndMask
-from texturenets.server.ui.pictures import Given, PictureInput
+from texturenets.server.ui.pictures import PictureInput, Uploads
 from texturenets.server.ui.queued_work import QueuedWork, WorkCancelledError
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import error_html, message_html, sentence
@@ -28,7 +28,7 @@ STROKES: list[tuple[str, float | str]] = [
     ("In proportion", "auto"),
 ]
 MAX_PHOTOS = 24
-"""Most photos stylized at once."""
+"""Maximum number of photos stylized at once."""
 
 FIRST_HINT = "Choose a photo, or one of the examples; then a style."
 SCROLL_TO_RESULTS = "() => window.texturenetsSeen('results')"
@@ -53,11 +53,11 @@ class StylizeTab:
                 self.blend = MixAndMask(service, store, self.photos, chosen)
         self.style = gr.State(chosen)
         chosen_styles = [self.style, self.blend.mix]
-        given = [self.photos.given, self.photos.refused]
-        self.inputs = [*given, *chosen_styles, self.blend.mask, *self.options]
+        uploads = [self.photos.uploads, self.photos.refused]
+        self.inputs = [*uploads, *chosen_styles, self.blend.mask, *self.options]
         self.outputs = [self.slider, self.several, self.save, self.message]
         self._listen(tries, paint, cancel)
-        self.camera.listen([*chosen_styles, *self.options], (paint.click, self.photos.given.change))
+        self.camera.listen([*chosen_styles, *self.options], (paint.click, self.photos.uploads.change))
 
     def _input(self, chosen: str | None) -> gr.Gallery:
         """Add the input for photos and the gallery of styles; returns the gallery of example photos."""
@@ -105,11 +105,11 @@ class StylizeTab:
     def _listen(self, tries: gr.Gallery, paint: gr.Button, cancel: gr.Button) -> None:
         """Connect the components' events with the methods below."""
         self.photos.speaks(self.message)
-        tries.select(self._example, None, [self.photos.place, self.photos.given], **QUIET)
+        tries.select(self._example, None, [self.photos.place, self.photos.uploads], **QUIET)
         self.gallery.select(self._chosen, None, self.style, **QUIET)
         self.blend.listen(self.style, self.message)
         again: Any = {"show_progress_on": self.slider, "trigger_mode": "multiple"}
-        for one in (self.photos.given, self.style):
+        for one in (self.photos.uploads, self.style):
             one.change(self._again, self.inputs, self.outputs, **again).then(None, js=SCROLL_TO_RESULTS)
         for one in (self.blend.mix, self.blend.mask):
             one.change(self._again, self.inputs, self.outputs, **again)
@@ -139,14 +139,14 @@ class StylizeTab:
         return [self.gallery, self.style]
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
-        """Updates of these components with the styles of now; the chosen one stays chosen."""
+        """Updates of these components with the current styles; the chosen one stays chosen."""
         return gallery.update(self.service.catalogue, "style", chosen)
 
     def choose(self, name: str) -> tuple[Any, ...]:
         """As `refresh`, with the style `name` chosen."""
         return gallery.choose(self.service.catalogue, "style", name)
 
-    def _example(self, event: gr.EventData, request: gr.Request) -> tuple[Any, Given]:
+    def _example(self, event: gr.EventData, request: gr.Request) -> tuple[Any, Uploads]:
         return self.photos.example(gallery.clicked(event, examples.photos()), request)
 
     def _chosen(self, event: gr.EventData) -> str:
@@ -157,7 +157,7 @@ class StylizeTab:
 
     async def _again(  # noqa: PLR0917  Gradio passes positional arguments
         self,
-        photos: Given,
+        photos: Uploads,
         refused: tuple[str, ...],
         style: str | None,
         mix: Mix,
@@ -183,7 +183,7 @@ class StylizeTab:
 
     async def _paint(  # noqa: PLR0917
         self,
-        photos: Given,
+        photos: Uploads,
         refused: tuple[str, ...],
         style: str | None,
         mix: Mix,
@@ -247,7 +247,7 @@ class StylizeTab:
     ) -> tuple[Any, ...]:
         shown = batch.shown
         self.store.spare(session, "painting")
-        self.store.keep(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
+        self.store.replace(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
         megabytes = batch.archive.stat().st_size / 2**20
         count = f"{len(shown)} of {len(batch.photos)} photos"
         done = f"{caption}, {count}, {megabytes:.1f} MB as a zip."

@@ -20,7 +20,7 @@ from texturenets.server.ui.texts import sentence
 from texturenets.stylize.options import StylizeOptions
 
 PREVIEW_SIDE = 1600
-"""Longer side of the previews in pixels, at most; the file to download has the full size."""
+"""Maximum longer side of the previews in pixels; the file to download has the full size."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class StylizedBatch:
         return self.folder / "paintings.zip"
 
     def progress_message(self) -> str:
-        """As "painting 2 of 5"."""
+        """A message such as "painting 2 of 5"."""
         current = min(len(self.photos), len(self.shown) + len(self.refused) + 1)
         return f"painting {current} of {len(self.photos)}"
 
@@ -105,14 +105,14 @@ async def stylize_batch(
         raise HTTPProblem(
             503, f"the zip file could not be written ({error.strerror}): try fewer photos"
         ) from None
-    except BaseException:  # cancelled too
+    except BaseException:  # also when cancelled
         shutil.rmtree(batch.folder, ignore_errors=True)
         raise
     return batch
 
 
 def new_batch(store: Store, photos: Sequence[Path]) -> StylizedBatch:
-    """A batch without results yet, in a folder of its own."""
+    """A batch without results yet, in a new folder."""
     return StylizedBatch(photos, store.folder / uuid.uuid4().hex)
 
 

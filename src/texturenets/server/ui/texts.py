@@ -1,4 +1,4 @@
-"""HTML of the messages below each tab: results and errors, in words for visitors."""
+"""HTML of the messages below each tab: results and errors, worded for visitors."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 
 from texturenets.server.http_errors import HTTPProblem
 
-NO_LONGER = "A value that the page does not have, or no longer: reload the page."
-"""The error for an event with a value that the page's component cannot have."""
+STALE_VALUE = "The page sent a value that is invalid or no longer exists: reload the page."
+"""The error for an event whose value the page's component cannot have."""
 
 
 def message_html(text: str) -> str:

@@ -18,7 +18,7 @@ from texturenets.server import training_routes
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
-from texturenets.server.ui.pictures import Given, PictureInput
+from texturenets.server.ui.pictures import PictureInput, Uploads
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import error_html, message_html, sentence
 from texturenets.server.ui.watch import QUIET, Watch
@@ -33,7 +33,7 @@ ModelKind = Literal["style", "texture"]
 
 KINDS = [("A style, from a painting", "style"), ("A texture, from an exemplar", "texture")]
 QUICK, QUICK_STEPS, QUICK_START = "quick", 600, "wave"
-"""Our recipe with fewer steps, from a style that is there (docs/models.md)."""
+"""The default recipe with fewer steps, starting from an existing style (docs/models.md)."""
 
 PRESETS = {
     "default": "Ours",
@@ -79,7 +79,7 @@ class TrainTab:
         gr.on([kind.change, preset.change, steps.change], self._estimate, asked, self.estimate, **QUIET)
         begun = self.begin.click(
             self._start,
-            [self.picture.given, self.name, *self.fields],
+            [self.picture.uploads, self.name, *self.fields],
             [watch.name, self.name, watch.message],
             show_progress_on=watch.message,
         )
@@ -136,7 +136,7 @@ class TrainTab:
         self.estimate = gr.Markdown(self._estimate("style", "default", None), elem_id="estimate")
         self.begin = gr.Button("Train", variant="primary", elem_id="train")
 
-    # ---- What is asked for
+    # ---- Inputs
 
     def _of_kind(self, kind: ModelKind) -> tuple[Any, Any, Any]:
         style = kind == "style"
@@ -173,7 +173,7 @@ class TrainTab:
     def _estimate(self, kind: ModelKind, preset: str, steps: float | None) -> str:
         """A message with the estimated time, from the last training of this kind in the service's folder.
 
-        Without one, from the fastest training on such a machine: others may have run beside other work.
+        Without one, from the fastest training on such a machine, because others may have shared it.
         """
         run = _recipe(kind, preset)
         if run is None:
@@ -190,7 +190,7 @@ class TrainTab:
 
     async def _start(  # noqa: PLR0917  Gradio passes positional arguments
         self,
-        given: Given,
+        uploads: Uploads,
         name: str,
         kind: ModelKind,
         preset: str,
@@ -200,12 +200,12 @@ class TrainTab:
         weight: float | None,
         size: float | None,
     ) -> tuple[Any, Any, Any]:
-        """The one to look at, the form's name, and what is said. The image stays, for another try."""
-        if not given:
+        """Returns the training to show, the name in the form, and the message. The image stays, for another try."""
+        if not uploads:
             return gr.skip(), gr.skip(), error_html("Choose an image first.")
         if refused := _not_whole("Steps", steps) or _not_whole("Size of the image", size):
             return gr.skip(), gr.skip(), error_html(refused)
-        service, path = self.service, Path(given[-1][1])
+        service, path = self.service, Path(uploads[-1][1])
         changes = {
             "content_weight": weight if kind == "style" else None,
             "style_size": None if size is None else int(size),
@@ -236,7 +236,7 @@ class TrainTab:
         return gr.update(choices=names, value=job.name), "", message
 
     def _free(self, stem: str) -> str:
-        """A name that nothing has yet, after that of a file."""
+        """An unused name, derived from that of a file."""
         base = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:56] or "mine"
         taken = {job.name for job in self.trainings.jobs()} | set(self.service.catalogue.models())
         name, number = base, 1
@@ -246,18 +246,18 @@ class TrainTab:
         return name
 
     def used(self, name: str | None) -> tuple[ModelKind, str] | None:
-        """Kind and name of a model that a training has made; None where it has made none."""
+        """Kind and name of a model that a training has made; None if it has made none."""
         known = self.service.catalogue.models().get(name or "")
         return (known.header.kind, str(name)) if known else None
 
 
 def _not_whole(label: str, number: float | None) -> str:
-    """What is said to a number with a part of one, which Gradio would round; empty for a whole one, or none."""
+    """The error message for a number with a fraction, which Gradio would round; else empty."""
     return f"{label} {number:g}: give a whole number." if number is not None and number % 1 else ""
 
 
 def _presets(kind: ModelKind) -> list[tuple[str, str]]:
-    """(shown, name) of what can be chosen."""
+    """The choices, as (label, name)."""
     names = list(training_routes.recipes(kind))
     if kind == "style":
         names.insert(1, QUICK)
@@ -269,7 +269,7 @@ def _recipe(kind: ModelKind, preset: str) -> TaskConfig | None:
 
 
 def _clock(models: Mapping[str, ServedModel], kind: ModelKind, folder: Path) -> tuple[str, float] | None:
-    """The model by whose training to estimate another: its name, and seconds a pixel of a batch and step."""
+    """The model whose training is used for the estimate: its name, and its seconds per pixel of a batch and step."""
     timed = []
     for name, known in models.items():
         if known.header.kind == kind and (pace := _pace(known.header.training)):
@@ -292,5 +292,5 @@ def _pace(training: Any) -> float:
             return 0.0
         run, step = training["run"], training["step"]
         return float(training["seconds"]) / float(step * run["batch_size"] * run["image_size"] ** 2)
-    except (KeyError, TypeError, ValueError, ArithmeticError):  # a step of 10**400 is no float
+    except (KeyError, TypeError, ValueError, ArithmeticError):  # a step of 10**400 is not a float
         return 0.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from texturenets.server.trainings import Trainings
 
 POLL_SECONDS = 2.0  # between two updates by the browser
-MAX_POINTS = 200  # of a curve
+MAX_POINTS = 200  # points of a curve
 COLOURS = ("#2f857f", "#e0a458", "#c8553d", "#4a7fb0", "#8a6fb5", "#6f9e4c", "#b5678f", "#8c8273")
 QUIET: Any = {"show_progress": "hidden"}
 
@@ -113,7 +113,7 @@ class Watch:
         picture, points = self.trainings.reports.picture(name), self.trainings.reports.curves(name)
         try:
             drawn, data = (picture.stat().st_mtime_ns, picture.read_bytes()) if picture else (0, b"")
-        except OSError:  # it went in the meantime
+        except OSError:  # it was deleted in the meantime
             drawn, data = 0, b""
         state = report["state"], report["at_work"]
         now = (names, name, drawn, len(points))
@@ -182,7 +182,7 @@ def _legend(colours: dict[str, str]) -> str:
 def _frame(points: list[tuple[int, str, float]]) -> Any:
     """The points of the curves, thinned, as LinePlot takes them; None for no points.
 
-    A run may have twenty losses, one a layer, whose names no legend holds: those of one network are added up.
+    A run may have twenty losses, one for each layer, too many for a legend: those of one network are added up.
     """
     import pandas as pd
 
@@ -198,5 +198,5 @@ def _frame(points: list[tuple[int, str, float]]) -> Any:
 
 
 def _curve(key: str) -> str:
-    """What the curve is called that a loss belongs to: "style/vgg16:relu1_1@2" as "style, vgg16"."""
+    """The name of the curve for a loss: "style, vgg16" for "style/vgg16:relu1_1@2"."""
     return re.sub(r"^([^/]+)/([^:@]+).*$", r"\1, \2", key)

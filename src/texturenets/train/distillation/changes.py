@@ -1,6 +1,5 @@
-"""Changes of pictures, so that a distillation sees more than photos: colors, blurs, noise, grids, shifts.
-
-All take and give a picture (3, S, S), RGB in [0, 1], and draw from a generator: the same seed, the same change.
+"""Augmentations, so that a distillation sees more than photos: colors, blurs, noise, grids, shifts. All convert an
+image (3, S, S), RGB in [0, 1], to another; the random generator determines the change.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ def change(picture: Tensor, random: Random) -> Tensor:
 
 
 def recolor(picture: Tensor, random: Random) -> Tensor:
-    """Channels mixed: mostly a little, sometimes at will; then contrast and brightness."""
+    """Mix the channels: usually slightly, sometimes arbitrarily; then change contrast and brightness."""
     amount = 0.15 if random.random() < 0.6 else 0.6
     matrix = np.eye(3) + amount * random.standard_normal((3, 3))
     middle = picture.mean((1, 2), keepdim=True)
@@ -35,13 +34,13 @@ def recolor(picture: Tensor, random: Random) -> Tensor:
 
 
 def grey(picture: Tensor, random: Random) -> Tensor:
-    """Less color, or none."""
+    """Reduce or remove color."""
     share = float(random.uniform(0.3, 1))
     return picture + share * (picture.mean(0, keepdim=True) - picture)
 
 
 def blur(picture: Tensor, random: Random) -> Tensor:
-    """By a Gaussian of 0.5 to 3 pixels."""
+    """Blur with a Gaussian of 0.5 to 3 pixels."""
     sigma = float(random.uniform(0.5, 3))
     radius = min(int(3 * sigma) + 1, picture.shape[1] - 1)
     at = torch.arange(-radius, radius + 1, dtype=picture.dtype)
@@ -52,7 +51,7 @@ def blur(picture: Tensor, random: Random) -> Tensor:
 
 
 def grain(picture: Tensor, random: Random) -> Tensor:
-    """Noise of a pixel's size or of some pixels'."""
+    """Add noise with a grain of one or several pixels."""
     size, side = int(2 ** random.integers(0, 4)), picture.shape[1]
     coarse = torch.tensor(
         random.standard_normal((1, 3, -(-side // size), -(-side // size))), dtype=picture.dtype
@@ -62,7 +61,7 @@ def grain(picture: Tensor, random: Random) -> Tensor:
 
 
 def grid(picture: Tensor, random: Random) -> Tensor:
-    """A checkerboard or stripes of 2, 4 or 8 pixels, as strided layers leave them."""
+    """Add a checkerboard or stripes of 2, 4 or 8 pixels, as strided layers cause them."""
     period, side = int(2 ** random.integers(1, 4)), picture.shape[1]
     cell = torch.tensor(random.standard_normal((3, period, period)), dtype=picture.dtype)
     if random.random() < 0.5:
@@ -73,7 +72,7 @@ def grid(picture: Tensor, random: Random) -> Tensor:
 
 
 def coarsen(picture: Tensor, random: Random) -> Tensor:
-    """Fewer pixels, enlarged again."""
+    """Reduce the resolution and enlarge again."""
     side = picture.shape[1]
     small = F.interpolate(picture[None], size=max(4, int(side / random.uniform(1.5, 6))), mode="area")
     mode = ("nearest", "bilinear", "bicubic")[int(random.integers(3))]
@@ -81,13 +80,13 @@ def coarsen(picture: Tensor, random: Random) -> Tensor:
 
 
 def shift(picture: Tensor, random: Random) -> Tensor:
-    """By up to 8 pixels, what comes in on one side having gone out on the other."""
+    """Shift circularly by up to 8 pixels."""
     down, right = (int(n) for n in random.integers(-8, 9, 2))
     return picture.roll((down, right), (1, 2))
 
 
 def flatten(picture: Tensor, random: Random) -> Tensor:
-    """Towards its mean color: less of everything."""
+    """Blend with the mean color: less contrast."""
     share = float(random.uniform(0.3, 0.95))
     return picture + share * (picture.mean((1, 2), keepdim=True) - picture)
 
@@ -105,4 +104,4 @@ CHANGES: tuple[Change, ...] = (
     shift,
     flatten,
 )
-"""All of them; those that stand twice come twice as often."""
+"""All changes; those listed twice are twice as frequent."""

@@ -1,7 +1,6 @@
-"""Pictures as trainings see them on their way: stylized by trained and by spoiled networks, and adversarial ones.
-
-A perceptual network that is cheated by some pictures is found out by a generator that is trained with it: it draws
-those. So the distillation draws them first, and the teacher says what they are worth.
+"""Images such as occur during trainings: stylized by trained networks and by networks with noise in their weights,
+and adversarial ones. A generator trained with a perceptual network finds and generates the images that deceive it. So
+the distillation generates such images first, and the teacher provides their features.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ MAX_WEIGHT_NOISE = (
 
 
 def style_files(models: Sequence[str]) -> dict[str, str]:
-    """{name: path} of the styles that `models` names. Raises UserError for one that is no style."""
+    """{name: path} of the styles that `models` names. Raises UserError for one that is not a style."""
     if tuple(models) == ("none",):
         return {}
     if tuple(models) == ("shipped",):
@@ -48,7 +47,8 @@ def style_files(models: Sequence[str]) -> dict[str, str]:
 
 
 class Styles:
-    """Trained networks, and what they may have been half-way: with noise in their weights, mixed with the photo."""
+    """Trained networks, and approximations of half-trained ones: with noise in their weights, blended with the
+    photo."""
 
     def __init__(self, files: Sequence[str], device: torch.device) -> None:
         """Raises UserError for files that cannot be read."""
@@ -56,7 +56,7 @@ class Styles:
 
     @torch.no_grad()
     def __call__(self, picture: Tensor, random: np.random.Generator) -> Tensor:
-        """`picture` (1, 3, H, W) as one of the networks paints it; unchanged where there are none."""
+        """`picture` (1, 3, H, W) stylized by one of the networks; unchanged if there are none."""
         if not self.networks:
             return picture
         network = self.networks[int(random.integers(len(self.networks)))]
@@ -79,7 +79,7 @@ class Styles:
 
 
 def spoiled(network: nn.Module, random: np.random.Generator) -> dict[str, Tensor]:
-    """The weights of `network` with noise in them."""
+    """The weights of `network` with added noise."""
     amount = float(random.uniform(0.05, MAX_WEIGHT_NOISE))
     generator = torch.Generator().manual_seed(int(random.integers(1 << 40)))
     made = {}
@@ -91,14 +91,14 @@ def spoiled(network: nn.Module, random: np.random.Generator) -> dict[str, Tensor
 
 
 def descend(
-    start: Tensor, goal: Tensor, own: Features, theirs: Features | None, steps: int = GRADIENT_STEPS
+    start: Tensor, goal: Tensor, student: Features, teacher: Features | None, steps: int = GRADIENT_STEPS
 ) -> Tensor:
     """`start` (1, 3, H, W) after gradient steps that take the student's Gram matrices towards those of `goal`.
 
-    `own`: the student's features in the teacher's space. `theirs`: the teacher's, from whose matrices the steps are
-    to stay away, so that the two fall apart; None lets them follow. All layers weigh the same, as for a generator.
+    `student`: its features in the teacher's space. `teacher`: its features, whose distance must not shrink, so
+    that student and teacher disagree; None: no such constraint. All layers weigh the same, as for a generator.
     """
-    networks = [(own, 1.0)] + ([(theirs, -1.0)] if theirs else [])
+    networks = [(student, 1.0)] + ([(teacher, -1.0)] if teacher else [])
     with torch.no_grad():
         targets = [{name: gram(f.float()) for name, f in network(goal).items()} for network, _ in networks]
     x = start.detach().clone()

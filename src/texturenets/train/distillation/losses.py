@@ -1,8 +1,9 @@
-"""How far a student's features are from the teacher's: the features, their Gram matrices, and distances of pictures.
+"""Distances between the student's and the teacher's features: of the features, of their Gram matrices, and of
+distances between images.
 
 All are relative, so that layers weigh the same: the error of features is divided by the teacher's variance, that of
-Gram matrices by how much the teacher's differ between the pictures of the batch. Of two pictures the logarithms of
-distances are compared: what counts is their order, be they near or far.
+Gram matrices by how much the teacher's differ between the pictures of the batch. Distances between images are
+compared by their logarithms, because their order matters at any scale.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ from torch import Tensor
 from texturenets.losses.gram import with_gram
 from texturenets.train.distillation.student import Student
 
-CONTENT = ("4_2", "4_3")  # where pictures are compared position by position
+CONTENT = ("4_2", "4_3")  # layers in which images are compared position by position
 LINEAR_ABOVE = 0.5  # difference of logarithms above which an error of pairs counts linearly
 MIN_DISTANCE = 1e-3  # of the mean distance of a batch: distances below it do not count
 
 
 def losses(
-    student: Student, own: dict[str, Tensor], theirs: dict[str, Tensor], group: int
+    student: Student, student_features: dict[str, Tensor], teacher_features: dict[str, Tensor], group: int
 ) -> dict[str, Tensor]:
     """{"features/1_2": scalar, "gram/1_2": ..., "pairs/1_2": ..., "content/4_2": ...}.
 
-    `own`: the student's features (N, c, H, W); `theirs`: the teacher's (N, C, H, W), both by names as "1_2". The
+    `student_features`: (N, c, H, W); `teacher_features`: (N, C, H, W), both by names as "1_2". The
     batch is groups of `group` pictures of the same photo, one after the other.
     """
     out: dict[str, Tensor] = {}
-    for name, there in theirs.items():
-        target, features = there.float(), own[name].float()
+    for name, there in teacher_features.items():
+        target, features = there.float(), student_features[name].float()
         features, matrices = with_gram(features)
         _, wanted = with_gram(target)
         made = student.mapped_gram(name, matrices)
@@ -63,15 +64,15 @@ def _variance(target: Tensor, wanted: Tensor) -> Tensor:
 
 
 def log_error(made: Tensor, wanted: Tensor, group: int | None = None) -> Tensor:
-    """How far the logarithms of squared distances in `made` (N, ...) are from those in `wanted`, of pairs.
+    """Distance of the logarithms of squared distances in `made` (N, ...) from those in `wanted`, for pairs of images.
 
     All pairs, or those within groups of `group`. The mean square, but linear above `LINEAR_ABOVE`: else a few
-    adversarial pictures are all that is learned.
+    adversarial images dominate.
     """
     mine, theirs = _distances(made, group), _distances(wanted, group)
     if not len(mine):
         return made.new_zeros(())
-    least = MIN_DISTANCE * theirs.mean() + 1e-12  # all pictures may be the same one
+    least = MIN_DISTANCE * theirs.mean() + 1e-12  # all images may be the same
     # PyTorch's is the square over 2 beta.
     error = F.smooth_l1_loss((mine + least).log(), (theirs + least).log(), beta=LINEAR_ABOVE)
     return 2 * LINEAR_ABOVE * error

@@ -1,4 +1,4 @@
-"""Folders of pictures into batches of groups: a crop, and changed versions of it.
+"""Batches of groups from folders of images; a group is a crop and augmented versions of it.
 
 A batch is a function of (seed, step, slot) and of the lists of files, as those of `train.data`.
 """
@@ -21,12 +21,12 @@ from texturenets.train.configuration import PerceptualConfig
 from texturenets.train.data import Batch
 from texturenets.train.distillation.changes import change
 
-MAX_SCALE = 4.0  # the shorter side of a picture is at most so many times its crop's
-ZOOMS = (0.5, 2.0)  # a crop is of so many times the side, and resized to it
+MAX_SCALE = 4.0  # maximum ratio of an image's shorter side to its crop's
+ZOOMS = (0.5, 2.0)  # range of the crop's side relative to the side to which it is resized
 
 
 class PictureFolders:
-    """Folders whose pictures are learned from; they take turns, so that ten paintings count as much as ten thousand
+    """Folders of training images; they take turns, so that ten paintings count as much as ten thousand
     photos."""
 
     def __init__(self, folders: Sequence[Path], config: PerceptualConfig) -> None:

@@ -1,7 +1,7 @@
-"""Where a distillation begins: the teacher, of which some channels are left out.
+"""The start of a distillation: the teacher with some channels pruned.
 
-He, Zhang and Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (arXiv 1707.06168): layer by layer the
-channels are chosen from which the others are best predicted, and the weights that give them by least squares.
+He, Zhang and Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (arXiv 1707.06168): layer by layer,
+the channels are chosen from which the others are best predicted, and their weights are fitted by least squares.
 """
 
 from __future__ import annotations
@@ -24,28 +24,31 @@ RIDGE = 1e-3  # of the mean square of the inputs
 
 @torch.no_grad()
 def prune(student: Student, teacher: Descriptor, images: Tensor, seed: int = 0) -> None:
-    """Give `student` the weights of `teacher` (VGG-16) that come nearest to it on `images` (N, 3, H, W)."""
+    """Initialize `student` with pruned weights of `teacher` (VGG-16) that approximate it best on `images` (N, 3, H,
+    W)."""
     random = torch.Generator().manual_seed(seed)
-    theirs, own = teacher.preprocess(images), student.preprocess(images)
+    teacher_features, student_features = teacher.preprocess(images), student.preprocess(images)
     convolutions = (step for step in student.plan if isinstance(step, ConvLayer))
     for step in teacher.plan:
         if isinstance(step, PoolLayer):
-            theirs, own = (F.max_pool2d(x, step.kernel, 2, step.padding) for x in (theirs, own))
+            teacher_features, student_features = (
+                F.max_pool2d(x, step.kernel, 2, step.padding) for x in (teacher_features, student_features)
+            )
             continue
         assert isinstance(step, ConvLayer)
         key = step.key.replace(".", "_")
         weight, bias = (teacher.get_buffer(f"{key}_{part}").float() for part in ("weight", "bias"))
-        raw = F.conv2d(theirs, weight, bias, padding=1)
-        theirs = raw.relu()
+        raw = F.conv2d(teacher_features, weight, bias, padding=1)
+        teacher_features = raw.relu()
         mine = next(convolutions, None)
         if mine is None:
             return
         module = student.convolution(mine.key)
-        chosen = choose(gram(theirs).mean(0), module.out_channels)
-        own = _fit(module, own, raw[:, chosen], random)
+        chosen = choose(gram(teacher_features).mean(0), module.out_channels)
+        student_features = _fit(module, student_features, raw[:, chosen], random)
         name = mine.key.removeprefix("own")
         if f"map{name}" in student.maps:
-            fitted = _regress(rows_of(own), rows_of(theirs)).T
+            fitted = _regress(rows_of(student_features), rows_of(teacher_features)).T
             student.convolution(f"map{name}").weight.copy_(fitted[:, :, None, None])
 
 

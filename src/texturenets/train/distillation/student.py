@@ -1,8 +1,8 @@
 """The network `own` in training: its convolutions, and for each of its features a linear map to the teacher's.
 
-The map M (C, c) takes c channels to the C of VGG-16's layer. Gram matrices and distances are to be VGG-16's through
-it, but to multiply by M costs more than many a convolution. With M = Q R, Q of orthonormal columns, R f has the
-distances of M f, and R (c, c) is small: the file gets R in place of M.
+The map M (C, c) takes c channels to the C of VGG-16's layer. With it, Gram matrices and distances should be those of
+VGG-16, but multiplying by M costs more than many convolutions. With M = Q R, Q of orthonormal columns, R f has the
+same distances as M f, and R (c, c) is small: the file contains R instead of M.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Student(nn.Module):
         return module
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The features behind which there is a map, in the order of evaluation."""
+        """The features that have a linear map, in the order of evaluation."""
         x, out = self.preprocess(x), {}
         for step in self.plan:
             if isinstance(step, PoolLayer):

@@ -1,4 +1,4 @@
-"""Learning to see as VGG-16 does: features, Gram matrices and distances of pictures."""
+"""The distillation task: learning VGG-16's features, Gram matrices and distances between images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STYLIZED = 0.5  # share of the changed pictures that are stylized
 
 
 class DistillationTask:
-    """`train perceptual`: the student is fed with groups of pictures, and the teacher with the same."""
+    """`train perceptual`: student and teacher get the same groups of images."""
 
     fixed_kernels = False
 
@@ -58,7 +58,7 @@ class DistillationTask:
         }
 
     def check(self, config: TrainerConfig) -> None:
-        """Nothing can be wrong with the network: it is always the same."""
+        """Nothing to check: the network is always the same."""
 
     def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> Student:
         """As `Task`; without `resume` the student begins as the teacher, pruned."""
@@ -110,7 +110,7 @@ class DistillationTask:
 
     def _stylized(self, batch: Batch, slots: range) -> Tensor:
         """The pictures of `batch` on the device; of each group the first stays as it is."""
-        pictures = batch.photos.to(self.device, copy=True)  # what was read is shown beside
+        pictures = batch.photos.to(self.device, copy=True)  # the original images are shown next to them
         for at, slot in enumerate(slots):
             random = np.random.default_rng((self.config.seed, 6, batch.step, slot))
             if slot % self.config.variants and random.random() < STYLIZED:
@@ -120,7 +120,7 @@ class DistillationTask:
 
     def _oppose(self, pictures: Tensor, turn: int) -> None:
         """Change the last picture of each group, in place, by the student's gradient: it comes nearer to another
-        group's first picture. In every second turn the teacher's distance is to stay."""
+        group's first picture. In every other turn the teacher's distance must stay."""
         size = self.config.variants
         for at in range(size - 1, len(pictures), size):
             goal = (at + 1) % len(pictures)
@@ -137,9 +137,9 @@ class DistillationTask:
         pictures = microbatch.photos
         assert pictures is not None
         with torch.no_grad():
-            theirs = _by_name(self.teacher, pictures)
-        own = forward(pictures, (), None)
-        return pictures, losses(self.student, own, theirs, self.config.variants)
+            teacher_features = _by_name(self.teacher, pictures)
+        student_features = forward(pictures, (), None)
+        return pictures, losses(self.student, student_features, teacher_features, self.config.variants)
 
     def validation_microbatches(self) -> list[Microbatch]:
         """As `Task`."""
