@@ -13,4 +13,6 @@ USER 10001
 VOLUME /home/painter/.cache/texturenets
 EXPOSE 7860
 HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/healthz', timeout=5)"]
-CMD ["texturenets", "serve", "--host", "0.0.0.0", "--public-host", "localhost"]
+# Only this host name is accepted, against DNS rebinding: set the variable for others, separated by spaces.
+ENV TEXTURENETS_SERVE_PUBLIC_HOST=localhost
+CMD ["texturenets", "serve", "--host", "0.0.0.0"]

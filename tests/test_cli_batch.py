@@ -367,8 +367,11 @@ def test_what_is_lost_of_a_photo_is_said(
     for name in ("a.tif", "b.tif"):
         pages[0].save(name, save_all=True, append_images=pages[1:])
     assert stylize("a.tif", "b.tif", "-s", "all", "-o", "out/") == 0
-    note = "texturenets: note: a.tif and 1 more hold several images, of which the first is taken"
-    assert capsys.readouterr().err.splitlines() == [note, "4 done"]
+    note, end = capsys.readouterr().err.splitlines()
+    assert note.startswith(
+        "texturenets: note: a.tif and 1 more hold several images, of which the first is taken ("
+    )
+    assert end == "4 done"
     pytest.importorskip("pyvips", reason="pyvips is not installed")
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert stylize("deep.png") == 0
@@ -554,8 +557,8 @@ def test_a_moving_picture_that_becomes_a_still_one_is_told(
 ) -> None:
     moving(name)
     assert stylize(name, "-o", "still.jpg") == 0
-    note = f"texturenets: note: {name} holds several images, of which the first is taken\n"
-    assert capsys.readouterr().err == note
+    note = f"texturenets: note: {name} holds several images, of which the first is taken (.gif, .webp and"
+    assert capsys.readouterr().err.startswith(note)
 
 
 def test_what_is_kept_is_told_of_one_photo_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -415,9 +415,10 @@ def test_the_first_of_several_pictures_is_told_of(here: Here, tmp_path: Path) ->
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     status, _, error = tiny.call(*here.words("--content", str(tmp_path / "moving.gif"), "--quiet"))
     assert status == 0
-    assert error == (
-        f"texturenets: note: {tmp_path}/moving.gif holds several images, of which the first is taken\n"
+    assert error.startswith(
+        f"texturenets: note: {tmp_path}/moving.gif holds several images, of which the first"
     )
+    assert error.count("\n") == 1
 
 
 def test_a_photos_depth_that_is_lost_is_told_of(here: Here) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from texturenets.cli import main
+from texturenets.cli.streams import Terminated, terminable
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
@@ -161,3 +163,18 @@ def test_what_a_killed_run_left_in_a_folder_goes(here: Path) -> None:
     left.touch()
     assert main(["stylize", "in", "-s", "s.safetensors", "--engine", "torch", "-o", "out", "--quiet"]) == 0
     assert sorted(path.name for path in (here / "out").rglob("*.*")) == ["a-s.png", "b-s.png"]
+
+
+def test_sigterm_within_a_library_that_wraps_it() -> None:
+    """As Python does in __set_name__ of a class, and pydantic in its schemas."""
+
+    def wrapped() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("cannot build it") from error
+
+    with pytest.raises(Terminated), terminable():
+        wrapped()
+    with pytest.raises(RuntimeError), terminable():
+        raise RuntimeError("something else")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 import texturenets
 from texturenets import loading
+from texturenets.cli.outputs import check_count
 from texturenets.cluster import storage
 from texturenets.errors import DamagedError, UserError
 from texturenets.image import writing
@@ -46,6 +48,42 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stylize(*words: str) -> tuple[int, str, str]:
     return tiny.call("stylize", *words, "--engine", "torch")
+
+
+def test_a_missing_photo_does_not_stop_the_others(here: Path) -> None:
+    status, out, error = stylize("photo.jpg", "gone.jpg", "*.tif", "-o", "out/")
+    assert (status, out) == (2, "out/photo-wave.jpg\n")
+    assert "no such file or folder: gone.jpg" in error
+    assert error.endswith("1 done, 2 failed: gone.jpg, *.tif\n")
+    status, out, _ = stylize("photo.jpg", "gone.jpg", "-o", "out/", "--json")
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["failed", "done"]
+    status, out, error = stylize("gone.jpg", "-o", "out/")
+    assert (status, out, error) == (2, "", "texturenets: no such file or folder: gone.jpg\n")
+
+
+def test_links_to_folders_are_followed_once(here: Path) -> None:
+    tiny.picture(here / "elsewhere" / "a.jpg", seed=1)
+    tiny.picture(here / "in" / "b.jpg", seed=1)
+    (here / "in" / "more").symlink_to(here / "elsewhere")
+    (here / "in" / "again").symlink_to(here / "in")
+    _, out, _ = stylize("in", "-o", "out")
+    assert sorted(out.split()) == ["out/b-wave.jpg", "out/more/a-wave.jpg"]
+
+
+def test_a_long_option_with_one_dash(here: Path) -> None:
+    status, _, error = stylize("photo.jpg", "-size", "64")
+    assert (status, error) == (2, "texturenets: -size: this option has two dashes: --size\n")
+
+
+def test_all_weights_of_a_mixture_or_none(here: Path) -> None:
+    status, _, error = stylize("photo.jpg", "-s", "wave:a=0.6,b")
+    assert status == 2
+    assert "a=0.6,b: b has no weight: give each style one, or none of them" in error
+
+
+def test_results_that_differ_by_noise_alone_want_noise() -> None:
+    with pytest.raises(UserError, match="--count 2: without noise"):
+        check_count(2, [], 0.0)
 
 
 # ---- Files of a folder ---------------------------------------------------------------------------------

@@ -314,7 +314,7 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
         ),
         (["-s", "MODEL:wive"], "unknown style of tiny 'wive'; did you mean 'wave'?"),
         (["-s", "MODEL:wave=x"], "the weight 'x' of wave is not a number"),
-        (["-s", "MODEL:wave=-1,udnie"], "weight -1.0 of wave is not a number of at least 0"),
+        (["-s", "MODEL:wave=-1,udnie=1"], "weight -1.0 of wave is not a number of at least 0"),
         (["-s", "MODEL:wave=3,udnie=1", "--mask", "a.png"], "with masks, styles have no weights"),
         (["-s", "MODEL:wave", "--to-style", "udnie", "--mask", "a.png"], "give one of them"),
         (["-s", "MODEL:wave", "--mask", "none.png"], "no such mask: none.png"),

@@ -271,14 +271,14 @@ def test_unreadable_photos_give_way_to_the_next_and_are_named(tmp_path: Path) ->
     assert "1.png is damaged or cut short" in batch.unreadable[0]
     (tmp_path / "0.png").write_bytes(b"")
     (tmp_path / "2.png").unlink()
-    with pytest.raises(UserError, match="none of 3 photos can be read"):
+    with pytest.raises(UserError, match="no photo can be read of the 3 to train on"):
         batches[0]
 
 
 def test_errors_of_a_worker_are_still_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     batches = data.Crops([tmp_path / "a.png"], side=8, batch=1, slots=range(1), seed=0)
-    with pytest.raises(UserError, match="none of 1 photo can be read") as caught:
+    with pytest.raises(UserError, match="no photo can be read of the 1 to train on") as caught:
         next(data.loader(batches, range(1), 1))
     assert "\n" not in str(caught.value)
 

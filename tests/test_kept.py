@@ -24,7 +24,7 @@ from texturenets.stylize.style import Style
 
 TINY = Residual(channels=8, blocks=1)
 DEEP = "holds 16 bits per channel, of which results have 8"
-SEVERAL = "holds several images, of which the first is taken"
+SEVERAL = "holds several images, of which the first is taken (.gif, .webp and .apng keep an animation)"
 
 
 @pytest.fixture

@@ -449,7 +449,7 @@ def test_photos_of_which_none_can_be_read(
 ) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(b"none")
-    with pytest.raises(tn.UserError, match="none of 1 photo can be read"):
+    with pytest.raises(tn.UserError, match="no photo can be read of the 1"):
         tn.train_style(
             studio.painting,
             tmp_path / "photos",

@@ -121,6 +121,8 @@ def test_pages_of_others_are_refused(tmp_path: Path) -> None:
         assert service.get("/v1/models", headers={"Host": "evil.example"}).status_code == 421
         assert service.get("/v1/models", headers={"Host": "paint.example"}).status_code == 200
         assert service.get("/v1/models", headers={"Host": "[abc:80]"}).status_code == 421
+        for path in ("/healthz", "/readyz"):  # probes ask by an address
+            assert service.get(path, headers={"Host": "10.0.0.7:7860"}).status_code == 200
         own = {"Host": "paint.example", "Origin": "https://paint.example"}
         assert service.get("/v1/models", headers=own).status_code == 200
         stranger = service.get("/v1/models", headers={"Origin": "https://evil.example"})

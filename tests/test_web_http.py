@@ -192,6 +192,15 @@ def test_the_document_says_what_heic_comes_back_as(service: TestClient) -> None:
     assert "JPEG" in said
 
 
+def test_the_document_says_limits_in_the_words_of_json_schema(service: TestClient) -> None:
+    parameters = service.get("/openapi.json").json()["paths"]["/v1/stylize"]["post"]["parameters"]
+    schemas = {one["name"]: one["schema"] for one in parameters}
+    assert (schemas["strength"]["minimum"], schemas["strength"]["maximum"]) == (0, 1)
+    assert (schemas["seed"]["minimum"], schemas["seed"]["maximum"]) == (0, 2**53)
+    assert schemas["quality"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 100}
+    assert problem(service.post(f"/v1/stylize?seed={2**53 + 1}"), 422).endswith(f"give at most {2**53}")
+
+
 def test_a_form_without_a_file(service: TestClient) -> None:
     form = {"content-type": "multipart/form-data; boundary=x"}
     problem(service.post("/v1/stylize", content=b"--x--\r\n", headers=form), 422)
@@ -772,7 +781,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
         ("stylize?preserve_color=si", "preserve_color: give true or false"),
         ("stylize?size=0", "size: give at least 1"),
         ("stylize?strength=50", "strength: give at most 1"),
-        (f"sample?seed={2**63}", f"seed: give less than {2**63}"),
+        (f"sample?seed={2**63}", f"seed: give at most {2**53}"),
         ("stylize?format=JPG", "format: give 'auto', 'jpeg', 'png' or 'webp'"),
         (f"stylize?style={'a' * 201}", "style: give at most 200 characters"),
         ("trainings?steps=5", "name is missing: parameters go after the URL, as ?NAME=VALUE"),
@@ -823,7 +832,7 @@ def test_the_document_has_what_any_request_may_be_refused_with(tmp_path: Path) -
                 assert ("401" in told) == (not is_open), path
                 assert ("429" in told) == (verb == "get" and not is_open), path
         answers = [
-            service.get("/healthz", headers={"Host": "elsewhere.example"}),
+            service.get("/v1/models", headers={"Host": "elsewhere.example"}),
             service.get("/healthz", headers={"Origin": "https://elsewhere.example"}),
             service.get("/healthz", headers={"X-Long": "x" * 40_000}),
             *(service.get("/v1/models?token=wrong") for _ in range(11)),

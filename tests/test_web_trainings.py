@@ -147,6 +147,26 @@ def test_one_that_ends_while_the_service_stops_is_done(
     assert trainings.files.find("short").state == "done"
 
 
+def test_ends_of_the_service_are_no_tries(make: Callable[[], Trainings], tmp_path: Path) -> None:
+    (tmp_path / "trainer.py").write_text("import time\ntime.sleep(60)\n")  # SIGTERM ends it without a step
+    for _ in range(module.MAX_TRIES + 1):
+        trainings = make()
+        if not trainings.jobs():
+            add(trainings, "long")
+        until(trainings, "long", "running")
+        trainings.runner.close()
+        job = trainings.files.find("long")
+        assert (job.state, job.tries, job.pid) == ("queued", 0, 0)
+
+
+def test_no_training_starts_while_the_service_ends(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    add(trainings, "waiting")
+    trainings.runner.closing.set()
+    trainings.runner.poll()
+    assert trainings.files.find("waiting").state == "queued"
+
+
 def test_what_still_saves_is_stopping(make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch) -> None:
     trainings = make()
     add(trainings, "long", 1000)

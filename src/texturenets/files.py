@@ -187,7 +187,9 @@ def weights_folders() -> list[Path]:
     folders = [Path(folder).expanduser() for folder in listed if folder]
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"TEXTURENETS_WEIGHTS names {folder}, which is not a folder")
+            raise UserError(
+                f"TEXTURENETS_WEIGHTS names {folder}, which is not a folder: give folders, separated by {os.pathsep}"
+            )
     return folders
 
 

@@ -77,11 +77,12 @@ class BatchRun:
 @dataclass(frozen=True)
 class Plan:
     """All work of a command, one item for each style. `folder`: where a contact sheet is written. `ignored`: files
-    among the photos that cannot be read."""
+    among the photos that cannot be read. `missing`: errors of arguments that name no photo, by argument."""
 
     works: Sequence[StyleWork]
     folder: Path
     ignored: Sequence[Path]
+    missing: Mapping[str, UserError]
 
 
 def planned(
@@ -101,8 +102,15 @@ def planned(
 
     video_jobs.check_frames(photos)
     ignored: list[Path] = []
+    missing: dict[str, UserError] = {}
     found = image.expand(
-        photos, recursive=True, without=output, also=video.SUFFIXES, ignored=ignored, empty=run.watch
+        photos,
+        recursive=True,
+        without=output,
+        also=video.SUFFIXES,
+        ignored=ignored,
+        empty=run.watch,
+        missing=missing,
     )
     roots = [Path(p).expanduser() for p in photos]
     videos = video_jobs.among(found, output)
@@ -119,7 +127,7 @@ def planned(
         raise UserError("--to-style changes the style along a video, and here are only photos: leave it out")
     if run.count != 1 and (videos or one):
         raise UserError(f"--count {run.count} is for photos: of a video there is one result")
-    check_count(run.count, [style.model for style in styles])
+    check_count(run.count, [style.model for style in styles], options.noise_level)
     seeds = range(options.seed, options.seed + run.count)
     names = [style.name for style in styles]
     skip = run.skip_existing
@@ -143,9 +151,10 @@ def planned(
         }
         works.append(StyleWork(style, moving, stills, options_of, with_mix))
     if one is not None:
-        return Plan(works, Path(one.result).parent, ignored)
+        return Plan(works, Path(one.result).parent, ignored, missing)
     folder = folder_of(found, output, len(styles))
-    return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder, ignored)
+    folder = Path(str(output)).expanduser().parent if folder is None else folder
+    return Plan(works, folder, ignored, missing)
 
 
 def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -> int:
@@ -161,9 +170,10 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
     for work in plan.works:
         video_jobs.check_sizes(work.without(there).videos)
     remove_all_stale(results)  # temporary files of killed runs
-    report = Report(
-        sum(len(work.videos) + len(work.photos) for work in plan.works), run.quiet, as_json=run.as_json
-    )
+    total = len(plan.missing) + sum(len(work.videos) + len(work.photos) for work in plan.works)
+    report = Report(total, run.quiet, as_json=run.as_json)
+    for name, error in plan.missing.items():
+        report.failure(name, error)
     engines: set[str] = set()
     notes: dict[str, list[Path]] = {}
     with report.interruptible():
@@ -181,7 +191,9 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
                 engine_note(painter.engine)
             for job in work.videos:
                 if job.result in there:
-                    report.result(job.result, job.json_fields(work.style.name), skipped=True)
+                    report.result(
+                        job.result, job.json_fields(work.style.name, work.options.seed), skipped=True
+                    )
             if painter is not None and todo.videos:
                 video_jobs.carry_out(todo.videos, painter, work.options, report, work.style.name)
             _paint(work, todo.photos, painter, report, notes)

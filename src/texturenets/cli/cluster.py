@@ -126,7 +126,7 @@ def plan(
 
     Raises UserError if a result would overwrite a photo, and as `names`.
     """
-    check_count(settings.count, [settings.style.model])
+    check_count(settings.count, [settings.style.model], settings.options.noise_level)
     found = storage.find(photos, folder.name, ignored)
     roots = {photo.root: _absolute(photo.root) for photo in found if photo.root}
     folders = kept(list(dict.fromkeys(roots.values())), keep_names=True)

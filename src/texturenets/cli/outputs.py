@@ -258,12 +258,16 @@ def suffix_of(photo: PurePath) -> str:
         return ".png" if named.suffix.lower() in lossless else ".jpg"
 
 
-def check_count(count: int, models: Sequence[Path]) -> None:
+def check_count(count: int, models: Sequence[Path], noise_level: float) -> None:
     """Raise UserError if `count` is below 1, or if all results of a photo would be the same."""
     if count < 1:
         raise UserError(f"--count {count} is not above 0")
     from texturenets.modelfiles import modelfile
 
+    if count > 1 and noise_level == 0:
+        raise UserError(
+            f"--count {count}: without noise (--noise-level 0) all results of a photo would be the same"
+        )
     for model in models if count > 1 else ():
         if not modelfile.may_take_noise(model):
             raise UserError(

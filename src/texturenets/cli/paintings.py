@@ -39,13 +39,13 @@ def base_for(painting: str, into: str | None, photos: Sequence[str]) -> Path:
     from texturenets.train import into as training
 
     if into is None and GALLERY not in {**modelfile.fetched(), **modelfile.shipped()}:
-        photo = photos[0] if photos else "PHOTO"
+        photo = photos[0] if photos and not Path(photos[0]).is_dir() else "PHOTO"
         raise UserError(
             f"--style {painting} is an image, not a trained style yet: with --into MODEL it is learned in a minute, "
             "into a model of several styles, which `texturenets train gallery` trains (none is shipped); "
             f"`texturenets train style {painting} --content FOLDER-OF-PHOTOS` trains one by itself, in a minute on a "
             f"GPU and an hour on a processor; `texturenets optimize --style {painting} --content {photo}` stylizes "
-            "this one photo without, in minutes"
+            "one photo without, in minutes"
         )
     return training.find(GALLERY if into is None else into)
 
@@ -166,7 +166,11 @@ def _content(folder: Path, photos: Sequence[str], side: int) -> Path:
     from texturenets.train.data import MAX_SCALE
 
     local = [name for name in photos if "://" not in name]
-    found = [path for path in image.expand(local, recursive=True, empty=True) if not video.is_video(path)]
+    found = [
+        path
+        for path in image.expand(local, recursive=True, empty=True, missing={})
+        if not video.is_video(path)
+    ]
     chosen = found[:: max(1, len(found) // MAX_PHOTOS)][:MAX_PHOTOS]
     for number, path in enumerate([*chosen, *map(Path, PHOTOS)]):
         info = image.read_header(path)

@@ -58,6 +58,17 @@ def _is_whole(text: str) -> bool:
         return False
 
 
+def check_dashes(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise UserError for a long option with one dash: -size is read as -s ize. A `config` of cyclopts."""
+    names = {name for argument in arguments for name in argument.names}
+    for argument in arguments:
+        for token in argument.tokens:
+            short = token.keyword or ""
+            long = f"-{short}{token.value}"
+            if len(short) == 2 and long in names:
+                raise UserError(f"-{long[2:]}: this option has two dashes: {long}")
+
+
 def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> None:
     """Raise UserError for an empty option value, for example from an unset shell variable. A `config` of cyclopts."""
     for argument in arguments:

@@ -16,7 +16,7 @@ from cyclopts.config import Env
 
 from texturenets import fetch, files
 from texturenets.cli.common import Device, EngineName, PrecisionFlag, with_flags
-from texturenets.cli.refusals import check_given, check_whole
+from texturenets.cli.refusals import check_dashes, check_given, check_whole
 from texturenets.errors import UserError, install, unknown
 
 VARIABLES = "TEXTURENETS_SERVE_"
@@ -69,7 +69,14 @@ def _blaming_variables(call: Callable[P, None]) -> Callable[P, None]:
 
 app = App(
     name="serve",
-    config=(_check_variables, Env(VARIABLES, command=False), _note_variables, check_given, check_whole),
+    config=(
+        _check_variables,
+        Env(VARIABLES, command=False),
+        _note_variables,
+        check_dashes,
+        check_given,
+        check_whole,
+    ),
 )
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from texturenets.errors import UserError
+
 
 class Terminated(KeyboardInterrupt):
     """Raised for SIGTERM: the work ends as after Ctrl-C, so that no half-written file stays."""
@@ -20,19 +22,25 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in the block; a second one ends the process at once."""
+    """SIGTERM raises `Terminated` in the block, and from it; a second one ends the process at once."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
+    received = threading.Event()
 
     def end(*_: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        received.set()
         raise Terminated
 
     signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except Exception as error:  # libraries turn what is raised within them into errors of their own
+        if received.is_set() and not isinstance(error, UserError):
+            raise Terminated from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -90,7 +90,7 @@ def stylize(
         which needs no training.
     output
         For one photo, the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
-        ends in / or has no suffix, or any name for several photos. Subfolders of the input are kept; for several
+        ends in / or has no suffix. Subfolders of the input are kept; for several
         input folders their names are kept, too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results
         that would have the same name are numbered (k-STYLE-2.jpg); the numbers do not depend on the order of the
         arguments. Existing files are replaced [default: PHOTO-STYLE in the current folder, in the photo's format if

@@ -38,12 +38,13 @@ class VideoJob:
         """Its name in the progress bar."""
         return Path(self.result).name if self.rate else self.sources[0].name
 
-    def json_fields(self, style: str) -> dict[str, object]:
+    def json_fields(self, style: str, seed: int) -> dict[str, object]:
         """The fields of its JSON object, for a result in `style`."""
         many = len(self.sources) > 1
         return {
             **({"sources": len(self.sources)} if many else {"source": str(self.sources[0])}),
             "style": style,
+            "seed": seed,
         }
 
 
@@ -148,7 +149,7 @@ def carry_out(
         except UserError as error:
             report.failure(job.sources[0], error, {"style": style})
         else:
-            report.result(job.result, job.json_fields(style))
+            report.result(job.result, job.json_fields(style, options.seed))
             if job.rate and len(job.sources) == 1 and not report.quiet:
                 warn(f"note: {job.result} is a video of one image; for all beside it name their folder")
 

@@ -188,6 +188,7 @@ def expand(
     also: Collection[str] = (),
     ignored: list[Path] | None = None,
     empty: bool = False,
+    missing: dict[str, UserError] | None = None,
 ) -> list[Path]:
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
 
@@ -196,31 +197,49 @@ def expand(
     `also`), or by the first bytes of a file without suffix; sorted, without hidden files. A file given by name is
     included whatever its suffix. Readability is not checked: `read` reports it. Files in folders and of globs that
     are left out but may be images (raw photos, unsupported formats) are appended to `ignored`. Raises UserError for a
-    pattern or (unless `empty`) a folder without images, and for a folder that cannot be read.
+    pattern or (unless `empty`) a folder without images, and for a folder that cannot be read; with `missing` the
+    error is put there, by the pattern, unless there is no other file.
     """
     others: dict[Path, None] = {}
     patterns = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
     wanted = {*_FORMATS, *also}
     files: dict[Path, None] = {}
+    errors: dict[str, UserError] = {}
     for pattern in patterns:
-        path = Path(pattern).expanduser()
-        if path.is_dir():
-            found = _pictures(_below(path, without) if recursive else _entries(path), wanted, others)
-            if not found and not empty:
-                raise UserError(f"no images in the folder {path}; looked for {', '.join(_FORMATS)}")
-        elif path.exists():  # checked before globs: a file may be called "photo [1].jpg"
-            found = [path]
-        elif glob.has_magic(str(path)):
-            matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
-            found = _pictures(matches, wanted, others)
-            if not found:
-                raise UserError(f"no images match {path}; looked for {', '.join(_FORMATS)}")
-        else:
-            raise UserError(f"no such file or folder: {path}")
+        try:
+            found = _matches(Path(pattern).expanduser(), wanted, others, recursive, without)
+        except UserError as error:
+            errors[str(pattern)] = error
+            continue
+        if not found and not empty:
+            errors[str(pattern)] = UserError(
+                f"no images in the folder {pattern}; looked for {', '.join(_FORMATS)}"
+            )
         files.update(dict.fromkeys(found))
+    if errors and (missing is None or not files):
+        raise next(iter(errors.values()))
+    if missing is not None:
+        missing.update(errors)
     if ignored is not None:
         ignored.extend(path for path in others if path not in files)
     return list(files)
+
+
+def _matches(
+    path: Path, wanted: Collection[str], others: dict[Path, None], recursive: bool, without: StrPath | None
+) -> list[Path]:
+    """The files that one pattern names; none for a folder without images. Raises UserError."""
+    if path.is_dir():
+        return _pictures(_below(path, without) if recursive else _entries(path), wanted, others)
+    if path.exists():  # checked before globs: a file may be called "photo [1].jpg"
+        return [path]
+    if not glob.has_magic(str(path)):
+        raise UserError(f"no such file or folder: {path}")
+    matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
+    found = _pictures(matches, wanted, others)
+    if not found:
+        raise UserError(f"no images match {path}; looked for {', '.join(_FORMATS)}")
+    return found
 
 
 def _entries(folder: Path) -> Iterator[Path]:
@@ -231,16 +250,19 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
-    """The files in `folder` and in the folders in it, but for hidden folders and `without`; links to folders are not
-    followed."""
+    """The files in `folder` and in the folders in it, but for hidden folders and `without`; a folder that links lead
+    to again counts once."""
     excluded = None if without is None else Path(without).expanduser().resolve()
 
     def unreadable(error: OSError) -> None:
         raise UserError(f"cannot read the folder {error.filename}: {reason(error)}")
 
-    for here, folders, files in os.walk(folder, onerror=unreadable):
+    seen = {folder.resolve()}
+    for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         parent = Path(here)
-        folders[:] = [f for f in folders if not f.startswith(".") and (parent / f).resolve() != excluded]
+        inside = {f: (parent / f).resolve() for f in sorted(folders) if not f.startswith(".")}
+        folders[:] = [f for f, real in inside.items() if real != excluded and real not in seen]
+        seen.update(inside.values())
         yield from (parent / name for name in files)
 
 

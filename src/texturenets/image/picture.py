@@ -120,5 +120,7 @@ def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
     if source.clipped:
         dropped.append("light below 0 or above 1, which is clipped")
     if source.several:
-        dropped.append("several images, of which the first is taken")
+        dropped.append(
+            "several images, of which the first is taken (.gif, .webp and .apng keep an animation)"
+        )
     return dropped

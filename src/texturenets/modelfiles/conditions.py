@@ -136,10 +136,13 @@ def _between(value: float, known: Iterable[float]) -> dict[float, float]:
 def parse_mix(words: str) -> dict[str, float]:
     """Parse a mixture, such as "wave=0.6,udnie=0.4" or "wave", with weights that sum to 1.
 
-    Raises UserError for a weight that is not a number, and as `checked_mix`.
+    Raises UserError for a weight that is not a number, weights of some styles only, and as `checked_mix`.
     """
     mix: dict[str, float] = {}
-    for word in words.split(","):
+    parts = words.split(",")
+    for word in parts:
+        if "=" in words and "=" not in word and len(parts) > 1:
+            raise UserError(f"{words}: {word.strip()} has no weight: give each style one, or none of them")
         style, equals, weight = (part.strip() for part in word.partition("="))
         if style in mix:
             raise UserError(f"{words}: {style} comes twice")

@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from annotated_types import Interval
 from fastapi import Depends, FastAPI, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets import locks
 from texturenets._version import __version__
+from texturenets.arguments import MAX_INTEGER
 from texturenets.errors import UserError, unknown
 from texturenets.server import bodies, http_errors, training_routes
 from texturenets.server.cors import CORS
@@ -56,7 +58,10 @@ PATTERN_HINTS = {
 """The message for a value that does not match, by pattern."""
 
 Seed = Annotated[
-    int, WHOLE, Query(ge=0, lt=2**63, description="Random seed; the same seed gives the same image.")
+    int,
+    Interval(ge=0, le=MAX_INTEGER),
+    WHOLE,
+    Query(description="Random seed; the same seed gives the same image."),
 ]
 
 
@@ -89,6 +94,8 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         responses=documented(*COMMON_ERRORS),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
+    # No training is started any more while requests in progress are completed.
+    app.state.shutdown_callbacks = [] if trainings is None else [trainings.runner.closing.set]
     http_errors.install(app, PATTERN_HINTS)
     _stylized(app, service)
     _samples(app, service)
@@ -143,10 +150,10 @@ def _stylized(app: FastAPI, service: Service) -> None:
         request: Request,
         style: Name = None,
         size: Annotated[
-            int | None, WHOLE, Query(ge=1, description="Longer side of the result in pixels.")
+            int | None, Interval(ge=1), WHOLE, Query(description="Longer side of the result in pixels.")
         ] = None,
         strength: Annotated[
-            float, DECIMAL, Query(ge=0, le=1, description="0: the photo; 1: the full style.")
+            float, Interval(ge=0, le=1), DECIMAL, Query(description="0: the photo; 1: the full style.")
         ] = 1.0,
         preserve_color: Annotated[bool, Query(description="Keep the photo's colours.")] = False,
         seed: Seed = 0,
@@ -168,7 +175,9 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 "transparent photo on white."
             ),
         ] = "auto",
-        quality: Annotated[int | None, WHOLE, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
+        quality: Annotated[
+            int | None, Interval(ge=1, le=100), WHOLE, Query(description="Of JPEG and WebP.")
+        ] = None,
     ) -> Response:
         """Stylize a photo: its file as the body, or as a file of a form. The photo is not kept. For a model with
         several styles, `style` is one of them, such as MODEL:wave, or a mixture, such as MODEL:wave=0.6,udnie=0.4.

@@ -62,7 +62,7 @@ class Guard:
         headers = Headers(scope=scope)
         receive, send = _drain_after_early_response(headers, receive, send)
         try:
-            self._check_host_and_origin(headers)
+            self._check_host_and_origin(headers, any_host=scope["path"] in PUBLIC_PATHS)
             _check_framing(headers)
             if scope["path"] not in PUBLIC_PATHS and not self._has_token(headers):
                 if (token := self._token_in_url(scope)) is not None:
@@ -83,10 +83,13 @@ class Guard:
             return
         await self._forward_limited(scope, receive, send)
 
-    def _check_host_and_origin(self, headers: Headers) -> None:
-        """Raises HTTPProblem for requests that somebody else's page makes a browser send (DNS rebinding, CSRF)."""
+    def _check_host_and_origin(self, headers: Headers, *, any_host: bool) -> None:
+        """Raises HTTPProblem for requests that somebody else's page makes a browser send (DNS rebinding, CSRF).
+
+        `any_host`: also for a health check, which may ask by the address of the machine.
+        """
         host = headers.get("host", "")
-        if self.hosts is not None and host_name(host) not in self.hosts:
+        if not any_host and self.hosts is not None and host_name(host) not in self.hosts:
             raise HTTPProblem(421, "this service is not known by that host name; --public-host adds one")
         origin = headers.get("origin")
         if origin and origin not in self.origins and origin.partition("://")[2] != host:

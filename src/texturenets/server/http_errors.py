@@ -56,7 +56,6 @@ MESSAGES = {
     "bool_parsing": "give true or false",
     "greater_than_equal": "give at least {ge}",
     "less_than_equal": "give at most {le}",
-    "less_than": "give less than {lt}",
     "literal_error": "give {expected}",
     "string_too_short": "it is empty: give a value, or leave it out",
     "string_too_long": "give at most {max_length} characters",

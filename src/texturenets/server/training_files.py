@@ -72,7 +72,7 @@ class TrainingFiles:
         self.lock = threading.RLock()  # to be held from reading a training to writing its new state
 
     def all(self) -> list[TrainingJob]:
-        """All trainings, the oldest first; none if the folder is missing."""
+        """All trainings, in the order of the queue; none if the folder is missing."""
         try:
             found = [job for path in self.folder.glob("*.job") if (job := self.read(path.stem))]
         except OSError:  # the folder is missing

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from annotated_types import Interval
 from fastapi import FastAPI, Query, Request
 from starlette.responses import FileResponse, Response
 
@@ -178,8 +179,9 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
         preset: Annotated[str, Query(max_length=64, description="Recipe.")] = "default",
         steps: Annotated[
             int | None,
+            Interval(ge=1, le=MAX_STEPS),
             WHOLE,
-            Query(ge=1, le=MAX_STEPS, description="Optimizer steps; by default those of the recipe."),
+            Query(description="Optimizer steps; by default those of the recipe."),
         ] = None,
         photos: Annotated[
             str,
@@ -212,7 +214,7 @@ def _add_others(app: FastAPI, available: Callable[[], Trainings]) -> None:
 
     @app.get("/v1/trainings", responses=documented(401, 404, 429, 503))
     async def listed() -> dict[str, list[dict[str, Any]]]:
-        """All trainings, the oldest first: state, step, losses, seconds left."""
+        """All trainings, in the order of the queue: state, step, losses, seconds left."""
         trainings = available()
         return {
             "trainings": await asyncio.to_thread(

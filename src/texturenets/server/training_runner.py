@@ -46,6 +46,7 @@ CLIENT_REASONS = {
     os.strerror(errno.EDQUOT): DISK_WAS_FULL,
     "is not a checkpoint of texturenets": CHECKPOINT_DAMAGED,
     "what changed: the photos in": PHOTOS_CHANGED,
+    "texturenets: terminated": f"its process was told to end {MAX_TRIES} times: resume it",
 }
 """Why a training failed, for clients, by a part of the last line of its process's output."""
 
@@ -95,17 +96,21 @@ class TrainingRunner:
                 while self.files.alive(job.name) and time.monotonic() < deadline:
                     self._reap()
                     time.sleep(0.05)
-                self._log_at_shutdown(job)
+                self._end_at_shutdown(job)
         self._reap()
         if self.folder_lock is not None:
             self.folder_lock.close()
             self.folder_lock = None
 
-    def _log_at_shutdown(self, job: TrainingJob) -> None:
-        """Log how a training ended when the service shut down: it may have been at its last step."""
+    def _end_at_shutdown(self, job: TrainingJob) -> None:
+        """Write and log how a training ended when the service shut down: it may have been at its last step.
+
+        Else it is queued, so that this end does not count as a try.
+        """
         if self._is_done(job.name) and not self.files.alive(job.name):
             self._guarded("check", job.name, lambda: self._record_end(replace(job, state="done", pid=0)))
         else:
+            self._guarded("stop", job.name, lambda: self.files.write(replace(job, state="queued", pid=0)))
             log_state(job, "interrupted", reason="the service is shutting down; the next one resumes it")
 
     def _is_done(self, name: str) -> bool:
@@ -172,7 +177,7 @@ class TrainingRunner:
             for job in self.files.all():
                 if busy:
                     break
-                if job.state == "queued":
+                if job.state == "queued" and not self.closing.is_set():
                     busy = bool(self._guarded("start", job.name, functools.partial(self._start, job)))
 
     def _check(self, job: TrainingJob) -> bool:
@@ -297,7 +302,8 @@ class TrainingRunner:
             )
         line = self.files.last_output_line(job.name)
         if not line:
-            return "its process ended without an error message: resume it"
+            times = "" if status == 2 else f" {MAX_TRIES} times without a new checkpoint,"
+            return f"its process ended{times} without an error message: resume it"
         if missing := weights_missing(line):
             return f"{missing}; then resume it"
         return next((reason for part, reason in CLIENT_REASONS.items() if part in line), line)

@@ -44,7 +44,7 @@ class Trainings:
         self.reports = TrainingReports(self.files, photos, self.runner.is_blocked)
 
     def jobs(self) -> list[TrainingJob]:
-        """All trainings, the oldest first."""
+        """All trainings, in the order of the queue."""
         return self.files.all()
 
     def check_folder(self) -> None:

@@ -238,7 +238,7 @@ class Crops(Dataset[Batch]):
                     unreadable.append(str(error))
             else:
                 raise UserError(
-                    f"none of {counted(len(self.files), 'photo')} can be read; the last: {unreadable[-1]}"
+                    f"no photo can be read of the {len(self.files)} to train on; the last: {unreadable[-1]}"
                 )
             crops.append(crop(rgb, self.side, random, self.flip))
         return Batch(step, torch.stack(crops), unreadable)

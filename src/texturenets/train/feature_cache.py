@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from texturenets import image
-from texturenets.errors import UserError, counted, reason
+from texturenets.errors import UserError, reason
 from texturenets.files import atomic_write, remove_stale
 from texturenets.perceptual import Descriptors
 from texturenets.train import data
@@ -94,7 +94,7 @@ def write(
             yield min(start + batch, len(jobs)), len(jobs), unreadable
         if not counts["train"]:
             raise UserError(
-                f"none of {counted(len(photos.train), 'photo')} can be read; the last: {unreadable[-1]}"
+                f"no photo can be read of the {len(photos.train)} to train on; the last: {unreadable[-1]}"
             )
         info = {
             "format": FORMAT,

@@ -139,15 +139,16 @@ def _warn_of_unreadable(record: Record) -> None:
 def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, resume: bool) -> Trainer:
     """The trainer for `config`; if that is the default recipe and weights are missing, with the fallback descriptor
     `own`."""
-    if not resume and (text := replaced(out)):
-        warnings.warn(text, stacklevel=3)
-    return with_own(
+    trainer = with_own(
         make,
         config,
         chosen=given != "default",
         resumed=RunFolder(out).path if resume else None,
         say=lambda text: warnings.warn(text, stacklevel=5),
     )
+    if not resume and (text := replaced(out)):  # not before: the trainer refuses where a run is there
+        warnings.warn(text, stacklevel=3)
+    return trainer
 
 
 def _own_code(trainer: Trainer) -> str | None:

@@ -114,7 +114,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
             by_session.pop(session, None)
         store.forget(session)
 
-    app.state.shutdown_callbacks = [end_event_streams]
+    app.state.shutdown_callbacks.append(end_event_streams)
     events = {index for index, function in blocks.fns.items() if function.fn is not None}
     app.add_middleware(
         GradioGuard,
