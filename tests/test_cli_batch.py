@@ -108,7 +108,7 @@ def test_quiet_tells_of_failures_as_its_help_says(here: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.splitlines()[-1] == "texturenets: 1 done, 1 failed: in/b.png"
     assert main(["stylize", "--help"]) == 0
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "a summary only where files have failed" in told
+    assert "print a summary only if files have failed" in told
 
 
 def test_all_stands_for_the_shipped_styles(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +157,7 @@ def test_styles_of_one_name_become_files_of_two(here: Path, capsys: pytest.Captu
         (["a.png", "-s", "wave", "-s", "b.png"], "train style b.png"),
         (["a.png", "-s", "b.png"], "optimize --style b.png --content a.png"),
         (["a.png", "-s", "net.pth"], "texturenets convert net.pth"),
-        (["a.png", "-s", "wave,plain"], "as -s wave -s plain"),
+        (["a.png", "-s", "wave,plain"], "in each style: -s wave -s plain"),
         (["a.png", "-s", "gone.jpg"], "--style gone.jpg: no such file"),
         (["a.png", "-s", "./"], "is a folder"),
         (["a.png", "-s", "mine"], "for the file here say mine.safetensors"),

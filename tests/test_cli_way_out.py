@@ -315,7 +315,7 @@ def test_a_texture_called_like_a_style_and_the_other_way_round(here: Path) -> No
         texture("photo.jpg")
     with pytest.raises(UserError, match=r"^bark is a texture, which cannot stylize images"):
         texture.stylize(np.zeros((1, 3, 8, 8), np.float32))
-    with pytest.raises(UserError, match=r"^wave is a style, which draws nothing .* call it on a photo"):
+    with pytest.raises(UserError, match=r"^wave is a style, which generates nothing .* call it on a photo"):
         style.sample(64, seed=3)
 
 

@@ -198,10 +198,10 @@ def test_which_of_two_of_one_name_is_taken(here: Path, line: str) -> None:
     ("name", "data", "told"),
     [
         ("a.safetensors", b"", "it is empty"),
-        ("a.safetensors", b"hello", "no safetensors file"),
+        ("a.safetensors", b"hello", "not a safetensors file"),
         ("a.safetensors", b"PK\x03\x04" + bytes(99), "`texturenets convert a.safetensors`"),
         ("a.safetensors", b"<!DOCTYPE html><html>", "web page"),
-        ("notes.txt", b"hello, this is a text of mine", "no safetensors file"),
+        ("notes.txt", b"hello, this is a text of mine", "not a safetensors file"),
     ],
 )
 def test_what_a_file_is_that_is_no_model(here: Path, name: str, data: bytes, told: str) -> None:
@@ -241,11 +241,11 @@ ONE_STYLE = "one style with --mask, --keep or --strength"
         ),
         (
             "-s photo,wave --mask photo.jpg",
-            ["photo is the photo as it is", ONE_STYLE, "as -s wave --mask FILE"],
+            ["photo is the unchanged photo", ONE_STYLE, "for example -s wave --mask FILE"],
         ),
-        ("-s wave,photo", ["photo is the photo as it is", "as -s wave --mask FILE"]),
-        ("-s photo -s wave --mask photo.jpg", ["photo is the photo as it is", ONE_STYLE]),
-        ("-s photo", ["photo is the photo as it is", ONE_STYLE, "MODEL:STYLE,photo"]),
+        ("-s wave,photo", ["photo is the unchanged photo", "for example -s wave --mask FILE"]),
+        ("-s photo -s wave --mask photo.jpg", ["photo is the unchanged photo", ONE_STYLE]),
+        ("-s photo", ["photo is the unchanged photo", ONE_STYLE, "MODEL:STYLE,photo"]),
     ],
 )
 def test_styles_are_combined_within_one_model(here: Path, line: str, told: list[str]) -> None:

@@ -401,7 +401,7 @@ def test_a_model_of_one_style_says_what_mixtures_take(
         ({"mix": {"wave": "a"}}, "weight 'a' of wave is not a number of at least 0"),
         ({"mix": {"wave": np.ones((64, 80))}}, "of wave is not a number of at least 0"),
         ({"mix": object(), "strength": 0}, "`mix` is of type object: give weights"),
-        ({"masks": np.ones((64, 80))}, "`masks` is of type ndarray: give images by the names of styles, as"),
+        ({"masks": np.ones((64, 80))}, "`masks` is of type ndarray: give images by the names of styles, for example"),
         ({"masks": "a.png"}, "`masks` is of type str: give images by the names of styles"),
         ({"masks": {None: np.ones((64, 80))}}, "`masks` None is not text"),
         ({"masks": {"wave": 3}}, "the mask of wave: an image is a PIL image, a numpy array, a torch tensor"),

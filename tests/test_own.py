@@ -413,7 +413,7 @@ def test_without_folders_or_with_a_wrong_name(place: Path, tmp_path: Path) -> No
     assert tiny.call("train", "perceptual")[0] == 2
     status, _, error = train(place, tmp_path / "a.pt")
     assert status == 2
-    assert "ends in .safetensors" in error
+    assert "must end in .safetensors" in error
 
 
 # ------------------------------------------------------------------------------------------- its use

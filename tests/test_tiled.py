@@ -434,7 +434,7 @@ def test_an_image_may_be_wider_than_what_a_model_file_may_say(tmp_path: Path) ->
 
 def test_where_the_spool_goes(tmp_path: Path) -> None:
     assert choose_folder(1, tmp_path) == tmp_path
-    with pytest.raises(UserError, match=r"needs 1000000000.0 GB of disk.*`spool` FOLDER"):
+    with pytest.raises(UserError, match=r"needs at least 1000000000.0 GB of disk.*`spool` FOLDER"):
         choose_folder(10**18, tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
         choose_folder(1, tmp_path / "none")

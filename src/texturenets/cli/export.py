@@ -104,7 +104,7 @@ def _plan(stems: list[str], models: list[str], output: str | None, suffix: str) 
     if output is not None and not folder.is_dir() and not names_folder(output):
         if folder.suffix == suffix and len(models) > 1:
             raise UserError(
-                f"--output {output} is one file, and there are {len(models)} models: give a folder, as with "
+                f"--output {output} is one file, and there are {len(models)} models: give a folder, for example "
                 f"-o {folder.with_suffix('')}/"
             )
         if folder.suffix == suffix:

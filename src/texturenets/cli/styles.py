@@ -139,15 +139,15 @@ def _check_one(name: str) -> None:
         others = [one for one in styles if one != PHOTO]
         style = others[0] if len(others) == 1 else "STYLE"
         raise UserError(
-            f"-s {name}: {PHOTO} is the photo as it is, and no style: one style with --mask, --keep or --strength "
-            f"leaves some of the photo, for example -s {style} --mask FILE; beside several it stands "
-            f"{within_model()}, as "
-            f"-s MODEL:STYLE,{PHOTO}"
+            f"-s {name}: {PHOTO} is the unchanged photo, not a style: give one style with --mask, --keep or "
+            "--strength to "
+            f"keep some of the photo, for example -s {style} --mask FILE; with several it is possible "
+            f"{within_model()}, for example -s MODEL:STYLE,{PHOTO}"
         )
     if len(styles) > 1 and not Path(name).is_file():
         raise UserError(
-            f"-s {name}: styles go into one image only {within_model()}; then use -s MODEL:{name}. For an "
-            f"image in each give each its own, for example {' '.join(f'-s {one}' for one in styles)}"
+            f"-s {name}: styles go into one image only {within_model()}; then use -s MODEL:{name}. For one "
+            f"image in each style: {' '.join(f'-s {one}' for one in styles)}"
         )
     note_shipped(name, "-s ")
 
@@ -169,7 +169,7 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
     for name in photos:
         if name.startswith("-") and not (Path(name).exists() or has_magic(name)):
             raise UserError(
-                f"{name}: after -- every word is a photo, and none is called so: options go before --, as with "
+                f"{name}: after -- every word is a photo, and none is called so: options go before --, for example "
                 f"stylize -s STYLE -- {photos[0]}"
             )
     for name in photos:

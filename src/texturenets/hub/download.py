@@ -105,7 +105,7 @@ def _chosen(name: HubName, files: Sequence[str]) -> str:
         return files[0]
     listed = ", ".join(files[:MAX_LISTED]) + (" ..." if len(files) > MAX_LISTED else "")
     raise UserError(
-        f"{name}: {name.repo} holds {len(files)} {SUFFIX} files; name one, as "
+        f"{name}: {name.repo} holds {len(files)} {SUFFIX} files; name one, for example "
         f"{HubName(name.repo, files[0], name.revision)}: {listed}"
     )
 

@@ -40,7 +40,8 @@ def listen(settings: Settings) -> socket.socket:
                 f"--port {settings.port}: cannot listen there: {reason(error)}; choose another, or 0 for a free one"
             ) from None
         raise UserError(
-            f"--host {settings.host}: cannot listen there: {reason(error)}; give an address of this machine, as "
+            f"--host {settings.host}: cannot listen there: {reason(error)}; give an address of this machine, for "
+            "example "
             "127.0.0.1, or 0.0.0.0 for all of them, and the port with --port"
         ) from None
     return listener

@@ -142,7 +142,7 @@ def _spec_of_start(
         )
         wanted = " ".join(f"{key}={flag_text(here[key])}" for key in differ)
         raise UserError(
-            f"`{option}` {name}: its network has {its}, and what is wanted for is {wanted}: leave `set` out for the "
+            f"`{option}` {name}: its network has {its}, and what is asked for is {wanted}: leave `set` out for the "
             f"network of {name}, or name another model"
         )
     return spec
