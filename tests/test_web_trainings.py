@@ -147,6 +147,23 @@ def test_one_that_ends_while_the_service_stops_is_done(
     assert trainings.files.find("short").state == "done"
 
 
+def test_one_that_is_resumed_while_it_saves_waits_for_its_turn(
+    make: Callable[[], Trainings], tmp_path: Path
+) -> None:
+    trainer = tmp_path / "trainer.py"
+    trainer.write_text(TRAINER.replace("    sys.exit(130)", "    time.sleep(0.5)\n    sys.exit(130)"))
+    trainings = make()
+    add(trainings, "long", 1000)
+    add(trainings, "next")
+    begun(trainings, "long")
+    trainings.stop("long")
+    trainings.resume("long")
+    until(trainings, "next", "done")
+    assert (tmp_path / "models" / "long.run" / "starts").read_text() == "x"
+    until(trainings, "long", "running")
+    trainings.runner.close()
+
+
 def test_ends_of_the_service_are_no_tries(make: Callable[[], Trainings], tmp_path: Path) -> None:
     (tmp_path / "trainer.py").write_text("import time\ntime.sleep(60)\n")  # SIGTERM ends it without a step
     for _ in range(module.MAX_TRIES + 1):

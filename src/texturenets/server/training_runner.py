@@ -75,6 +75,7 @@ class TrainingRunner:
         self.folder_lock: IO[str] | None = None
         self.errors: dict[tuple[str, str], str] = {}  # current errors by (action, training)
         self.stopping: set[str] = set()  # asked to stop; the new state is not written yet
+        self.ending: set[str] = set()  # the process was told to end, and may still save a checkpoint
 
     def open(self) -> None:
         """Start the thread."""
@@ -183,7 +184,10 @@ class TrainingRunner:
     def _check(self, job: TrainingJob) -> bool:
         """Update the state of a training; returns whether its process runs."""
         if self.files.alive(job.name):
-            if job.state == "queued" or not job.pid:  # it was started when nothing could be written
+            resumed = job.name in self.ending  # while it still saves: it waits for its turn in the queue
+            if not resumed and (
+                job.state == "queued" or not job.pid
+            ):  # started when nothing could be written
                 self.files.write(replace(job, state="running", pid=self._pid(job)))
             return True  # also one that was told to stop: its process runs until it has saved
         if job.state == "stopped" and job.pid:
@@ -207,6 +211,7 @@ class TrainingRunner:
         """Tell the process of a training to save a checkpoint and end."""
         pid = self._pid(job)
         if pid > 0 and self.files.alive(job.name):
+            self.ending.add(job.name)
             os.kill(pid, signal.SIGTERM)
 
     def _handle_exit(self, job: TrainingJob) -> bool:
@@ -259,6 +264,7 @@ class TrainingRunner:
                 self.files.write(before)
                 raise
             self.children[job.name] = child
+            self.ending.discard(job.name)
             job = self.files.write(replace(job, pid=child.pid))
             log_state(job, tries=job.tries + 1)
         return True
