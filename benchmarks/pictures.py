@@ -1,8 +1,9 @@
-"""Pictures of README.md, made with the package's own photos and styles.
+"""Pictures of README.md and docs/models.md, made with the package's own photos and styles.
 
     python benchmarks/pictures.py [-o docs/pictures]
 
-Each shows one option of `texturenets stylize`, with the values that stand above its columns.
+`gallery` shows all styles on two photos, `pair` one of them at its own size; each of the others one option of
+`texturenets stylize`, with the values that stand above its columns.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import numpy as np
 import texturenets as tn
 from texturenets import image
 from texturenets.image.contact_sheet import sheet
+from texturenets.loading import shipped_styles
 
 PHOTOS = Path(__file__).parents[1] / "src/texturenets/photos"
 CELL, QUALITY = 380, 82
+COLUMNS, SMALL_CELL = 6, 256
 PAN, FRAMES = 24, 4  # pixels that the camera moves between two frames that are shown, and their number
 
 
@@ -33,6 +36,26 @@ def row(style: str, name: str, columns: Mapping[str, Mapping[str, Any]]) -> np.n
     source, painter = photo(name), tn.load(style)
     results = [painter.stylize(source, **options) for options in columns.values()]
     return sheet([[source, *results]], ["photo", *columns], cell=CELL)
+
+
+def gallery() -> np.ndarray[Any, Any]:
+    """Two photos in every style, `COLUMNS` styles side by side."""
+    photos, names = [photo("cat"), photo("coffee")], list(shipped_styles())
+    parts = []
+    for i in range(0, len(names), COLUMNS):
+        painters = [tn.load(name) for name in names[i : i + COLUMNS]]
+        rows = [[painter.stylize(one) for painter in painters] for one in photos]
+        part = sheet(rows, names[i : i + COLUMNS], cell=SMALL_CELL)
+        missing = (parts[0] if parts else part).shape[3] - part.shape[3]  # a last row that is not full
+        parts.append(np.pad(part, ((0, 0), (0, 0), (0, 0), (0, missing)), constant_values=1.0))
+    return np.concatenate(parts, 2)
+
+
+def pair() -> np.ndarray[Any, Any]:
+    """A photo and its result, each pixel a pixel."""
+    source = photo("cat")
+    made = [source, np.asarray(tn.load("starry_night").stylize(source))]
+    return np.concatenate(made, 3)
 
 
 def video() -> np.ndarray[Any, Any]:
@@ -54,6 +77,8 @@ def main() -> None:
     strokes = {f"--stroke {value:g}": {"stroke": value} for value in (1, 2, 4)}
     colors = {name: {"preserve_color": name != "wave"} for name in ("wave", "--preserve-color")}
     made = {
+        "gallery": gallery(),
+        "pair": pair(),
         "strength": row("composition_vii", "cat", strengths),
         "strokes": row("composition_vii", "coffee", strokes),
         "colors": row("wave", "coffee", colors),
