@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,12 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bark", "--seed", "9" * 30], f"--seed {'9' * 30} is too large: at most 9007199254740992"),
         (["bark", "--seed", "-" + "9" * 30], f"--seed -{'9' * 30} is too small: at least -9007199254740992"),
         (["bark", "--quality", "0"], "--quality 0"),
+        (["bark", "bark"], "a second texture goes where a mask says: give --mask"),
+        (["bark", "--mask", "left-to-right"], "--mask left-to-right is for two textures"),
+        (["bark", "--transition", "8"], "--transition 8 has an effect only with --mask"),
+        (["bark", "bark", "--mask", "left-to-right", "--sheet"], "leave out --sheet and --to-seed"),
+        (["bark", "bark", "--mask", "none.png"], "no such mask: none.png"),
+        (["bark", "wave", "--mask", "left-to-right"], "texturenets stylize PHOTO -s wave"),
         (["bark", "-o", "x.gif"], "gif"),
         (["bark", "--size", "8", "--engine", "onnx", "--precision", "bf16"], "--precision bf16"),
         (["bark", "--engine", "openvino", "--device", "cuda"], "leave out --device cuda"),
@@ -210,6 +217,21 @@ def test_mistakes_are_one_line_and_status_2(
     assert says in error
     assert error.count("\n") == 1
     assert files(here) == []
+
+
+def test_two_textures_and_a_mask(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:, :32] = 255
+    Image.fromarray(mask).save("mask.png")
+    (made,) = sample(capsys, "bark", "bark", "--mask", "mask.png", "--transition", "0", "--seed", "2")
+    assert made == "bark+bark-2.png"
+    assert pixels(made).shape == (48, 64, 3)  # the mask's size
+    sample(capsys, "bark", "--size", "64x48", "--seed", "2", "-o", "alone.png")
+    np.testing.assert_array_equal(pixels(made), pixels("alone.png"))
+    lines = sample(
+        capsys, "bark", "bark", "--mask", "left-to-right", "--size", "40", "--count", "2", "--json"
+    )
+    assert [json.loads(line)["texture"] for line in lines] == ["bark+bark"] * 2
 
 
 def test_a_picture_is_no_texture_yet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

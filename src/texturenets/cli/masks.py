@@ -26,7 +26,7 @@ def masks_of(
     if len(styles) > 1:
         raise _several(styles)
     names = [name for name, _ in styles[0].styles] or _own(styles[0])
-    return {name: _read(mask) for name, mask in assigned(names, masks or (), keep).items()}
+    return {name: read_mask_file(mask) for name, mask in assigned(names, masks or (), keep).items()}
 
 
 def _own(style: ChosenStyle) -> Sequence[str]:
@@ -49,7 +49,8 @@ def _several(styles: Sequence[ChosenStyle]) -> UserError:
     )
 
 
-def _read(name: str) -> str | MaskFile:
+def read_mask_file(name: str) -> str | MaskFile:
+    """The mask in the file `name`, or the name itself if it is that of a gradient. Raises UserError."""
     if name in GRADIENTS:
         return name
     if not Path(name).is_file():

@@ -30,6 +30,8 @@ from texturenets.errors import UserError, counted
 from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
+    from texturenets.engines.options import EngineOptions
+    from texturenets.texture_blending import TexturePair
     from texturenets.textures import Array, Levels, Texture, Tileable
 
 SHEET_COUNT = 4  # default --count with --sheet
@@ -40,8 +42,11 @@ CELL = 256  # largest side of a sample on a contact sheet, in pixels
 
 def sample(
     texture: str,
+    other: str | None = None,
     /,
     *,
+    mask: str | None = None,
+    transition: float | None = None,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     size: str | None = None,
     count: int | None = None,
@@ -71,6 +76,14 @@ def sample(
     ----------
     texture
         Shipped texture, model file, or hf://USER/REPO on the Hugging Face Hub.
+    other
+        Second texture in the same image, where --mask is black.
+    mask
+        Image that says where each of two textures goes: white the first, black the second; or left-to-right or
+        top-to-bottom, a gradient from the first to the second.
+    transition
+        With --mask: width in pixels of the transition along the mask's edges, which follows the textures' details;
+        0 cuts along the edge [default: 32].
     output
         File to write; its suffix chooses the format, .png without one. Several samples are numbered by their seeds:
         many.jpg becomes many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files
@@ -78,7 +91,7 @@ def sample(
         Existing files are replaced [default: TEXTURE-SEED.png in the current folder; for several samples the folder
         TEXTURE].
     size
-        WIDTHxHEIGHT in pixels, or one number for a square [default: 256].
+        WIDTHxHEIGHT in pixels, or one number for a square [default: 256; that of the image in --mask].
     count
         Number of samples, with seeds --seed, --seed + 1, ... [default: 1; with --sheet 4].
     seed
@@ -114,30 +127,31 @@ def sample(
     requested = picture_size(size) if size is not None else None
     _check_to(to_seed, seed, others=sheet or hold != "" or count is not None)
     _check_effect(to_seed, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
-    frames = FRAMES if frames is None else frames
-    check_quality(quality)
     _check_counts(count, batch_size, alone=sheet or to_seed is not None)
+    _check_mask(other, mask, transition, alone=sheet or to_seed is not None)
+    check_quality(quality)
+    frames = FRAMES if frames is None else frames
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
-    from texturenets import image, loading
+    from texturenets import image
     from texturenets.cli import interpolation
     from texturenets.engines.options import EngineOptions
 
     arguments.integer("seed", seed)
     video = interpolation.video_of(output, to_seed)
-    check_no_exemplar(texture)
-    note_shipped(texture)
-    model = loading.load_texture(texture, EngineOptions(engine, device, precision, generator=generator))
-    height, width = requested or (model.fixed or DEFAULT_SIZE,) * 2
+    how = EngineOptions(engine, device, precision, generator=generator)
+    model = _loaded(texture, how)
+    source, name, default_size = _source(model, other, mask, transition, how)
+    height, width = requested or default_size
     tile: Tileable = False
     if tileable:
         tile = tile_axis if tile_axis in ("x", "y") else True
-        height, width = _rounded(model, height, width, tile)
-    model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
-    model.check(level, held)
+        height, width = _rounded(source, height, width, tile)
+    source.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
+    source.check(level, held)
     number = frames if to_seed is not None else count or (SHEET_COUNT if sheet else 1)
     numbers = range(number) if to_seed is not None else range(seed, seed + number)  # or the seeds
-    files = [video] if video else _files(output, model.path.stem, numbers, sheet=sheet)
+    files = [video] if video else _files(output, name, numbers, sheet=sheet)
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
@@ -145,7 +159,7 @@ def sample(
     options: dict[str, Any] = {"tileable": tile, "level": level}
 
     if to_seed is None:
-        pictures = model.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
+        pictures = source.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
     else:
         pictures = model.between(height, width, seed, to_seed, frames, **options)
     if sheet or video is not None:
@@ -156,15 +170,56 @@ def sample(
             else:
                 frames_of = interpolation.InterpolationFrames(pictures, (height, width), number)
                 interpolation.write(frames_of, video, quality, quiet)
-        Report(1, quiet, as_json=as_json).result(files[0], {"texture": model.path.stem})
+        Report(1, quiet, as_json=as_json).result(files[0], {"texture": name})
         return 0
     report = Report(number, quiet, "the same command draws them all, the same again", as_json=as_json)
     what = "seed" if to_seed is None else "frame"
-    fields = {file: {"texture": model.path.stem, what: i} for file, i in zip(files, numbers, strict=True)}
-    _write_images(fields, pictures, model.path.stem, quality, report)
+    fields = {file: {"texture": name, what: i} for file, i in zip(files, numbers, strict=True)}
+    _write_images(fields, pictures, name, quality, report)
     if number > 1 and not quiet:
-        _note_older(_files(output, model.path.stem, range(numbers.start, numbers.stop + 1))[-1])
+        _note_older(_files(output, name, range(numbers.start, numbers.stop + 1))[-1])
     return 0
+
+
+def _loaded(name: str, how: EngineOptions) -> Texture:
+    from texturenets import loading
+
+    check_no_exemplar(name)
+    note_shipped(name)
+    return loading.load_texture(name, how)
+
+
+def _source(
+    model: Texture, other: str | None, mask: str | None, transition: float | None, how: EngineOptions
+) -> tuple[Texture | TexturePair, str, tuple[int, int]]:
+    """What draws the samples, `model` or both textures by a mask, its name, and its default size (H, W)."""
+    size = (model.fixed or DEFAULT_SIZE,) * 2
+    if other is None or mask is None:
+        return model, model.path.stem, size
+    from texturenets.cli.masks import read_mask_file
+    from texturenets.stylize.regions import MaskFile
+    from texturenets.texture_blending import TexturePair
+
+    found = read_mask_file(mask)
+    pair = TexturePair(model, _loaded(other, how), found)
+    if transition is not None:
+        pair = TexturePair(model, pair.second, found, transition)
+    return pair, pair.name, found.picture.size if isinstance(found, MaskFile) else size
+
+
+def _check_mask(other: str | None, mask: str | None, transition: float | None, *, alone: bool) -> None:
+    """Raise UserError for a mask without a second texture and the reverse, and for flags that exclude both."""
+    if other is not None and mask is None:
+        raise UserError(
+            f"{other}: a second texture goes where a mask says: give --mask, an image that is white for the first "
+            "and black for the second, or left-to-right"
+        )
+    if mask is not None and other is None:
+        raise UserError(f"--mask {mask} is for two textures: name a second one after the first")
+    if transition is not None and mask is None:
+        raise UserError(f"--transition {transition:g} has an effect only with --mask")
+    if mask is not None and alone:
+        raise UserError("--mask is for single samples: leave out --sheet and --to-seed")
 
 
 def _note_older(path: Path) -> None:
@@ -209,7 +264,7 @@ def _check_counts(count: int | None, batch_size: int, *, alone: bool) -> None:
         raise UserError("--batch-size is for --count: leave it out with --sheet and --to-seed")
 
 
-def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[int, int]:
+def _rounded(model: Texture | TexturePair, height: int, width: int, tile: Tileable) -> tuple[int, int]:
     """The smallest size (H, W) that can tile and is at least `height` x `width`; printed if it differs."""
     text = model.rounded(height, width, tile)
     rounded = picture_size(text)

@@ -72,9 +72,10 @@ def _called(mask: Any, name: str) -> str:
     return f"the mask {mask}" if isinstance(mask, str | Path) else f"the mask of {name}"
 
 
-def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
-    """A mask for a photo of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes, a `MaskFile`, or
-    an array or tensor (H, W), of bool too; its luminance counts, and where it is transparent it is black.
+def read_mask(mask: Any, name: str, size: tuple[int, int], what_for: str = "photo") -> Array:
+    """A mask for a photo, or `what_for`, of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes, a
+    `MaskFile`, or an array or tensor (H, W), of bool too; its luminance counts, and where it is transparent it is
+    black.
 
     `name`: its style. A mask of another size is scaled, with a warning. Raises UserError for another
     aspect ratio.
@@ -90,14 +91,14 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
     pixels = to_numpy(picture.pixels).astype(np.float32)
     stored = int(pixels.shape[2]), int(pixels.shape[3])
     what = _called(mask, name)
-    check_shape(what, stored, size)
+    check_shape(what, stored, size, what_for)
     luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)[None, None]
     if picture.transparency is not None:  # not `alpha`, which is a tensor
         luminance = luminance * to_numpy(picture.transparency).astype(np.float32)
     if isinstance(mask, str | Path | MaskFile):  # made by a person, not computed
         _warn_of_use(pixels[0, :3], luminance[0, 0], what)
     if stored != size:
-        scaled = f"{stored[1]} x {stored[0]}, is scaled to the photo's {size[1]} x {size[0]}"
+        scaled = f"{stored[1]} x {stored[0]}, is scaled to the {what_for}'s {size[1]} x {size[0]}"
         warnings.warn(f"{what}, {scaled}", stacklevel=4)
         luminance = image.resize(luminance, size)
     result: Array = luminance[0, 0].clip(0, 1).astype(np.float32)
@@ -115,14 +116,14 @@ def _warn_of_use(rgb: Array, luminance: Array, what: str) -> None:
         warnings.warn(f"{what} is black: white says where", stacklevel=5)
 
 
-def check_shape(what: str, stored: tuple[int, int], size: tuple[int, int]) -> None:
+def check_shape(what: str, stored: tuple[int, int], size: tuple[int, int], what_for: str = "photo") -> None:
     """Raise UserError if a mask of `stored` (H, W) has another aspect ratio than a photo of `size`; `what`: how
     errors call it."""
     (height, width), (rows, columns) = stored, size
     if abs(np.log(width / height) - np.log(columns / rows)) > max(SAME_SHAPE, 2 / min(*size, *stored)):
         raise UserError(
-            f"{what} has {width} x {height} pixels, of another shape than the photo's {columns} x {rows}: crop or "
-            "draw it again"
+            f"{what} has {width} x {height} pixels, of another shape than the {what_for}'s {columns} x {rows}: crop "
+            "or draw it again"
         )
 
 
