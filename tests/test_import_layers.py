@@ -23,6 +23,7 @@ LAYERS = (
     ("tiled",),
     ("textures",),
     ("stylize",),
+    ("texture_blending",),
     ("video",),
     ("readers",),
     ("networks",),
