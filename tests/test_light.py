@@ -48,7 +48,7 @@ WORKING: list[Any] = [
     ("stylize a.png -o large.png --size 144 --stroke 2 --preserve-color --strength 0.5", "large.png"),
     ("stylize a.png -o fine.png --stroke 0.5", "fine.png"),
     ("stylize a.png -o auto.png --stroke auto", "auto.png"),
-    ("stylize photos -o photos-out/", "photos-out/0-composition_vii.png"),
+    ("stylize photos -o photos-out/", "photos-out/0-bouquet.png"),
     ("stylize a.png -o out.heic", "out.heic"),
     ("stylize clip.mp4 -o painted.mp4", "painted.mp4"),
     ("stylize clip.mp4 -o frames/%05d.png", "frames/00001.png"),
