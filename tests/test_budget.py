@@ -21,7 +21,7 @@ def test_words() -> None:
     ):  # fmt: skip
         assert budget.parse(text) == wanted
     for text in ("", "lots", "-1G", "0", "2X", "G"):
-        with pytest.raises(UserError, match="no amount of memory: give it as 2G or 900M"):
+        with pytest.raises(UserError, match="not an amount of memory: give it as 2G or 900M"):
             budget.parse(text)
 
 

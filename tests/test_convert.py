@@ -143,11 +143,11 @@ def test_fast_style_transfer(tmp_path: Path, layout: str) -> None:
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
-        ('{"Variable": {"filename": "../secret", "shape": [1]}}', "no file of the folder"),
+        ('{"Variable": {"filename": "../secret", "shape": [1]}}', "not a file of the folder"),
         ('{"Variable": {"filename": "a", "shape": [4611686018427387904]}}', "impossible shape"),
         ('{"Variable": {"filename": "a", "shape": [3]}}', "another length"),
         ('{"Variable": 3}', "lists no variables"),
-        ("{", "no JSON"),
+        ("{", "not JSON"),
         ('{"Variable": {"filename": "a", "shape": [2]}}', "not those of fast-style-transfer"),
     ],
 )

@@ -329,7 +329,7 @@ def test_a_header_nested_without_end_is_refused(path: Path) -> None:
 
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.safetensors")
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="not a regular file"):
         modelfile.read_header(tmp_path / "pipe.safetensors")
     with pytest.raises(UserError, match="no such model file"):
         modelfile.find(tmp_path / "pipe.safetensors")

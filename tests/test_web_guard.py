@@ -248,7 +248,7 @@ def test_what_is_cut_off_at_the_end_is_told_so() -> None:
 
 def test_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert size_in_bytes("32M", "--max-bytes") == 32 * 2**20
-    with pytest.raises(UserError, match="as 32M"):
+    with pytest.raises(UserError, match="for example 32M"):
         size_in_bytes("lots", "--max-bytes")
     with pytest.raises(UserError, match="--max-pixels 0"):
         Limits(pixels=0)
