@@ -234,6 +234,14 @@ def test_two_textures_and_a_mask(here: Path, capsys: pytest.CaptureFixture[str])
     assert [json.loads(line)["texture"] for line in lines] == ["bark+bark"] * 2
 
 
+def test_the_mask_is_not_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (24, 16), 255).save("mask.png")
+    before = Path("mask.png").read_bytes()
+    assert main(["sample", "bark", "bark", "--mask", "mask.png", "-o", "mask.png"]) == 2
+    assert "--output mask.png would overwrite mask.png" in capsys.readouterr().err
+    assert Path("mask.png").read_bytes() == before
+
+
 def test_a_picture_is_no_texture_yet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save("bark.png")
     assert main(["sample", "bark.png"]) == 2

@@ -39,7 +39,6 @@ def test_the_brighter_one_wins_in_the_middle_of_a_transition() -> None:
     clear = np.abs(difference) > 0.4  # more than the depth in which both are mixed
     expected = np.where(difference > 0, first, second)
     np.testing.assert_allclose(made[..., clear], expected[..., clear], rtol=1e-5)
-    assert np.mean(np.any(made == first, 1) | np.any(made == second, 1)) > 0.5
 
 
 @pytest.mark.parametrize(("tileable", "across"), [(False, 0.0), (True, 0.5), ("y", 0.5), ("x", 0.0)])
@@ -49,7 +48,7 @@ def test_edges_of_masks_are_softened(tileable: textures.Tileable, across: float)
     assert softened(mask, 0, tileable) is mask
     soft = softened(mask, 16, tileable)
     assert soft.shape == mask.shape
-    assert np.all(soft[:22] <= (0.02 if not across else 1))
+    assert soft[16, 5] < 0.01
     assert soft[24, 5] < 0.05
     assert soft[31:33, 5].mean() == pytest.approx(0.5, abs=0.02)
     assert soft[40, 5] > 0.95

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from texturenets import noise
 from texturenets.errors import UserError, counted
-from texturenets.image import resize
+from texturenets.image import luminance, resize
 from texturenets.losses import LossSettings, Objective, Targets
 from texturenets.perceptual import Descriptors
 
@@ -338,11 +338,6 @@ def match_color(style: Tensor, photo: Tensor) -> Tensor:
 def _covariance(pixels: Tensor) -> Tensor:
     centred = pixels - pixels.mean(1, keepdim=True)
     return centred @ centred.T / pixels.shape[1]
-
-
-def luminance(x: Tensor) -> Tensor:
-    """Luminance (1, 1, H, W) of an RGB image (1, 3, H, W): Y of YIQ, with the weights of ITU-R BT.601."""
-    return (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def match_luminance(style: Tensor, photo: Tensor) -> Tensor:

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from texturenets import image
 from texturenets.errors import UserError
 from texturenets.stylize.regions import read_mask
 from texturenets.textures import Array, Levels, Texture, Tileable
 
 DEPTH = 0.2
-"""Difference in height below which both textures are mixed: wide enough that no edge is jagged, and narrow enough
-that no details are seen through others."""
+"""Difference in height below which both textures are mixed, so that edges are not jagged: that of the article which
+`blended` follows."""
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+TRANSITION = 32.0
+"""Default width of a transition in pixels: about a pebble or a pepper of the shipped textures."""
 
 MAX_ROUNDS = 16
 """Of rounding a size for one texture, then for the other, until it fits both."""
@@ -35,7 +37,7 @@ class TexturePair:
     first: Texture
     second: Texture
     mask: Any
-    transition: float = 32.0
+    transition: float = TRANSITION
 
     def __post_init__(self) -> None:
         if not 0 <= self.transition < math.inf:
@@ -127,7 +129,7 @@ def blended(first: Array, second: Array, share: Array, depth: float = DEPTH) -> 
 
 def _height(picture: Array) -> Array:
     """The luminance (H, W), stretched so that nearly all of it is between 0 and 1."""
-    luminance = np.tensordot(LUMINANCE, picture[0], 1)
+    luminance = image.luminance(picture)[0, 0]
     low, high = np.quantile(luminance, (0.02, 0.98))
     height: Array = ((luminance - low) / max(high - low, 1e-6)).clip(0, 1).astype(np.float32)
     return height

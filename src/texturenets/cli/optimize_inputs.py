@@ -11,8 +11,9 @@ from torch import Tensor
 from texturenets import image
 from texturenets.cli.common import picture_size, warn
 from texturenets.errors import UserError
+from texturenets.image import luminance
 from texturenets.image.sizes import fit_longer
-from texturenets.optimization import luminance, match_color, match_luminance, scale_sizes, white_noise
+from texturenets.optimization import match_color, match_luminance, scale_sizes, white_noise
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.style_images import opaque
 

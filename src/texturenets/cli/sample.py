@@ -23,7 +23,7 @@ from texturenets.cli.common import (
     picture_size,
     warn,
 )
-from texturenets.cli.outputs import free_folder, names_folder, numbered
+from texturenets.cli.outputs import check_inputs, free_folder, names_folder, numbered
 from texturenets.cli.report import Report, whole_file
 from texturenets.cli.styles import check_no_exemplar, note_shipped
 from texturenets.errors import UserError, counted
@@ -143,21 +143,20 @@ def sample(
     model = _loaded(texture, how)
     source, name, default_size = _source(model, other, mask, transition, how)
     height, width = requested or default_size
-    tile: Tileable = False
+    tile: Tileable = tileable and (tile_axis if tile_axis in ("x", "y") else True)
     if tileable:
-        tile = tile_axis if tile_axis in ("x", "y") else True
         height, width = _rounded(source, height, width, tile)
     source.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     source.check(level, held)
     number = frames if to_seed is not None else count or (SHEET_COUNT if sheet else 1)
     numbers = range(number) if to_seed is not None else range(seed, seed + number)  # or the seeds
     files = [video] if video else _files(output, name, numbers, sheet=sheet)
+    check_inputs(files, [Path(mask)] if mask else [])
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
 
     options: dict[str, Any] = {"tileable": tile, "level": level}
-
     if to_seed is None:
         pictures = source.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
     else:
@@ -198,12 +197,10 @@ def _source(
         return model, model.path.stem, size
     from texturenets.cli.masks import read_mask_file
     from texturenets.stylize.regions import MaskFile
-    from texturenets.texture_blending import TexturePair
+    from texturenets.texture_blending import TRANSITION, TexturePair
 
-    found = read_mask_file(mask)
-    pair = TexturePair(model, _loaded(other, how), found)
-    if transition is not None:
-        pair = TexturePair(model, pair.second, found, transition)
+    second, found = _loaded(other, how), read_mask_file(mask)
+    pair = TexturePair(model, second, found, TRANSITION if transition is None else transition)
     return pair, pair.name, found.picture.size if isinstance(found, MaskFile) else size
 
 

@@ -147,15 +147,15 @@ def calm_paint(photo: Tensor, result: Tensor, painting: Tensor) -> float:
     return float(smooth.median() / amplitude(painting).median())
 
 
+def levels(x: Tensor) -> Tensor:
+    """Luminance (1, 1, H, W) of RGB (1, 3, H, W) in [0, 1], in 8-bit levels: 0 to 255."""
+    return 255 * image.luminance(x.float())
+
+
 def amplitude(x: Tensor) -> Tensor:
     """Local amplitude (1, 1, H, W) of the luminance between two Gaussians, of `FINE` and `COARSE` pixels."""
-    y = luminance(x)
+    y = levels(x)
     return blur((blur(y, FINE) - blur(y, COARSE)).square(), COARSE).clamp_min(0).sqrt()
-
-
-def luminance(x: Tensor) -> Tensor:
-    """(1, 1, H, W) by ITU-R BT.601, scaled to 0-255."""
-    return 255 * (x.float() * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def blur(y: Tensor, sigma: float) -> Tensor:
@@ -172,7 +172,7 @@ def checkerboard(x: Tensor) -> float:
     """By how many dB the strongest spectral line of a grid with a period of `PERIODS` pixels exceeds its
     surroundings. Photos have 8 to 15 dB, and 20 with visible JPEG blocks: compare with the value of the photo.
     """
-    y = luminance(x)[0, 0]
+    y = levels(x)[0, 0]
     height, width = (side // 32 * 32 for side in y.shape)
     window = torch.hann_window(height, device=y.device)[:, None] * torch.hann_window(width, device=y.device)
     y = y[:height, :width]
@@ -191,7 +191,7 @@ def checkerboard(x: Tensor) -> float:
 
 def border(x: Tensor) -> float:
     """By how many dB the fine detail of the outermost 8 pixels differs from that of the next 32."""
-    y = luminance(x)
+    y = levels(x)
     kernel = y.new_tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]]).view(1, 1, 3, 3)
     detail = F.conv2d(y, kernel).abs()[0, 0]
     outer = torch.ones_like(detail, dtype=torch.bool)

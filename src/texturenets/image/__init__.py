@@ -17,7 +17,7 @@ from texturenets.image.formats import (
     suffix_of_start,
     suffixes,
 )
-from texturenets.image.operations import preserve_color, resize, resize_wrapped
+from texturenets.image.operations import luminance, preserve_color, resize, resize_wrapped
 from texturenets.image.picture import Picture, StrPath, not_kept
 from texturenets.image.reading import (
     MAX_PIXELS,
@@ -60,6 +60,7 @@ __all__ = [
     "lossy_suffixes",
     "lost",
     "lost_metadata",
+    "luminance",
     "may_be_image_or_video",
     "measure",
     "not_kept",

@@ -38,17 +38,21 @@ def resize_wrapped(x: A, size: tuple[int, int], wrap: str) -> A:
     return resize(x, size)
 
 
+def luminance(rgb: A) -> A:
+    """Luminance (N, 1, H, W) of RGB (N, 3, H, W): Y of YIQ, with the weights of ITU-R BT.601, in the same range."""
+    result: A = 0.299 * rgb[:, :1] + 0.587 * rgb[:, 1:2] + 0.114 * rgb[:, 2:]
+    return result
+
+
 def preserve_color(stylized: A, photo: A) -> A:
     """The luminance of `stylized` with the colours of `photo`, both (N, 3, H, W) in [0, 1], same size.
 
     Luminance-only transfer in YIQ (Gatys et al., "Preserving Color in Neural Artistic Style Transfer",
     arXiv 1606.05897), clamped to [0, 1]. In the matrix from YIQ to RGB the column of Y is (1, 1, 1), so
-    exchanging Y and keeping I and Q adds the difference of Y to each of R, G and B. Weights of Y: ITU-R
-    BT.601. Raises ValueError for different sizes.
+    exchanging Y and keeping I and Q adds the difference of Y to each of R, G and B. Raises ValueError
+    for different sizes.
     """
     if stylized.shape[1:] != photo.shape[1:]:
         raise ValueError(f"sizes differ: {tuple(stylized.shape)} and {tuple(photo.shape)}")
-    change = stylized - photo
-    luma = 0.299 * change[:, :1] + 0.587 * change[:, 1:2] + 0.114 * change[:, 2:]
-    result: A = (photo + luma).clip(0, 1)
+    result: A = (photo + luminance(stylized - photo)).clip(0, 1)
     return result

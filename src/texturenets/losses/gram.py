@@ -51,7 +51,7 @@ def mean_products(one: Tensor, other: Tensor) -> Tensor:
     """Means over positions of the products of channels, (N, P, C) and (N, P, C): (N, C, C), float32 or wider."""
     if one.dtype == torch.float16:
         one, other = one.float(), other.float()  # sums of squares overflow
-    if one.device.type == "cpu":  # bmm would first copy the transposed maps, which takes ten times as long
+    if one.device.type == "cpu":  # bmm would first copy the transposed maps
         product = torch.stack([a.t() @ b for a, b in zip(one, other, strict=True)])
     else:
         product = one.transpose(1, 2) @ other

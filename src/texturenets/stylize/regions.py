@@ -92,7 +92,7 @@ def read_mask(mask: Any, name: str, size: tuple[int, int], what_for: str = "phot
     stored = int(pixels.shape[2]), int(pixels.shape[3])
     what = _called(mask, name)
     check_shape(what, stored, size, what_for)
-    luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)[None, None]
+    luminance = image.luminance(pixels[:1, :3])
     if picture.transparency is not None:  # not `alpha`, which is a tensor
         luminance = luminance * to_numpy(picture.transparency).astype(np.float32)
     if isinstance(mask, str | Path | MaskFile):  # made by a person, not computed
