@@ -44,8 +44,8 @@ def base_for(painting: str, into: str | None, photos: Sequence[str]) -> Path:
             f"--style {painting} is an image, not a trained style yet: with --into MODEL it is learned in a minute, "
             "into a model of several styles, which `texturenets train gallery` trains (none is shipped); "
             f"`texturenets train style {painting} --content FOLDER-OF-PHOTOS` trains one by itself, in minutes on a "
-            f"GPU and up to two hours on a processor; `texturenets optimize --style {painting} --content {photo}` stylizes "
-            "one photo without, in minutes"
+            f"GPU and up to two hours on a processor; `texturenets optimize --style {painting} --content {photo}` "
+            "stylizes one photo without, in minutes"
         )
     return training.find(GALLERY if into is None else into)
 
