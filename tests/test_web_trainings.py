@@ -48,6 +48,8 @@ if "bad" in out.stem:
     sys.exit(2)
 with (run / "starts").open("a") as starts:
     starts.write("x")
+with (out.parent.parent / "order").open("a") as order:
+    order.write(out.stem + "\\n")
 stop = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
 with (run / "records.jsonl").open("a") as log:
@@ -159,8 +161,8 @@ def test_one_that_is_resumed_while_it_saves_waits_for_its_turn(
     trainings.stop("long")
     trainings.resume("long")
     until(trainings, "next", "done")
-    assert (tmp_path / "models" / "long.run" / "starts").read_text() == "x"
-    until(trainings, "long", "running")
+    begun(trainings, "long", trainings.reports.of(trainings.files.find("long"))["step"] + 1)
+    assert (tmp_path / "order").read_text().split() == ["long", "next", "long"]
     trainings.runner.close()
 
 
