@@ -6,6 +6,7 @@ Importing torch takes longer than stylizing a photo: it is not imported here unl
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -48,3 +49,14 @@ def like(x: Array, model: A) -> A:
     if is_tensor(model):
         return to_tensor(x).to(model.device)
     return to_numpy(x)
+
+
+def concatenate(parts: Sequence[A], axis: int = 0) -> A:
+    """Arrays, or tensors, joined along `axis`; a single one is returned as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    if is_tensor(parts[0]):
+        import torch
+
+        return torch.cat(list(parts), axis)  # type: ignore[arg-type]
+    return np.concatenate(parts, axis)

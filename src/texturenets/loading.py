@@ -15,7 +15,6 @@ from texturenets.engines import Engine, devices
 from texturenets.engines.bound import BoundEngine
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
-from texturenets.graph import ConversionError
 from texturenets.graph.conditional import STYLES
 from texturenets.graph.wrapping import Wrap
 from texturenets.memory import budget
@@ -320,10 +319,8 @@ def code_of(path: Path, options: EngineOptions) -> Callable[[], nn.Module] | Non
             f"`engine` {engine} runs the graph in the model file, and no code: leave `generator` out, or take "
             "`engine` torch"
         )
-    if generator is None:
-        with suppress(ConversionError):
-            modelfile.read_graph(path, weights=False)
-            return None
+    if generator is None and modelfile.has_graph(path):
+        return None
     devices.require_torch(f"the network of {path}" if generator is None else "`generator`")
 
     def build() -> nn.Module:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ from texturenets.errors import UserError, counted, naming
 from texturenets.files import atomic_write, remove_all_stale, remove_stale
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.style import Style
     from texturenets.video.frame import FrameSource, Pixels, Sink
@@ -131,10 +132,11 @@ def _to_still(photo: Path, output: str | None) -> bool:
 
 def check_sizes(jobs: Sequence[VideoJob]) -> None:
     """Raise UserError for images of different sizes that are to become one video."""
-    from texturenets.video import numbered
+    of_images = [job for job in jobs if job.rate]
+    if of_images:
+        from texturenets.video import numbered
 
-    for job in jobs:
-        if job.rate:
+        for job in of_images:
             numbered.check_sizes(job.sources)
 
 
@@ -205,6 +207,8 @@ def _opened(job: VideoJob, options: StylizeOptions) -> Iterator[FrameSource]:
 
 def _rate(rate: float | None) -> Fraction:
     """Frame rate of a video made of images; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
+    from fractions import Fraction
+
     per_second = RATE if rate is None else rate
     if not 0.01 <= per_second <= 1000:  # also for NaN
         raise UserError(f"--rate {per_second:g} is not a number of frames per second between 0.01 and 1000")

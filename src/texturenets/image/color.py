@@ -121,4 +121,6 @@ def to_array(planes: Sequence[Image.Image]) -> npt.NDArray[np.float32]:
         return np.stack([np.asarray(p) for p in planes]).clip(0, 1)[None]
     values = np.asarray(planes[0])
     values = values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1))
-    return values[None].astype(np.float32) / np.float32(255)
+    pixels = values[None].astype(np.float32)
+    pixels /= 255
+    return pixels

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +46,9 @@ def read(data: bytes, limit: int) -> npt.NDArray[Any]:
     `limit`: pixels at most. It is read in a child process: for damaged files the library prints messages, and may
     crash. Raises UserError.
     """
+    import subprocess  # here, as few images are EXR, and importing it takes as long as reading a small one
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.exr"), Path(folder, "out.npy")
         source.write_bytes(data)
@@ -73,6 +74,8 @@ def read(data: bytes, limit: int) -> npt.NDArray[Any]:
 
 def write(rgb: npt.NDArray[np.float32], alpha: npt.NDArray[np.float32] | None, *, half: bool) -> bytes:
     """An EXR file of sRGB in [0, 1] (H, W, 3), opacity (H, W, 1) or none: linear light, multiplied by the opacity."""
+    import tempfile
+
     import OpenEXR
 
     light = linear(rgb)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.arrays import A, is_tensor
+from texturenets.arrays import A, concatenate, is_tensor
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -95,7 +95,8 @@ def pad_to_multiple(x: A, stride: int, minimum: int = 1, margin: int = 0, wrap: 
     padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum, margin, wrap)
     for name, axis, side, before, total in zip("yx", (-2, -1), box[2:], box[:2], padded, strict=True):
         if total != side:
-            x = take(x, axis, continuation(side, before, total, wraps=name in wrap))
+            places = continuation(side, before, total, wraps=name in wrap)
+            x = concatenate([take(x, axis, places[:before]), x, take(x, axis, places[before + side :])], axis)
     return x, box
 
 

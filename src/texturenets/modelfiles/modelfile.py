@@ -176,6 +176,13 @@ def read_graph(path: str | Path, *, weights: bool = True, mixture: Mixture | Non
     return graph
 
 
+def has_graph(path: str | Path) -> bool:
+    """Whether the model file at `path`, or its base model, has a graph; if not, its code is needed to run it.
+
+    Raises UserError as `read_header`."""
+    return _read(base_of(path) or Path(path)).get("graph") is not None
+
+
 def identity(path: Path) -> dict[str, str]:
     """The name and hash by which a style refers to its base model."""
     return {"name": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import arguments, image, noise
-from texturenets.arrays import A, is_tensor, like, to_numpy
+from texturenets.arrays import A, concatenate, is_tensor, like, to_numpy
 from texturenets.engines import Engine, devices
 from texturenets.errors import UserError
 from texturenets.graph import wrapping
@@ -235,7 +235,7 @@ class Style:
         )
         with devices.memory_errors(advice):
             # One by one, so that a result does not depend in any bit on the rest of the batch.
-            painted = _together(
+            painted = concatenate(
                 [variant._paint(photos[i : i + 1], seed, noise_level, choice) for i in range(len(photos))]
             )
             painted = painted.clip(0, 1)  # outside of inference mode, so that autograd accepts the result
@@ -319,15 +319,6 @@ class Style:
 def _is_all(share: float | NDArray[np.float32]) -> bool:
     """Whether the share is 1 everywhere, so that nothing of the photo remains."""
     return isinstance(share, float) and share == 1
-
-
-def _together(parts: list[A]) -> A:
-    """Concatenate `parts` along their first axis."""
-    if is_tensor(parts[0]):
-        import torch
-
-        return torch.cat(parts)  # type: ignore[arg-type]
-    return np.concatenate(parts)
 
 
 def note_noise(name: str, seed: int, noise_level: float, *, takes_noise: bool) -> None:
