@@ -34,18 +34,18 @@ from texturenets.networks.pyramid import Pyramid, Pyramid2
 from texturenets.networks.residual import Residual
 from texturenets.networks.trace import trace
 from texturenets.tiled import plan as planning
+from texturenets.tiled import run as running
 from texturenets.tiled.borders import Border
 from texturenets.tiled.network import TiledNetwork, refined
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, merge, wrapped
-from texturenets.tiled.run import TiledJob, _TiledRun, run
+from texturenets.tiled.run import TiledJob, _TiledRun, disk, run
 from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, RowSource
 from texturenets.tiled.spool import (
     FeatureMap,
     OverflowedError,
+    Spool,
     SpooledImage,
-    SpoolFile,
-    SpoolFiles,
     choose_folder,
 )
 from texturenets.tiled.strip_graph import build as build_strip
@@ -142,6 +142,19 @@ def engine_of(name: str, precision: str = "float32") -> Any:
     return engines.load(modelfile.find("wave"), EngineOptions(name, "cpu", precision))
 
 
+@pytest.fixture(autouse=True)
+def spools(monkeypatch: pytest.MonkeyPatch) -> list[Spool]:
+    """The spools of all runs, in small pages: so that small images have many."""
+    made: list[Spool] = []
+
+    def make(folder: Path) -> Spool:
+        made.append(Spool(folder, page=256))
+        return made[-1]
+
+    monkeypatch.setattr(running, "Spool", make)
+    return made
+
+
 def tiled(
     network: nn.Module | Graph,
     x: Tensor,
@@ -194,6 +207,16 @@ def test_by_every_engine(name: str, engine: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found, whole(network, x), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("engine", ["onnx", "openvino", "torch"])
+def test_several_strips_at_once(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x, made = network_of("residual_noise"), picture(128, 40), engine_of(engine)
+    found = []
+    for streams in (1, 3):
+        monkeypatch.setattr(type(made), "stage_streams", streams)
+        found.append(tiled(network, x, tmp_path, 16, engine=made))
+    torch.testing.assert_close(found[1], found[0], atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("engine", ["onnx", "torch", "openvino"])
 def test_half_precision_on_disk_stays_below_a_255th(engine: str, tmp_path: Path) -> None:
     network, x = network_of("residual"), picture(64, 64)
@@ -240,7 +263,7 @@ def test_values_beyond_half_precision_are_kept_in_float32(tmp_path: Path) -> Non
     y = whole(network, x)
     torch.testing.assert_close(tiled(network, x, tmp_path, exact=False), y, atol=1e-4, rtol=1e-3)
     with pytest.raises(OverflowedError):
-        FeatureMap(SpoolFile(tmp_path), 1, (1, 1), "float16").write(
+        FeatureMap(Spool(tmp_path), 1, (1, 1), "float16").write(
             (0, 1), np.full((1, 1, 1, 1), np.inf, np.float16)
         )
 
@@ -308,8 +331,8 @@ def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> 
 
     def rows(memory: int) -> int:
         work = _TiledRun(TiledJob(graph, (4096, 4096), {}, tmp_path, memory, engine), "float16")
-        rows = work._heights()[3]
-        assert work._needed(work.image_passes[3], rows) <= memory
+        rows = work.heights[3]
+        assert work.streams * work._needed(work.image_passes[3], rows) <= memory
         return rows
 
     assert 16 <= rows(2 * 10**7) < rows(10**8) < 4096
@@ -342,25 +365,27 @@ def test_rows() -> None:
 # ---- Spool and sources -------------------------------------------------------------------------------
 
 
-def test_a_spool_gives_back_what_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [16, 100, 2**20])
+def test_a_spool_gives_back_what_was_written(page: int, tmp_path: Path) -> None:
     values = np.arange(7 * 9 * 2).reshape(7, 9, 2).astype("uint16")
     stored = SpooledImage(tmp_path, 2, (7, 9), "uint16")
     stored.write((0, 4), values[:4])
     stored.write((4, 7), values[4:])
     assert (stored.read((2, 6), (3, 8)) == values[2:6, 3:8]).all()
-    kept = FeatureMap(SpoolFile(tmp_path), 2, (7, 9), "bfloat16")
+    kept = FeatureMap(Spool(tmp_path, page), 2, (7, 9), "bfloat16")
     kept.write((0, 4), values[None, :4])
     kept.write((4, 7), values[None, 4:])
     assert (kept.read((2, 6)) == values[None, 2:6]).all()
     assert not list(tmp_path.iterdir()) or sys.platform == "win32"  # it has no name that could be left behind
     stored.close()
-    kept.file.close()
+    kept.spool.close()
 
 
+@pytest.mark.parametrize("page", [16, 2**20])
 @pytest.mark.parametrize("mode", ["reflect", "replicate"])
-def test_a_map_is_read_with_a_border(mode: str, tmp_path: Path) -> None:
+def test_a_map_is_read_with_a_border(mode: str, page: int, tmp_path: Path) -> None:
     values = np.arange(7 * 9 * 2).reshape(1, 7, 9, 2).astype("uint16")
-    kept = FeatureMap(SpoolFile(tmp_path), 2, (7, 9), "bfloat16")
+    kept = FeatureMap(Spool(tmp_path, page), 2, (7, 9), "bfloat16")
     kept.write((0, 7), values)
     padded = np.pad(values, ((0, 0), (2, 1), (3, 2), (0, 0)), {"replicate": "edge"}.get(mode, mode))  # type: ignore[call-overload]
     border = Border(2, 1, 3, 2, mode)
@@ -382,31 +407,33 @@ def test_strips_of_one_pass_share_one_stage(monkeypatch: pytest.MonkeyPatch) -> 
     assert counts == [3, 1, 1, 1, 1, 3, 3, 1]
 
 
-def test_files_are_used_again_within_the_space_that_was_announced(tmp_path: Path) -> None:
-    def used() -> int:
-        return sum(os.fstat(one._file.fileno()).st_size for one in (*files.used, *files.free))
+def test_rows_that_are_not_read_again_make_room(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, page=8)
+    first, second = (FeatureMap(spool, 1, (8, 4), "bfloat16") for _ in range(2))  # 8 bytes a row: a page each
+    values = np.arange(64, dtype=np.uint16).reshape(2, 1, 8, 4, 1)
+    first.write((0, 8), values[0])
+    assert spool.size == 64
+    for row in range(8):
+        assert (first.read((row, row + 1)) == values[0, :, row : row + 1]).all()
+        first.release(row + 1)
+        second.write((row, row + 1), values[1, :, row : row + 1])
+    assert spool.size == 64
+    assert (second.read((0, 8)) == values[1]).all()
+    spool.close()
 
-    files, values = SpoolFiles(tmp_path, 100), np.arange(60, dtype=np.uint8)
-    large, small = files.take(60), files.take(20)
-    large.put([values], 0)
-    small.put([values[:20]], 0)
-    files.give_back(large)
-    files.give_back(small)
-    assert files.take(20) is small
-    assert files.take(30) is large
-    assert used() == 80  # whole: there is room for it
-    large.put([values[:30]], 0)
-    files.give_back(small)
-    assert files.take(50) is small
-    small.put([values[:50]], 0)
-    assert used() == 80
-    kept = np.empty(30, np.uint8)
-    large.get([kept], 0)
-    assert (kept == values[:30]).all()
-    files.give_back(small)
-    files.take(70)
-    assert used() <= 100
-    files.close()
+
+@pytest.mark.parametrize("name", ["residual", "johnson"])
+def test_no_more_of_the_disk_is_used_than_announced(
+    name: str, tmp_path: Path, spools: list[Spool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MIN_MULTIPLICATIONS", 0)
+    network = network_of(name)
+    graph, size = trace(network), (256, 32)
+    announced = disk(TiledJob(graph, size, {}, tmp_path, 1 << 30, engine_of("onnx"), rows=16, exact=True))
+    tiled(network, picture(*size), tmp_path, 16)
+    planned = PlannedNetwork(graph.nodes, size)
+    never_freed = planning.disk(planned, planning.plan_passes(planned), 4, slack=1.0)
+    assert 0 < spools[-1].size <= announced + 10 * spools[-1].page < never_freed
 
 
 def test_a_killed_run_leaves_no_spool(tmp_path: Path) -> None:

@@ -55,8 +55,13 @@ class Engine(Protocol):
         first input is one, else a tensor on its device. Raises UserError for a missing or unknown input.
         """
 
-    def compile(self, stage: Stage) -> CompiledStage:
-        """Compile a part of a network, for strips of images that do not fit in memory."""
+    @property
+    def stage_streams(self) -> int:
+        """The number of strips to compute at once, for the highest speed if memory suffices."""
+
+    def compile(self, stage: Stage, streams: int) -> CompiledStage:
+        """Compile a part of a network, for strips of images that do not fit in memory; for calls from `streams`
+        threads at once."""
 
     def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
         """Estimated peak memory in bytes of a stage with at most `live` elements of feature maps live at once.

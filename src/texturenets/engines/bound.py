@@ -37,9 +37,14 @@ class BoundEngine:
         given = {name: like(value.repeat(count, 0), first) for name, value in self.inputs.items()}
         return self.engine(x, noises, given)
 
-    def compile(self, stage: Stage) -> CompiledStage:
+    @property
+    def stage_streams(self) -> int:
         """See `texturenets.engines.Engine`."""
-        return self.engine.compile(stage)
+        return self.engine.stage_streams
+
+    def compile(self, stage: Stage, streams: int) -> CompiledStage:
+        """See `texturenets.engines.Engine`."""
+        return self.engine.compile(stage, streams)
 
     def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
         """See `texturenets.engines.Engine`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import ONNX_OVERHEAD, estimate
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
+from texturenets.graph.stage import MAX_STREAMS, CompiledStage, SpoolDtype, Stage, Values
 
 KEPT_PIXELS = 2**20
 """Up to this many pixels the memory of a call stays allocated for the next one. A larger call frees its memory;
@@ -39,28 +40,35 @@ class ONNXEngine:
 
         if precision not in ("auto", "float32"):
             raise UserError(f"`precision` {precision}: ONNX Runtime computes in float32 here")
-        self.options = onnxruntime.SessionOptions()
-        self.options.log_severity_level = 3  # only errors
-        if threads is not None:
-            self.options.intra_op_num_threads = threads
-        self.options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
-        self.options.enable_mem_pattern = False  # else a memory plan for each size is kept forever
-        self.session = self._session(graph)
+        self.threads = threads
+        self.session = self._session(graph, threads)
         self.shrinking = onnxruntime.RunOptions()
         self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.io_spec, self.precision = io_spec, "float32"
         self.lock = threading.Lock()
 
-    def _session(self, graph: bytes) -> Any:
+    def _session(self, graph: bytes, threads: int | None) -> Any:
         import onnxruntime
 
-        return onnxruntime.InferenceSession(graph, self.options, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # only errors
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
+        options.enable_mem_pattern = False  # else a memory plan for each size is kept forever
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
-    def compile(self, stage: Stage) -> CompiledStage:
+    @property
+    def stage_streams(self) -> int:
+        """See `texturenets.engines.Engine`."""
+        return min(MAX_STREAMS, self.threads or os.cpu_count() or 1)
+
+    def compile(self, stage: Stage, streams: int) -> CompiledStage:
         """See `texturenets.engines.Engine`."""
         from texturenets.graph.onnx import stage_to_onnx
 
-        session = self._session(stage_to_onnx(stage).SerializeToString())
+        threads = max(1, (self.threads or os.cpu_count() or 1) // streams)
+        session = self._session(stage_to_onnx(stage).SerializeToString(), threads)
         taken = [argument.name for argument in session.get_inputs()]
         names = list(stage.outputs)
 

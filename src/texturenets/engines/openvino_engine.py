@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import BYTES_PER_ELEMENT, estimate
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
+from texturenets.graph.stage import MAX_STREAMS, CompiledStage, SpoolDtype, Stage, Values
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -82,24 +83,25 @@ def choose_precision(core: Any, precision: str) -> str:
     return precision
 
 
-def compile_options(precision: str, threads: int | None = None) -> dict[str, Any]:
-    """Options for compiling graphs: for latency, with `threads` threads (None: one for each core)."""
+def compile_options(precision: str, threads: int | None = None, streams: int = 1) -> dict[str, Any]:
+    """Options for compiling graphs: for latency, with `threads` threads (None: one for each core); or for `streams`
+    calls at once, which share them."""
     # Processes that share a machine would all pin their threads to its first cores.
     share = {} if threads is None else {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     return share | {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
-        "PERFORMANCE_HINT": "LATENCY",
+        **({"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": streams}),
         "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE_CAPACITY,
     }
 
 
 class _OpenVINOStage:
-    """A compiled stage. It alternates between two requests with separate outputs, which are not copied."""
+    """A compiled stage. Each thread that calls it has a request of its own, whose outputs are not copied."""
 
     def __init__(self, compiled: Any, stage: Stage) -> None:
         import openvino
 
-        self.openvino, self.requests = openvino, [compiled.create_infer_request() for _ in range(2)]
+        self.openvino, self.compiled, self.requests = openvino, compiled, threading.local()
         known = {node.settings["name"] for node in stage.graph.nodes if node.operation == "input"}
         self.inputs = {
             name: port.get_element_type()
@@ -116,8 +118,9 @@ class _OpenVINOStage:
 
     def __call__(self, given: Mapping[str, Values]) -> Mapping[str, Values]:
         """See `texturenets.graph.stage.CompiledStage`."""
-        self.requests.reverse()
-        request = self.requests[0]
+        request = getattr(self.requests, "own", None)
+        if request is None:
+            request = self.requests.own = self.compiled.create_infer_request()
         held = {
             name: np.ascontiguousarray(given[name]) for name in self.inputs
         }  # kept alive while it computes
@@ -183,17 +186,22 @@ class OpenVINOEngine:
         return compiled
 
     @property
+    def stage_streams(self) -> int:
+        """See `texturenets.engines.Engine`."""
+        return min(MAX_STREAMS, self.threads or os.cpu_count() or 1)
+
+    @property
     def spool_dtype(self) -> SpoolDtype:
         """See `texturenets.engines.Engine`."""
         return "bfloat16" if self.precision == "bf16" else "float16"
 
-    def compile(self, stage: Stage) -> CompiledStage:
+    def compile(self, stage: Stage, streams: int) -> CompiledStage:
         """See `texturenets.engines.Engine`."""
         from texturenets.graph.onnx import stage_to_onnx
 
         precision = self.precision if stage.type == "bfloat16" else "float32"
         onnx_model = stage_to_onnx(stage, split=precision == "bf16").SerializeToString()
-        options = compile_options(precision, self.threads)
+        options = compile_options(precision, self.threads, streams)
         return _OpenVINOStage(
             self.core.compile_model(self.core.read_model(onnx_model), "CPU", options), stage
         )

@@ -67,6 +67,8 @@ class TorchEngine:
     """
 
     name = "torch"
+    stage_streams = 2
+    """One computes while the other reads or writes: PyTorch's threads cannot be divided."""
 
     def __init__(
         self, network: Graph | nn.Module, device: torch.device | str = "cpu", precision: str = "auto"
@@ -108,7 +110,7 @@ class TorchEngine:
         """See `texturenets.engines.Engine`."""
         return "bfloat16" if self.dtype == torch.bfloat16 else "float16"
 
-    def compile(self, stage: Stage) -> CompiledStage:
+    def compile(self, stage: Stage, streams: int) -> CompiledStage:
         """See `texturenets.engines.Engine`."""
         network = GraphNetwork(stage.graph).eval()
         dtype = self.dtype if stage.type != "float32" else torch.float32

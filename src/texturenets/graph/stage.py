@@ -17,8 +17,11 @@ Values = NDArray[Any]
 """A feature map (1, C, rows, columns); channels last, (1, rows, columns, C), if it is spooled to disk."""
 
 CompiledStage = Callable[[Mapping[str, Values]], Mapping[str, Values]]
-"""A stage, ready to run: feature maps by the names of inputs to feature maps by the names of outputs, which stay
-valid until the call after the next."""
+"""A stage, ready to run, also by several threads at once: feature maps by the names of inputs to feature maps by the
+names of outputs, which stay valid until the same thread's next call."""
+
+MAX_STREAMS: Final = 8
+"""Maximum number of strips that are computed at once: each needs memory of its own."""
 
 PICTURE: Final = "picture"
 """The name of the output that is the image: float32 whatever the others are."""

@@ -84,14 +84,6 @@ class TiledNetwork:
             number = next(i for i, node in enumerate(self.graph.nodes) if node.operation == "input")
             inputs[number] = Padded(styles, padded, box, self.wrap)
         job = TiledJob(self.graph, padded, inputs, Path(), int(STRIP_SHARE * memory), self.engine)
-        needed = disk(job)
-        job.folder = choose_folder(needed, spool, folders)
-        if needed and memory:  # without memory, the error says how much is needed
-            num_passes = len(planning.plan_passes(PlannedNetwork(self.graph.nodes, padded)))
-            announce(
-                f"{size[1]} x {size[0]} pixels in {num_passes} passes, within {gigabytes(memory)} for the "
-                f"network and {gigabytes(needed)} of disk in {job.folder}"
-            )
         top, left, height, width = box
 
         def cropped(rows: Interval, x: NDArray[np.float32]) -> None:
@@ -100,6 +92,14 @@ class TiledNetwork:
                 sink((low - top, high - top), x[:, :, low - rows[0] : high - rows[0], left : left + width])
 
         try:
+            needed = disk(job)
+            job.folder = choose_folder(needed, spool, folders)
+            if needed:
+                num_passes = len(planning.plan_passes(PlannedNetwork(self.graph.nodes, padded)))
+                announce(
+                    f"{size[1]} x {size[0]} pixels in {num_passes} passes, within {gigabytes(memory)} for the "
+                    f"network and {gigabytes(needed)} of disk in {job.folder}"
+                )
             run(job, cropped, progress)
         except TooLittleMemoryError as error:
             raise TooLittleMemoryError(int(error.least / STRIP_SHARE)) from None

@@ -27,11 +27,13 @@ NEED_STATISTICS: Final = ("norm", "global_pool")
 REARRANGING: Final = ("crop", "pad", "shuffle", "unshuffle")
 """Operations that only rearrange elements."""
 
-MIN_MULTIPLICATIONS: Final = 250
+MIN_MULTIPLICATIONS: Final = 400
 """A convolution's feature map is kept on disk if each of its elements takes at least this many multiply-adds; cheaper
 ones are computed again by the pass that needs them. An element has two bytes: at 300 MB/s it is written and read in
-13 ns, in which two cores with bf16 instructions compute some 1,500 multiply-adds; a disk is faster than that while
-its cache suffices. `benchmarks/accept_gigapixel.py` measures the outcome."""
+13 ns, in which two cores with bf16 instructions compute some 1,500 multiply-adds; in the system's cache of files it
+takes 0.7 ns, and several times as long the first time. So the widest feature maps, 16 channels computed from 32
+(288 multiply-adds), are computed again, those of 64 from 64 are kept: `benchmarks/accept_gigapixel.py` measures the
+outcome."""
 
 _NEVER: Final = 1 << 30
 
@@ -272,13 +274,19 @@ def last_reads(plan: Sequence[ImagePass]) -> dict[int, int]:
     return {i: number for number, image_pass in enumerate(plan) for i in image_pass.read}
 
 
-def disk(network: PlannedNetwork, plan: Sequence[ImagePass], bytes_each: int) -> int:
-    """Maximum number of bytes on disk at once, with `bytes_each` per element."""
+def disk(network: PlannedNetwork, plan: Sequence[ImagePass], bytes_each: int, slack: float = 0.0) -> int:
+    """Maximum number of bytes on disk at once, with `bytes_each` per element.
+
+    Rows of a feature map are freed when no later strip reads them, and those that the pass writes take their place.
+    `slack`: the share of the image between a row that is read and the last row before it that is freed.
+    """
     last_read = last_reads(plan)
     held: set[int] = set()
-    most = 0
+    most = 0.0
     for number, image_pass in enumerate(plan):
-        held |= set(image_pass.written)
-        most = max(most, bytes_each * sum(network.num_elements(i) for i in held))
-        held = {i for i in held if last_read[i] > number}
-    return most
+        freed = sum(network.num_elements(i) for i in held if last_read[i] == number)
+        stay = sum(network.num_elements(i) for i in held if last_read[i] > number)
+        written = sum(network.num_elements(i) for i in image_pass.written)
+        most = max(most, stay + min(freed + written, max(freed, written) + slack * (freed + written)))
+        held = {i for i in held | set(image_pass.written) if last_read[i] > number}
+    return int(bytes_each * most)

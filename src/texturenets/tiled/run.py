@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,9 +21,10 @@ from texturenets.graph import Graph
 from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import ImagePass, PlannedNetwork
+from texturenets.tiled.release import Releases
 from texturenets.tiled.rows import Interval, Size
 from texturenets.tiled.sources import RowSource
-from texturenets.tiled.spool import FeatureMap, OverflowedError, SpoolFiles
+from texturenets.tiled.spool import FeatureMap, OverflowedError, Spool
 from texturenets.tiled.statistics import Moments
 from texturenets.tiled.strip_graph import Key, StripGraph, build
 
@@ -32,8 +36,12 @@ class StageEngine(Protocol):
     def spool_dtype(self) -> SpoolDtype:
         """The type of its input and output feature maps, which are spooled to disk, unless float32 is required."""
 
-    def compile(self, stage: Stage) -> CompiledStage:
-        """Compile a stage."""
+    @property
+    def stage_streams(self) -> int:
+        """The number of strips to compute at once."""
+
+    def compile(self, stage: Stage, streams: int) -> CompiledStage:
+        """Compile a stage, for calls from `streams` threads at once."""
 
     def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
         """Estimated peak memory in bytes of a stage with at most `live` elements of feature maps live at once."""
@@ -51,11 +59,12 @@ MIN_ROWS: Final = 16
 MAX_ROWS: Final = 1024
 """Maximum rows of the image in a strip: more are not faster."""
 
-MAX_STRIP_BYTES: Final = 768 * 2**20
-"""Maximum bytes for a strip with more than the minimum rows; larger strips are not faster."""
+MAX_STRIPS_BYTES: Final = 256 * 2**20
+"""Maximum bytes for the strips that are computed at once, with more than the minimum rows; larger ones are not
+faster."""
 
-STRIP_COPIES: Final = 4
-"""Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
+STRIP_COPIES: Final = 2
+"""Copies of a strip's inputs and outputs in memory: in the engine, and being read or written to disk."""
 
 BYTES: Final[dict[SpoolDtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Bytes of an element on disk."""
@@ -109,18 +118,19 @@ def spool_dtype_of(job: TiledJob) -> SpoolDtype:
 
 
 def disk(job: TiledJob) -> int:
-    """Maximum number of bytes on disk at once, if no value exceeds the range of `spool_dtype_of`."""
-    network = PlannedNetwork(job.graph.nodes, job.picture)
-    return planning.disk(network, planning.plan_passes(network), BYTES[spool_dtype_of(job)])
+    """Maximum number of bytes on disk at once, if no value exceeds the range of `spool_dtype_of`. Raises
+    TooLittleMemoryError."""
+    tiled = _TiledRun(job, spool_dtype_of(job))
+    slack = (tiled.streams + 2) * max(tiled.heights) / job.picture[0]
+    return planning.disk(tiled.network, tiled.image_passes, BYTES[tiled.spool_dtype], slack)
 
 
 @dataclass
-class _Work:
-    """One strip of a pass, with its inputs."""
+class _Strip:
+    """What a strip gives: its share in the statistics of the pass, and in the last pass its rows of the image."""
 
-    rows: Interval
-    strip: StripGraph
-    values: dict[str, Values] = field(default_factory=dict)
+    moments: dict[int, Moments] = field(default_factory=dict)
+    image: NDArray[np.float32] | None = None
 
 
 class _TiledRun:
@@ -134,25 +144,28 @@ class _TiledRun:
         self.compiled: dict[Key, CompiledStage] = {}
         self.free: list[NDArray[Any]] = []
         """Arrays of finished strips, for reuse: allocating new memory is slow."""
+        self.streams, self.heights = self._heights()
+        self.shared = threading.Lock()
+        """Of `compiled` and `free`, which all threads use."""
 
     def all(self, sink: RowSink, progress: ShareProgress) -> None:
         """Every pass."""
-        heights = self._heights()
         last_read = planning.last_reads(self.image_passes)
-        most = planning.disk(self.network, self.image_passes, BYTES[self.spool_dtype])
         done, shares = 0.0, self._shares()
-        with closing(SpoolFiles(self.job.folder, most)) as files:
-            for number, (image_pass, rows) in enumerate(zip(self.image_passes, heights, strict=True)):
+        with closing(Spool(self.job.folder)) as spool:
+            for number, (image_pass, rows) in enumerate(zip(self.image_passes, self.heights, strict=True)):
                 start, share = done, shares[number]
                 for i in image_pass.written:
                     channels, size = self.network.nodes[i].channels, self.network.sizes[i]
-                    file = files.take(BYTES[self.spool_dtype] * self.network.num_elements(i))
-                    self.maps[i] = FeatureMap(file, channels, size, self.spool_dtype)
+                    self.maps[i] = FeatureMap(spool, channels, size, self.spool_dtype)
+                strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
+                leaving = {i: feature_map for i, feature_map in self.maps.items() if last_read[i] == number}
+                self.releases = Releases(self.network, image_pass, strips, leaving)
                 last = sink if number == len(self.image_passes) - 1 else None
-                self._pass(image_pass, rows, last, lambda part: progress(start + share * part))  # noqa: B023
+                self._pass(image_pass, strips, last, lambda part: progress(start + share * part))  # noqa: B023
                 done += share
-                for i in [i for i in self.maps if last_read[i] == number]:
-                    files.give_back(self.maps.pop(i).file)
+                for i in leaving:
+                    del self.maps[i]
         progress(1.0)
 
     def _shares(self) -> list[float]:
@@ -162,25 +175,25 @@ class _TiledRun:
         efforts = [planning.effort(self.network, node_steps) for node_steps in steps]
         return [effort / sum(efforts) for effort in efforts]
 
-    def _heights(self) -> list[int]:
-        """Number of rows of the strips in each pass. Raises TooLittleMemoryError with the memory that all of them
-        need."""
-        if self.job.rows:
-            return [self.job.rows] * len(self.image_passes)
-        height, stride = self.job.picture[0], self.job.graph.stride
-        fewest = min(height, -(-MIN_ROWS // stride) * stride)
-        if (
-            least := max(self._needed(image_pass, fewest) for image_pass in self.image_passes)
-        ) > self.job.memory:
+    def _heights(self) -> tuple[int, list[int]]:
+        """How many strips are computed at once, as many as the engine asks for and as fit, and the number of rows of
+        the strips in each pass. Raises TooLittleMemoryError with the memory that one at a time needs.
+        """
+        height, stride, memory = self.job.picture[0], self.job.graph.stride, self.job.memory
+        fewest = self.job.rows or min(height, -(-MIN_ROWS // stride) * stride)
+        least = max(self._needed(image_pass, fewest) for image_pass in self.image_passes)
+        if least > memory and not self.job.rows:
             raise TooLittleMemoryError(least)
-        return [self._rows(image_pass, fewest) for image_pass in self.image_passes]
+        streams = max(1, min(self.job.engine.stage_streams, memory // least))
+        if self.job.rows:
+            return streams, [fewest] * len(self.image_passes)
+        most = min(MAX_STRIPS_BYTES, memory) // streams
+        return streams, [self._rows(image_pass, fewest, most) for image_pass in self.image_passes]
 
-    def _rows(self, image_pass: ImagePass, rows: int) -> int:
-        """Number of rows of the image in a strip of that pass: `rows`, doubled as long as memory suffices."""
-        height = self.job.picture[0]
-        while 2 * rows <= min(height, MAX_ROWS) and self._needed(image_pass, 2 * rows) <= min(
-            MAX_STRIP_BYTES, self.job.memory
-        ):
+    def _rows(self, image_pass: ImagePass, rows: int, most: int) -> int:
+        """Number of rows of the image in a strip of that pass: `rows`, doubled as long as it needs at most `most`
+        bytes."""
+        while 2 * rows <= min(self.job.picture[0], MAX_ROWS) and self._needed(image_pass, 2 * rows) <= most:
             rows *= 2
         return rows
 
@@ -200,29 +213,31 @@ class _TiledRun:
             self.job.engine.stage_peak(live, self.spool_dtype) + STRIP_COPIES * ends * BYTES[self.spool_dtype]
         )
 
-    def _pass(self, image_pass: ImagePass, rows: int, sink: RowSink | None, progress: ShareProgress) -> None:
+    def _pass(
+        self, image_pass: ImagePass, strips: Sequence[Interval], sink: RowSink | None, progress: ShareProgress
+    ) -> None:
+        """One pass. Its strips are independent of each other, so several are in work at once, each by one thread that
+        reads, computes and writes; what they give is taken in their order, whichever is ready first.
+        """
         moments = {i: self._moments(i) for i in image_pass.measured}
-        strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
-        with (
-            ThreadPoolExecutor(1, "texturenets-read") as reader,
-            ThreadPoolExecutor(1, "texturenets-keep") as keeper,
-        ):
-            ahead: Future[_Work] = reader.submit(self._read, image_pass, strips[0])
-            behind: Future[None] | None = None
+        rest = iter(enumerate(strips))
+        with ThreadPoolExecutor(self.streams, "texturenets-strip") as pool:
+            ahead: deque[Future[_Strip]] = deque()
             try:
+                for strip in islice(rest, self.streams + 1):
+                    ahead.append(pool.submit(self._strip, image_pass, *strip))
                 for number in range(len(strips)):
-                    work = ahead.result()
-                    if number + 1 < len(strips):
-                        ahead = reader.submit(self._read, image_pass, strips[number + 1])
-                    outputs = self._compute(image_pass, work)
-                    if behind is not None:
-                        behind.result()
-                    behind = keeper.submit(self._keep, work, outputs, moments, sink)
+                    done = ahead.popleft().result()
+                    for strip in islice(rest, 1):
+                        ahead.append(pool.submit(self._strip, image_pass, *strip))
+                    for i, part in done.moments.items():
+                        moments[i].merge(part)
+                    if sink is not None and done.image is not None:
+                        sink(strips[number], done.image)
                     progress((number + 1) / len(strips))
-                if behind is not None:
-                    behind.result()
             finally:
-                ahead.cancel()
+                for future in ahead:
+                    future.cancel()
         self._normalize(moments)
         self.compiled.clear()
         self.free.clear()
@@ -232,62 +247,74 @@ class _TiledRun:
         most = any(node.operation == "global_pool" and node.settings["mode"] == "max" for node in users)
         return Moments(largest=-np.inf if most else None)
 
-    def _read(self, image_pass: ImagePass, rows: Interval) -> _Work:
-        work = _Work(rows, build(self.network, image_pass, rows, self.weights))
-        for name, (i, wanted, border) in work.strip.reads.items():
-            if i in self.pooled:
-                work.values[name] = self.pooled[i]
-            elif self.network.is_given(i):
-                work.values[name] = self.job.inputs[i].read(wanted)
-            else:
-                work.values[name] = self.maps[i].read(wanted, border, self._space)
-        return work
-
-    def _space(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
-        """An array of that shape, reused if possible."""
-        for number, array in enumerate(self.free):
-            if array.shape == shape and array.dtype == kind:
-                return self.free.pop(number)
-        return np.empty(shape, kind)
-
-    def _compute(self, image_pass: ImagePass, work: _Work) -> Mapping[str, Values]:
-        strip = work.strip
-        if strip.key not in self.compiled:
-            spooled = frozenset(name for name, read in strip.reads.items() if read.node in image_pass.on_disk)
-            photo = (
-                name
-                for name, read in strip.reads.items()
-                if self.job.graph.nodes[read.node].operation == "photo"
-            )
-            outputs = {self._name(i): part.number for i, part in strip.outputs.items()}
-            stage = Stage(strip.graph, outputs, self.spool_dtype, spooled, frozenset(photo))
-            self.compiled[strip.key] = self.job.engine.compile(stage)
-        results = self.compiled[strip.key](work.values | strip.matrices)
-        self.free += [
-            work.values[name] for name, read in strip.reads.items() if read.node in image_pass.on_disk
-        ]
-        work.values.clear()
-        return results
-
-    def _name(self, i: int) -> str:
-        return PICTURE if i == self.network.last else f"y{i}"
-
-    def _keep(
-        self, work: _Work, outputs: Mapping[str, Values], moments: Mapping[int, Moments], sink: RowSink | None
-    ) -> None:
-        for i, given in work.strip.outputs.items():
-            rows, values = self.network.rows_of(i, work.rows), outputs[self._name(i)]
+    def _strip(self, image_pass: ImagePass, number: int, rows: Interval) -> _Strip:
+        """Read what strip `number`, `rows` of the image, needs, compute it, and write the feature maps that are
+        kept."""
+        strip = build(self.network, image_pass, rows, self.weights)
+        inputs = self._read(strip)
+        self.releases.after(number)
+        outputs = self._compute(image_pass, strip, inputs)
+        done = _Strip()
+        for i, given in strip.outputs.items():
+            own, values = self.network.rows_of(i, rows), outputs[self._name(i)]
             inside = (
-                slice(rows[0] - given.rows[0], rows[1] - given.rows[0]),
+                slice(own[0] - given.rows[0], own[1] - given.rows[0]),
                 slice(given.left, given.left + self.network.sizes[i][1]),
             )
             part = values[:, :, *inside] if i == self.network.last else values[:, *inside]
-            if i in moments:
-                moments[i].add(part)
-            if i in self.maps:
-                self.maps[i].write(rows, part)
-            if sink is not None and i == self.network.last:
-                sink(rows, part)
+            if i in image_pass.measured:
+                done.moments[i] = self._moments(i)
+                done.moments[i].add(part)
+            if i in self.maps and i in image_pass.written:
+                self.maps[i].write(own, part)
+            if i == self.network.last:
+                done.image = np.array(part)  # a copy: the engine computes the next strip in the same memory
+        return done
+
+    def _read(self, strip: StripGraph) -> dict[str, Values]:
+        values: dict[str, Values] = {}
+        for name, (i, wanted, border) in strip.reads.items():
+            if i in self.pooled:
+                values[name] = self.pooled[i]
+            elif self.network.is_given(i):
+                values[name] = self.job.inputs[i].read(wanted)
+            else:
+                values[name] = self.maps[i].read(wanted, border, self._space)
+        return values
+
+    def _space(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+        """An array of that shape, reused if possible."""
+        with self.shared:
+            for number, array in enumerate(self.free):
+                if array.shape == shape and array.dtype == kind:
+                    return self.free.pop(number)
+        return np.empty(shape, kind)
+
+    def _compute(
+        self, image_pass: ImagePass, strip: StripGraph, values: dict[str, Values]
+    ) -> Mapping[str, Values]:
+        key = strip.key
+        with self.shared:
+            if key not in self.compiled:
+                self.compiled[key] = self.job.engine.compile(self._stage(image_pass, strip), self.streams)
+            compiled = self.compiled[key]
+        results = compiled(values | strip.matrices)
+        with self.shared:
+            self.free += [
+                values[name] for name, read in strip.reads.items() if read.node in image_pass.on_disk
+            ]
+        return results
+
+    def _stage(self, image_pass: ImagePass, strip: StripGraph) -> Stage:
+        """The stage that computes `strip`, and others of the same key."""
+        nodes = self.job.graph.nodes
+        spooled = frozenset(name for name, read in strip.reads.items() if read.node in image_pass.on_disk)
+        photo = (name for name, read in strip.reads.items() if nodes[read.node].operation == "photo")
+        outputs = {self._name(i): part.number for i, part in strip.outputs.items()}
+        return Stage(strip.graph, outputs, self.spool_dtype, spooled, frozenset(photo))
+
+    def _name(self, i: int) -> str:
+        return PICTURE if i == self.network.last else f"y{i}"
 
     def _normalize(self, moments: Mapping[int, Moments]) -> None:
         """Convert statistics to the inputs of the nodes that wait for them."""

@@ -16,7 +16,7 @@ Array = NDArray[np.float32]
 
 
 class RowSource(Protocol):
-    """An input of the network."""
+    """An input of the network, read by several threads at once."""
 
     def read(self, rows: Interval) -> Array:
         """The given rows as float32 (1, C, height, W)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import shutil
 import sys
@@ -21,6 +22,9 @@ from texturenets.tiled.rows import Interval, Size
 
 MAX_ARRAYS: Final = 1024
 """Maximum number of arrays per call: the limit of Linux (`IOV_MAX`)."""
+
+PAGE: Final = 2**22
+"""Bytes of a page of a spool: small beside a feature map of a large image, large beside a call of the system."""
 
 MAX_BYTES_WINDOWS: Final = 2**26
 """Maximum bytes per call on Windows, whose limit is 2 GB."""
@@ -55,13 +59,11 @@ class OverflowedError(Exception):
 
 
 class SpoolFile:
-    """A temporary file without a name, or whose name is removed as soon as it is open. `size`: maximum bytes on disk.
-    The space is freed when the process ends, even by a signal. It is not memory-mapped, because mapped memory counts
-    as memory of the process.
+    """A temporary file without a name, or whose name is removed as soon as it is open. The space is freed when the
+    process ends, even by a signal. It is not memory-mapped, because mapped memory counts as memory of the process.
     """
 
-    def __init__(self, folder: Path, size: int = 0) -> None:
-        self.size = size
+    def __init__(self, folder: Path) -> None:
         try:
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         except OSError as error:
@@ -70,11 +72,6 @@ class SpoolFile:
     def close(self) -> None:
         """Free the disk space."""
         self._file.close()
-
-    def truncate(self, size: int) -> None:
-        """Free the disk space after the first `size` bytes."""
-        os.ftruncate(self._file.fileno(), size)
-        self.size = size
 
     def put(self, values: Sequence[NDArray[Any]], offset: int) -> None:
         """Write contiguous arrays one after the other. Raises UserError if the disk is full."""
@@ -107,47 +104,35 @@ class SpoolFile:
                 parts[first] = parts[first][moved:]
 
 
-class SpoolFiles:
-    """The files of one run in `folder`, of at most `most` bytes together.
-
-    Files that are no longer needed are reused: their blocks, and the system's cache of them, are already allocated.
+class Spool:
+    """A file that feature maps share, divided in pages of `page` bytes. Pages that a map no longer needs become those
+    of another: their blocks on disk, and the system's cache of them, are already allocated.
     """
 
-    def __init__(self, folder: Path, most: int) -> None:
-        self.folder, self.most = folder, most
-        self.used: dict[SpoolFile, int] = {}
-        """Files, and how many bytes of each are needed."""
-        self.free: list[SpoolFile] = []
-
-    def take(self, size: int) -> SpoolFile:
-        """A file for `size` bytes; its content is undefined."""
-        if self.free:
-            file = min(self.free, key=lambda candidate: (candidate.size < size, abs(candidate.size - size)))
-            self.free.remove(file)
-        else:
-            file = SpoolFile(self.folder)
-        self.used[file] = size
-        file.size = max(file.size, size)
-        while self.free and self._size > self.most:
-            self.free.pop().close()
-        if self._size > self.most:
-            for other, needed in self.used.items():
-                other.truncate(needed)
-        return file
+    def __init__(self, folder: Path, page: int = PAGE) -> None:
+        self.file, self.page = SpoolFile(folder), page
+        self.close = self.file.close
+        self._free: list[int] = []
+        self._count = 0
+        self._lock = threading.Lock()
 
     @property
-    def _size(self) -> int:
-        return sum(file.size for file in (*self.used, *self.free))
+    def size(self) -> int:
+        """Maximum number of bytes that were in use at once."""
+        return self._count * self.page
 
-    def give_back(self, file: SpoolFile) -> None:
-        """Return `file`, which is no longer needed."""
-        del self.used[file]
-        self.free.append(file)
+    def take(self) -> int:
+        """The number of a page that is free; its content is undefined."""
+        with self._lock:
+            if self._free:
+                return heapq.heappop(self._free)
+            self._count += 1
+            return self._count - 1
 
-    def close(self) -> None:
-        """Free all disk space."""
-        for file in (*self.used, *self.free):
-            file.close()
+    def give_back(self, page: int) -> None:
+        """Return a page that is no longer needed."""
+        with self._lock:
+            heapq.heappush(self._free, page)
 
 
 class SpooledImage:
@@ -182,11 +167,15 @@ Space = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
 class FeatureMap:
-    """A feature map in a file, `size` (height, width), channels last."""
+    """A feature map in pages of `spool`, `size` (height, width), channels last."""
 
-    def __init__(self, file: SpoolFile, channels: int, size: Size, dtype: SpoolDtype) -> None:
-        self.file, self.channels, self.size = file, channels, size
+    def __init__(self, spool: Spool, channels: int, size: Size, dtype: SpoolDtype) -> None:
+        self.spool, self.channels, self.size = spool, channels, size
         self.type = np.dtype({"bfloat16": "uint16"}.get(dtype, dtype))
+        self._pages: dict[int, int] = {}
+        """By its number in the feature map, the number of the page in the spool."""
+        self._released = 0
+        self._lock = threading.Lock()
 
     def write(self, rows: Interval, values: NDArray[Any]) -> None:
         """`values` (1, height, W, C) at `rows`. Raises OverflowedError if half precision does not hold them."""
@@ -194,7 +183,7 @@ class FeatureMap:
         if self.type == np.float16 and _overflowed(stored):
             raise OverflowedError
         lines = [stored] if stored.flags.c_contiguous else list(stored[0])
-        self.file.put(lines, self._offset(rows[0]))
+        self._move(self.spool.file.put, lines, self._offset(rows[0]))
 
     def read(self, rows: Interval, border: Border | None = None, space: Space = np.empty) -> NDArray[Any]:
         """(1, height, width, C) of `rows`, in an array from `space`, with the file's dtype. With a `border`, columns
@@ -205,7 +194,8 @@ class FeatureMap:
         values = space((1, rows[1] - rows[0], left + width + right, self.channels), self.type)
         low, high = max(rows[0], 0), min(rows[1], height)
         inside = values[:, low - rows[0] : high - rows[0], left : left + width]
-        self.file.get([inside] if inside.flags.c_contiguous else list(inside[0]), self._offset(low))
+        lines = [inside] if inside.flags.c_contiguous else list(inside[0])
+        self._move(self.spool.file.get, lines, self._offset(low))
         if border is not None:
             # Columns first: the rows that are copied then have theirs.
             _continue(
@@ -216,6 +206,48 @@ class FeatureMap:
             )
             _continue(values[:, low - rows[0] : high - rows[0]], values, low - rows[0], border.mode)
         return values
+
+    def release(self, row: int) -> None:
+        """Give back the pages that hold only rows before `row`: they are not read again."""
+        end = self._offset(row) // self.spool.page if row < self.size[0] else self._page_count
+        with self._lock:
+            for page in range(self._released, end):
+                if page in self._pages:
+                    self.spool.give_back(self._pages.pop(page))
+            self._released = max(self._released, end)
+
+    @property
+    def _page_count(self) -> int:
+        return -(-self._offset(self.size[0]) // self.spool.page)
+
+    def _move(
+        self,
+        call: Callable[[Sequence[NDArray[Any]], int], None],
+        values: Sequence[NDArray[Any]],
+        offset: int,
+    ) -> None:
+        """Write or read contiguous arrays one after the other, page by page."""
+        page, within = divmod(offset, self.spool.page)
+        parts: list[NDArray[Any]] = []
+        first = within
+        for array in values:
+            rest = array.reshape(-1).view(np.uint8)
+            while len(rest):
+                part, rest = rest[: self.spool.page - within], rest[self.spool.page - within :]
+                parts.append(part)
+                within += len(part)
+                if within == self.spool.page:
+                    call(parts, self._place(page) + first)
+                    page, within, first, parts = page + 1, 0, 0, []
+        if parts:
+            call(parts, self._place(page) + first)
+
+    def _place(self, page: int) -> int:
+        """Where a page of this feature map lies in the file."""
+        with self._lock:
+            if page not in self._pages:
+                self._pages[page] = self.spool.take()
+            return self._pages[page] * self.spool.page
 
     def _offset(self, row: int) -> int:
         return row * self.size[1] * self.channels * self.type.itemsize

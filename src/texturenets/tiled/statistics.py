@@ -33,16 +33,24 @@ class Moments:
         """
         pixels = x.reshape(-1, x.shape[3])
         each = max(1, BLOCK // x.shape[3])
-        ones = np.ones(each, np.float32)
+        ones, block = np.ones(each, np.float32), np.empty((each, x.shape[3]), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is reported when the values are written
             for first in range(0, len(pixels), each):
-                values = unpacked(pixels[first : first + each])
+                values = unpack(pixels[first : first + each], block)
                 weights = ones[: len(values)]
                 self.total = self.total + (weights @ values).astype(np.float64)
                 if self.largest is not None:
                     self.largest = np.maximum(self.largest, values.max(0))
-                self.squares = self.squares + (weights @ (values * values)).astype(np.float64)
+                np.multiply(values, values, out=values)
+                self.squares = self.squares + (weights @ values).astype(np.float64)
         self.count += len(pixels)
+
+    def merge(self, part: Moments) -> None:
+        """Add the sums of another part of the feature map."""
+        self.count += part.count
+        self.total, self.squares = self.total + part.total, self.squares + part.squares
+        if self.largest is not None:
+            self.largest = np.maximum(np.asarray(self.largest), np.asarray(part.largest))
 
     def scale_and_shift(self, node: Node, weight: Array | None, bias: Array | None) -> tuple[Array, Array]:
         """The normalization `node` with these statistics and those weights (C,), as x * scale + shift: (C,) each."""
@@ -61,10 +69,11 @@ class Moments:
         return np.asarray(values, np.float32)[None, :, None, None]
 
 
-def unpacked(x: NDArray[Any]) -> Array:
-    """float32 of float32, float16, or the bits of bfloat16: the upper half of float32's."""
-    if x.dtype != np.uint16:
-        return np.asarray(x, np.float32)
-    wide = x.astype(np.uint32)
-    wide <<= 16
-    return wide.view(np.float32)
+def unpack(x: NDArray[Any], block: Array) -> Array:
+    """`x` (N, C), float32, float16 or the bits of bfloat16 (the upper half of float32's), as float32 in `block`."""
+    values = block[: len(x)]
+    if x.dtype == np.uint16:
+        np.left_shift(x, 16, out=values.view(np.uint32), dtype=np.uint32)
+    else:
+        values[:] = x
+    return values
