@@ -1,4 +1,4 @@
-"""The project's own perceptual network: its plan, its distillation, and where it takes VGG-16's place."""
+"""The project's own descriptor network: its plan, its distillation, and where it takes VGG-16's place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from texturenets.networks.residual import Residual
 from texturenets.perceptual import weights
 from texturenets.perceptual.weights import registry
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
-from texturenets.train import data, processes, recipes
+from texturenets.train import data, presets, processes
 from texturenets.train.configuration import PerceptualConfig, StyleConfig
 from texturenets.train.distillation import losses, pictures, start, task
 from texturenets.train.distillation.changes import CHANGES, change
@@ -145,7 +145,7 @@ def test_the_file_has_the_distances_of_the_mapped_features() -> None:
 def test_every_map_has_a_layer_of_the_teacher() -> None:
     outputs = {layer.output for layer in LAYERS["vgg16"]}
     assert {f"relu{name}" for name in OWN_MAPS} <= outputs
-    style, content = recipes.layers_of("own")
+    style, content = presets.layers_of("own")
     assert style == ("own:map1_2", "own:map2_2", "own:map3_3", "own:map4_3")
     assert content == ("own:map4_2",)
 
@@ -444,7 +444,7 @@ def test_a_style_is_trained_with_it(studio: tiny.Studio, own: Path) -> None:
 def test_without_a_file_it_says_that_it_does_not_ship(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path)
     result = studio.run(descriptor="own", **{**WITHOUT_LAYERS, "weights": []})
     assert result.status == 2
     assert "own does not come with this version" in result.error
@@ -452,7 +452,7 @@ def test_without_a_file_it_says_that_it_does_not_ship(
 
 
 def test_its_file_is_found_in_folders(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "PACKAGE", tmp_path / "nothing")
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path / "nothing")
     with pytest.raises(UserError, match="does not come with this version"):
         weights.check_at_hand("own")
     found = weights.load("own", files=[own.parent])
@@ -505,7 +505,7 @@ def ships(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package = tmp_path / "package"
     package.mkdir()
     (package / "own.safetensors").write_bytes(own.read_bytes())
-    monkeypatch.setattr(registry, "PACKAGE", package)
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", package)
     monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("TEXTURENETS_OFFLINE", "1")
     monkeypatch.delenv("TEXTURENETS_WEIGHTS", raising=False)
@@ -523,7 +523,7 @@ def test_a_style_is_trained_with_what_ships(studio: tiny.Studio, ships: Path) ->
     assert sum(LINE in line for line in result.error.splitlines()) == 1
     assert "--descriptor vgg16 insists" in result.error
     run = result.header.training["run"]
-    assert run["style_layers"] == list(recipes.layers_of("own")[0])
+    assert run["style_layers"] == list(presets.layers_of("own")[0])
     assert run["style_weight"] == 3.0
     again = studio.run("--resume", output=result.model, steps=3, **ALONE)
     assert again.status == 0, again.error
@@ -564,7 +564,7 @@ def test_textures_and_optimize_too(studio: tiny.Studio, ships: Path, tmp_path: P
     result = studio.texture(**flags)
     assert result.status == 0, result.error
     assert LINE in result.error
-    assert set(result.losses) == {f"style/{layer}" for layer in recipes.layers_of("own")[0]}
+    assert set(result.losses) == {f"style/{layer}" for layer in presets.layers_of("own")[0]}
     out = tmp_path / "made.png"
     words = ["--style", str(studio.painting), "--steps", "1", "--size", "48", "--quiet", "-o", str(out)]
     status, _, error = tiny.call("optimize", *words)
@@ -579,18 +579,18 @@ def test_the_service_does_not_refuse_what_it_can_train(
     pytest.importorskip("fastapi")
     from texturenets.server import training_routes
 
-    training_routes._check_weights(recipes.DEFAULT, "default")
+    training_routes._check_weights(presets.DEFAULT, "default")
     with pytest.raises(training_routes.HTTPProblem, match="weights"):  # only the default falls back
-        training_routes._check_weights(recipes.DEFAULT, "paper")
-    monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+        training_routes._check_weights(presets.DEFAULT, "paper")
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path)
     with pytest.raises(training_routes.HTTPProblem, match="weights"):
-        training_routes._check_weights(recipes.DEFAULT, "default")
+        training_routes._check_weights(presets.DEFAULT, "default")
 
 
 @pytest.mark.parametrize(("weight", "kept"), [(StyleConfig().style_weight, 3.0), (7.0, 7.0), (0.0, 0.0)])
 def test_a_weight_of_ones_own_stays_with_another_network(weight: float, kept: float) -> None:
     config = StyleConfig(style_weight=weight)
-    assert recipes.with_descriptor(config, "own").style_weight == kept
+    assert presets.with_descriptor(config, "own").style_weight == kept
 
 
 def test_pictures_are_stylized_at_any_size_in_any_style_of_a_gallery(tmp_path: Path) -> None:

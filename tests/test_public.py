@@ -58,7 +58,7 @@ def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
         "import sys, texturenets as tn\n"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'heavy'\n"
         "assert set(tn.__all__) <= set(dir(tn))\n"
-        "import texturenets.train.recipes, texturenets.train.trainer_config\n"
+        "import texturenets.train.presets, texturenets.train.trainer_config\n"
         "assert 'torch' not in sys.modules\n"
         "for name in tn.__all__: getattr(tn, name)\n"
         "import texturenets.converters, texturenets.evaluation, texturenets.train.start\n"
@@ -360,7 +360,7 @@ def test_the_documented_reference_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     for block in text.split("```python\n")[1:]:
         exec(compile(block.split("```")[0], "docs/python.md", "exec"), names)
-    assert names["painted"].shape == names["soft"].shape == (96, 128, 3)
+    assert names["stylized"].shape == names["soft"].shape == (96, 128, 3)
     assert names["image"].size == (256, 128)
     assert len(names["four"]) == 4
 

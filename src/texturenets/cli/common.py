@@ -142,7 +142,7 @@ def note_ignored(files: Sequence[Path | str]) -> None:
     more = f" and {len(files) - _MAX_NAMED} more" if len(files) > _MAX_NAMED else ""
     warn(
         f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} ignored: no images that can "
-        f"be read here ({image.readable()}): {', '.join(map(str, files[:_MAX_NAMED]))}{more}"
+        f"be read here ({image.readable_formats_text()}): {', '.join(map(str, files[:_MAX_NAMED]))}{more}"
     )
 
 

@@ -123,8 +123,8 @@ def _received(folder: Path) -> Path:
     suffix = formats.suffix_by_content(path)
     if not suffix:
         raise UserError(
-            f"-: standard input is not an image that can be read here ({formats.readable()}); name a video by its "
-            "file"
+            f"-: standard input is not an image that can be read here ({formats.readable_formats_text()}); name a "
+            "video by its file"
         )
     if _holds_several(path):
         raise UserError("-: standard input holds several images: send one, or name their files")
@@ -183,7 +183,9 @@ def _fetched(url: str, folder: Path) -> Path:
         raise cannot_write(path, error) from None
     suffix = formats.suffix_by_content(path) or Path(name).suffix
     if not suffix:
-        raise UserError(f"{url}: the response is not an image that can be read here ({formats.readable()})")
+        raise UserError(
+            f"{url}: the response is not an image that can be read here ({formats.readable_formats_text()})"
+        )
     return path.rename(folder / f"{Path(name).stem[:100]}{suffix}")
 
 

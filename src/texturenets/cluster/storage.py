@@ -219,7 +219,7 @@ class Folder:
             if any(f"{here}/{result}".startswith(root) for result in results):
                 raise UserError(
                     f"--output {self.name}: results would lie among the photos of {pattern} and be stylized the "
-                    f"next time: give another folder, or one in it, for example -o {pattern.rstrip('/')}/painted"
+                    f"next time: give another folder, or one in it, for example -o {pattern.rstrip('/')}/stylized"
                 )
 
 

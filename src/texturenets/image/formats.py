@@ -103,7 +103,7 @@ def decodable_formats() -> dict[str, str]:
     return {suffix: name for suffix, name in _FORMATS.items() if can_decode(name)}
 
 
-def readable() -> str:
+def readable_formats_text() -> str:
     """The formats that this installation decodes, for a message: "JPEG, PNG"."""
     return ", ".join(dict.fromkeys(decodable_formats().values()))
 

@@ -27,7 +27,7 @@ from texturenets.image.sizes import fit_longer
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded; what Pillow itself refuses, 2 GB as float32."""
 
-MAX_PIXELS_VARIABLE = "TEXTURENETS_MAX_PIXELS"
+MAX_PIXELS_ENV_VAR = "TEXTURENETS_MAX_PIXELS"
 """The environment variable that overrides `MAX_PIXELS`."""
 
 # Grey with associated alpha (TIFF 6.0, section 18: ExtraSamples 1). Pillow 13 supports it; earlier versions have the
@@ -52,13 +52,13 @@ def without_pillows_limit() -> Iterator[None]:
 def _max_pixels(max_pixels: int | None) -> int:
     if max_pixels is not None:
         return max_pixels
-    text = os.environ.get(MAX_PIXELS_VARIABLE)
+    text = os.environ.get(MAX_PIXELS_ENV_VAR)
     if not text:
         return MAX_PIXELS
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"{MAX_PIXELS_VARIABLE}={text!r} is not a whole number of pixels") from None
+        raise UserError(f"{MAX_PIXELS_ENV_VAR}={text!r} is not a whole number of pixels") from None
 
 
 def pixel_limit() -> int:
@@ -73,7 +73,7 @@ def _check_pixels(image: Image.Image, limit: int) -> None:
     if width * height > limit:
         raise UserError(
             f"it has {width} x {height} pixels, over the limit of {limit}; "
-            f"if you trust it set {MAX_PIXELS_VARIABLE}={width * height}"
+            f"if you trust it set {MAX_PIXELS_ENV_VAR}={width * height}"
         )
 
 
@@ -266,7 +266,7 @@ def from_bytes(
     return _read(io.BytesIO(data), name, _max_pixels(max_pixels), longer, keep_gps)
 
 
-def measure(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int], bool]:
+def probe(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int], bool]:
     """Format, as Pillow calls it, (H, W), and whether there are several images in it, from the bytes of a file,
     without decoding. Raises UserError if it is empty or not an image.
     """
@@ -356,6 +356,6 @@ def _unidentified(path: StrPath, start: bytes) -> UserError:
     ):  # the length of a JSON header, in eight bytes, and the header
         return UserError(f"{path} is a .safetensors file, as models are, not an image")
     return UserError(
-        f"{path} is not an image that can be read here ({formats.readable()}): save it as one of these with another "
-        "program"
+        f"{path} is not an image that can be read here ({formats.readable_formats_text()}): save it as one of these "
+        "with another program"
     )

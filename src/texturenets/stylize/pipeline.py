@@ -21,7 +21,7 @@ PathPair = tuple[Path, Path]
 """A photo and its result."""
 
 
-def paint(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
+def stylize_picture(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
     """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError."""
     picture.pixels = style.stylize(to_numpy(picture.pixels), **options.stylize_arguments)
     return picture
@@ -45,7 +45,7 @@ def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int)
 
 
 class Pipeline:
-    """Stylizes image files in three steps (read, paint, write), which `overlap.overlapped` runs in parallel.
+    """Stylizes image files in three steps (read, stylize, write), which `overlap.overlapped` runs in parallel.
 
     `options`: the options of each result, by its path. Consecutive jobs with the same photo read it once.
     `note(photo, what)` is called for each property that a result does not keep, such as EXIF or bit depth; `what`
@@ -74,7 +74,7 @@ class Pipeline:
         self._note_losses(photo, picture, image.kept_bits(result, picture.bits))
         return picture
 
-    def paint(self, job: PathPair, picture: Picture | None) -> Picture | None:
+    def stylize(self, job: PathPair, picture: Picture | None) -> Picture | None:
         """Stylize the photo. A photo larger than memory is written strip by strip at once, and None returned.
 
         Raises UserError, which names the photo.
@@ -83,7 +83,7 @@ class Pipeline:
         options = self.options[result]
         if picture is not None:
             with naming(photo):
-                return paint(self.style, picture, options)
+                return stylize_picture(self.style, picture, options)
         from texturenets.stylize import large
 
         with naming(photo):
@@ -96,11 +96,11 @@ class Pipeline:
         """Write the result, unless it is already written. Raises UserError."""
         if picture is not None:
             image.write(job[1], picture, quality=self.options[job[1]].quality)
-            for what in image.lost(job[1], picture):
+            for what in image.lost_by_format(job[1], picture):
                 self.note(job[0], what)
 
     def _note_losses(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
         """Call `note` for each property that is lost by reading `source` and by writing it with `bits` bits per
         channel."""
-        for what in image.not_kept(source, bits) if source is not None else ():
+        for what in image.lost_by_stylizing(source, bits) if source is not None else ():
             self.note(photo, what)

@@ -147,14 +147,14 @@ def refined(graph: Graph) -> Graph:
     photo = next(i for i, node in enumerate(result.nodes) if node.operation == "photo")
     weights = bell()
     reach = len(weights) // 2
-    painted = _append(result, "clamp", len(result.nodes) - 1, low=0, high=1)
-    lost = _append(result, "add", photo, _append(result, "linear", painted, by=-1))
+    stylized = _append(result, "clamp", len(result.nodes) - 1, low=0, high=1)
+    lost = _append(result, "add", photo, _append(result, "linear", stylized, by=-1))
     wide = _append(result, "pad", lost, amount=(reach,) * 4, mode="reflect")
     for number, kernel in enumerate(((len(weights), 1), (1, len(weights)))):
         name = f"blur.{number}"
         result.weights[name] = np.tile(weights.reshape(1, 1, *kernel), (3, 1, 1, 1))
         wide = result.add("conv", [wide], {"weight": name}, out=3, kernel=kernel, groups=3)
-    _append(result, "add", painted, wide)
+    _append(result, "add", stylized, wide)
     return result
 
 

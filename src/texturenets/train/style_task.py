@@ -38,7 +38,7 @@ class StyleTask(GeneratorTask):
     def __init__(
         self, config: StyleConfig, paintings: Sequence[Path], content: Path, losses: Sequence[Loss] = ()
     ) -> None:
-        """`content`: a folder of photos, or a file of `training.cache`. `losses`: the user's, in addition to those of
+        """`content`: a folder of photos, or a content feature file. `losses`: the user's, in addition to those of
         `config`.
 
         Raises UserError for a painting that is too small or of one color, and if there are too few photos.

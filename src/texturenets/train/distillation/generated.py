@@ -1,5 +1,5 @@
 """Images such as occur during trainings: stylized by trained networks and by networks with noise in their weights,
-and adversarial ones. A generator trained with a perceptual network finds and generates the images that deceive it. So
+and adversarial ones. A generator trained with a descriptor network finds and generates the images that deceive it. So
 the distillation generates such images first, and the teacher provides their features.
 """
 
