@@ -67,7 +67,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     assert len(found["iterations"]["each"]) == 2
     # The losses are those of the samples that `sample` draws, whatever the weight in training was.
     texture = loading.load(model, "cpu")
-    networks, _ = evaluation._networks(evaluation.config_of(texture.header), layers, _offline(studio))
+    networks, _ = evaluation._descriptors(evaluation.config_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
     samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]
     assert measures.texture_losses(networks, samples, target, tiny.settings(tuple(layers))) == pytest.approx(

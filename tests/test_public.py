@@ -23,7 +23,7 @@ from torch import Tensor
 
 import texturenets as tn
 from texturenets.losses import Features, Loss, Targets
-from texturenets.losses.own import OwnLoss
+from texturenets.losses.user_losses import UserLoss
 from texturenets.modelfiles import modelfile
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
@@ -312,7 +312,7 @@ class Given(Loss):
 def test_values_that_are_no_loss_are_refused(values: Callable[[Tensor], Any], says: str) -> None:
     images = torch.rand(2, 3, 4, 4, requires_grad=True)
     with pytest.raises(tn.UserError, match=re.escape(says)):
-        OwnLoss(Given("mine", values))(Features(images), Targets())
+        UserLoss(Given("mine", values))(Features(images), Targets())
 
 
 def test_losses_that_will_not_do_are_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def prepare(
     scales: int,
     preserve_color: str | None,
 ) -> OptimizeInputs:
-    """Read the input images of the command. Raises UserError."""
+    """Read the input images of the command. Raises UserError for one that cannot be read or is too small, and for
+    options that want a photo without one."""
     if preserve_color and content is None:
         raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
     if start == "photo" and content is None:

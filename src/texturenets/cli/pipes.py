@@ -107,7 +107,8 @@ def _named(folder: Path, run: Callable[[Sequence[str]], int], words: Sequence[st
 
 
 def _received(folder: Path) -> Path:
-    """Save standard input as a file in `folder`, with the suffix of its format. Raises UserError."""
+    """Save standard input as a file in `folder`, with the suffix of its format. Raises UserError if it is a
+    terminal, empty, not an image, or several images."""
     from texturenets.image import formats
 
     if sys.stdin is None or sys.stdin.isatty():
@@ -167,7 +168,8 @@ def _is_photo(words: Sequence[str], i: int) -> bool:
 
 
 def _fetched(url: str, folder: Path) -> Path:
-    """Fetch the image at a URL to a file in `folder`, under the name in the URL. Raises UserError."""
+    """Fetch the image at a URL to a file in `folder`, under the name in the URL. Raises UserError if it cannot be
+    fetched or is not an image."""
     from texturenets import fetch
     from texturenets.image import formats
 

@@ -297,7 +297,8 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
 
 
 def _model_file(output: Path | None, images: list[Path]) -> Path:
-    """The model file to write, by default named after the first of `images`. Raises UserError."""
+    """The model file to write, by default named after the first of `images`. Raises UserError for a name of
+    another suffix, and if `images` holds a model or a folder."""
     check_no_model(images)
     _check_no_folder(images)
     return model_file(output or Path(images[0].stem + ".safetensors"))

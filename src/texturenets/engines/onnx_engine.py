@@ -46,10 +46,10 @@ class ONNXEngine:
         self.options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
         self.options.enable_mem_pattern = False  # else a memory plan for each size is kept forever
         self.session = self._session(graph)
-        self.shrinking = onnxruntime.RunOptions()
+        self.shrinking = onnxruntime.RunOptions()  # of calls after which memory is freed
         self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.io_spec, self.precision = io_spec, "float32"
-        self.lock = threading.Lock()
+        self.lock = threading.Lock()  # one call at a time: each takes all threads, and `peak` bytes
 
     def _session(self, graph: bytes) -> Any:
         import onnxruntime

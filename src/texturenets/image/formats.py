@@ -228,7 +228,8 @@ def expand(
 def _matches(
     path: Path, wanted: Collection[str], others: dict[Path, None], recursive: bool, without: StrPath | None
 ) -> list[Path]:
-    """The files that one pattern names; none for a folder without images. Raises UserError."""
+    """The files that one pattern names; none for a folder without images. Raises UserError for a folder that cannot
+    be read and for a pattern without matches."""
     if path.is_dir():
         return _pictures(_below(path, without) if recursive else _entries(path), wanted, others)
     if path.exists():  # checked before globs: a file may be called "photo [1].jpg"

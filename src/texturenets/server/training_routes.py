@@ -133,7 +133,8 @@ def _check_weights(run: TaskConfig, preset: str) -> None:
 
 
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
-    """The file of a model that `run` can start from. Raises UserError."""
+    """The file of the service's model `name`. Raises UserError if a training by `run` cannot start from it: its
+    generator is another."""
     _, found = service.catalogue.find(name, kind)
     if not run.may_start_from(found.header.generator):
         raise UserError(f"{name} has another network than this preset, which cannot start from it")

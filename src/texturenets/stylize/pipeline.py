@@ -22,7 +22,8 @@ PathPair = tuple[Path, Path]
 
 
 def stylize_picture(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
-    """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError."""
+    """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError as
+    `Style.stylize`."""
     picture.pixels = style.stylize(to_numpy(picture.pixels), **options.stylize_arguments)
     return picture
 
@@ -36,7 +37,8 @@ def _resize_wrapped(picture: Picture, longer: int, wrap: Wrap) -> None:
 
 
 def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int) -> Picture:
-    """Decode the photo in the bytes of a file, at the requested size; errors call it `name`. Raises UserError."""
+    """Decode the photo in the bytes of a file, at the requested size; errors call it `name`. Raises UserError as
+    `image.read`."""
     longer = None if options.wrap else options.size
     picture = image.from_bytes(data, name, longer=longer, max_pixels=max_pixels)
     if options.wrap and options.size is not None:
@@ -62,7 +64,8 @@ class Pipeline:
         self._read_cached = functools.lru_cache(maxsize=1)(image.read)
 
     def read(self, job: PathPair) -> Picture | None:
-        """Read the photo of a job; None for a photo larger than memory. Raises UserError."""
+        """Read the photo of a job; None for a photo larger than memory. Raises UserError if it cannot be
+        read."""
         photo, result = job
         options = self.options[result]
         if memory_limits.too_large(self.style, photo, options.size):
@@ -77,7 +80,7 @@ class Pipeline:
     def stylize(self, job: PathPair, picture: Picture | None) -> Picture | None:
         """Stylize the photo. A photo larger than memory is written strip by strip at once, and None returned.
 
-        Raises UserError, which names the photo.
+        Raises UserError, which names the photo, as `Style.stylize` and `large.stylize`.
         """
         photo, result = job
         options = self.options[result]
@@ -93,7 +96,7 @@ class Pipeline:
         return None
 
     def write(self, job: PathPair, picture: Picture | None) -> None:
-        """Write the result, unless it is already written. Raises UserError."""
+        """Write the result, unless it is already written. Raises UserError if it cannot be written."""
         if picture is not None:
             image.write(job[1], picture, quality=self.options[job[1]].quality)
             for what in image.lost_by_format(job[1], picture):

@@ -436,7 +436,7 @@ def replaced(output: Path) -> str:
 
 
 def model_file(out: Path) -> Path:
-    """`out`, checked to be a valid name for a model file. Raises UserError."""
+    """`out`, checked to be a valid name for a model file. Raises UserError unless it ends in .safetensors."""
     if out.suffix != ".safetensors":
         raise UserError(f"`output` {out}: the name of a model file must end in .safetensors")
     return out

@@ -59,7 +59,8 @@ def write(
     device: torch.device,
     batch: int = 4,
 ) -> Iterator[tuple[int, int, list[str]]]:
-    """Write the content feature file `path`; yields (done, total, unreadable so far) a batch. The file appears whole.
+    """Write the content feature file `path`; yields after each batch (crops done, crops in total, messages
+    about unreadable photos so far). The file appears only once it is complete.
 
     Features are stored in half precision, which holds what a bf16 network gives exactly.
     """

@@ -36,7 +36,7 @@ class GeneratorTask(ABC):
     def check(self, config: TrainerConfig) -> None:
         """As `Task`."""
         self.spec = network.check(self.config, config)
-        self.custom = network.own_code(self.spec, self.config)
+        self.custom = network.user_code(self.spec, self.config)
         """`generator` as "FILE.py:CLASS" if it is the user's own code; else None."""
         self.fixed_kernels = self.fixed_kernels and self.custom is None  # the user's code may do anything
         # All options of the generator: those of `generator_options` are not among the training's own.

@@ -20,7 +20,7 @@ from texturenets.train.configuration import TaskConfig, TextureConfig, flag_text
 from texturenets.train.trainer_config import TrainerConfig
 
 
-def own_code(spec: GeneratorSpec, options: TaskConfig) -> str | None:
+def user_code(spec: GeneratorSpec, options: TaskConfig) -> str | None:
     """The `generator` of `options`, "FILE.py:CLASS", if it is the user's own code; else None."""
     return options.generator if isinstance(spec, Custom) else None
 
@@ -39,7 +39,7 @@ def make(
     """
     torch.manual_seed(options.seed)
     # Naming a file for training is consent to run its code.
-    custom = own_code(spec, options)
+    custom = user_code(spec, options)
     network = _rows_for(config.into, conditions) if config.into else build(spec, custom=custom)
     if config.unfreeze:
         network.requires_grad_(True)

@@ -75,7 +75,7 @@ def train_style(
 
     made = _made(made_of, chosen, config, out, resume)
     path = _run(made, progress)
-    return loading.load_style(path, EngineOptions(device=made.config.device, generator=_own_code(made)))
+    return loading.load_style(path, EngineOptions(device=made.config.device, generator=_user_code(made)))
 
 
 def train_texture(
@@ -104,7 +104,7 @@ def train_texture(
 
     made = _made(made_of, chosen, config, out, resume)
     path = _run(made, progress)
-    return loading.load_texture(path, EngineOptions(device=made.config.device, generator=_own_code(made)))
+    return loading.load_texture(path, EngineOptions(device=made.config.device, generator=_user_code(made)))
 
 
 def _check(config: object, kind: type, trainer: object, losses: object) -> None:
@@ -151,7 +151,7 @@ def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, res
     return trainer
 
 
-def _own_code(trainer: Trainer) -> str | None:
+def _user_code(trainer: Trainer) -> str | None:
     """The code of the network, if it is the user's own: training it was consent to run it."""
     return cast(GeneratorTask, trainer.task).custom
 
