@@ -30,7 +30,7 @@ from texturenets.perceptual.weights import registry
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
 from texturenets.train import data, presets, processes
 from texturenets.train.configuration import PerceptualConfig, StyleConfig
-from texturenets.train.distillation import losses, pictures, start, task
+from texturenets.train.distillation import images, losses, start, task
 from texturenets.train.distillation.changes import CHANGES, change
 from texturenets.train.distillation.generated import Styles, descend, style_files
 from texturenets.train.distillation.student import Student
@@ -251,37 +251,37 @@ def test_changes_are_of_the_seed_and_stay_pictures() -> None:
 
 
 def config(**change: Any) -> PerceptualConfig:
-    """Of small pictures."""
+    """Of small images."""
     return PerceptualConfig(**{"image_size": 32, "batch_size": 4, "variants": 2, "val_share": 0.0, **change})
 
 
 def test_groups_are_of_the_step_and_folders_take_turns(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = pictures.PictureFolders([place / "photos", place / "paintings"], config())
+    folders = images.ImageFolders([place / "photos", place / "paintings"], config())
     assert folders.count == 6
     read = []
     real = image.read
-    monkeypatch.setattr(pictures.image, "read", lambda path: read.append(path) or real(path))  # type: ignore[func-returns-value]
-    whole = pictures.Groups(folders.train, config(), range(4))[7].photos
+    monkeypatch.setattr(images.image, "read", lambda path: read.append(path) or real(path))  # type: ignore[func-returns-value]
+    whole = images.Groups(folders.train, config(), range(4))[7].photos
     assert [path.parent.name for path in read] == ["photos", "paintings"]
     assert whole.shape == (4, 3, 32, 32)
-    halves = [pictures.Groups(folders.train, config(), slots)[7].photos for slots in (range(2), range(2, 4))]
+    halves = [images.Groups(folders.train, config(), slots)[7].photos for slots in (range(2), range(2, 4))]
     assert torch.equal(whole, torch.cat(halves))
     assert not torch.equal(whole[0], whole[1])
-    assert not torch.equal(whole, pictures.Groups(folders.train, config(), range(4))[8].photos)
+    assert not torch.equal(whole, images.Groups(folders.train, config(), range(4))[8].photos)
 
 
 def test_a_file_that_cannot_be_read_gives_way(tmp_path: Path) -> None:
     tiny.picture(tmp_path / "a.png", seed=1)
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    folders = pictures.PictureFolders([tmp_path], config())
-    batch = pictures.Groups(folders.train, config(), range(4))[0]
+    folders = images.ImageFolders([tmp_path], config())
+    batch = images.Groups(folders.train, config(), range(4))[0]
     assert batch.photos.shape == (4, 3, 32, 32)
     assert all("b.png" in problem for problem in batch.unreadable)
     with pytest.raises(UserError, match="is a file: give the folder"):
-        pictures.PictureFolders([tmp_path / "a.png"], config())
+        images.ImageFolders([tmp_path / "a.png"], config())
     (tmp_path / "a.png").unlink()
-    with pytest.raises(UserError, match="none of 1 picture in"):
-        pictures.Groups(pictures.PictureFolders([tmp_path], config()).train, config(), range(4))[0]
+    with pytest.raises(UserError, match="none of 1 image in"):
+        images.Groups(images.ImageFolders([tmp_path], config()).train, config(), range(4))[0]
 
 
 def test_styles_paint_and_spoil_by_the_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,18 +367,18 @@ def test_ctrl_c_saves_and_resume_goes_on(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "a.safetensors"
-    real = pictures.Groups.__getitem__
+    real = images.Groups.__getitem__
 
-    def interrupted(self: pictures.Groups, step: int) -> data.Batch:
+    def interrupted(self: images.Groups, step: int) -> data.Batch:
         if step == 1:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, step)
 
-    monkeypatch.setattr(pictures.Groups, "__getitem__", interrupted)
+    monkeypatch.setattr(images.Groups, "__getitem__", interrupted)
     status, _, error = train(place, out, steps=50)
     assert status == 130
     assert "--resume continues" in error
-    monkeypatch.setattr(pictures.Groups, "__getitem__", real)
+    monkeypatch.setattr(images.Groups, "__getitem__", real)
     status, output, error = train(place, out, "--resume", steps=3)
     assert status == 0, error
     assert output.strip() == str(out)

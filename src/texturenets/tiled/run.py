@@ -65,13 +65,13 @@ BYTES: Final[dict[SpoolDtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2
 class TiledJob:
     """The parameters of a run over one large image.
 
-    `picture`: height and width, multiples of the graph's stride. `inputs` are the sources of the nodes "photo" and
-    "noise", by number. `memory`: bytes for a strip. `rows`: rows of a strip, a multiple of the stride;
+    `size`: height and width of the image, multiples of the graph's stride. `inputs` are the sources of the nodes
+    "photo" and "noise", by number. `memory`: bytes for a strip. `rows`: rows of a strip, a multiple of the stride;
     None: as many as fit. `exact`: compute, and keep feature maps, in float32.
     """
 
     graph: Graph
-    picture: Size
+    size: Size
     inputs: Mapping[int, RowSource]
     folder: Path
     memory: int
@@ -110,7 +110,7 @@ def spool_dtype_of(job: TiledJob) -> SpoolDtype:
 
 def disk(job: TiledJob) -> int:
     """Maximum number of bytes on disk at once, if no value exceeds the range of `spool_dtype_of`."""
-    network = PlannedNetwork(job.graph.nodes, job.picture)
+    network = PlannedNetwork(job.graph.nodes, job.size)
     return planning.disk(network, planning.plan_passes(network), BYTES[spool_dtype_of(job)])
 
 
@@ -126,7 +126,7 @@ class _Work:
 class _TiledRun:
     def __init__(self, job: TiledJob, dtype: SpoolDtype) -> None:
         self.job, self.spool_dtype = job, dtype
-        self.network = PlannedNetwork(job.graph.nodes, job.picture)
+        self.network = PlannedNetwork(job.graph.nodes, job.size)
         self.image_passes = planning.plan_passes(self.network)
         self.maps: dict[int, FeatureMap] = {}
         self.weights = dict(job.graph.weights)
@@ -157,7 +157,7 @@ class _TiledRun:
 
     def _shares(self) -> list[float]:
         """The estimated share of each pass in the work, by the multiply-adds of a strip."""
-        strip = (0, min(self.job.picture[0], 16 * self.job.graph.stride))
+        strip = (0, min(self.job.size[0], 16 * self.job.graph.stride))
         steps = [planning.plan_steps(self.network, image_pass, strip) for image_pass in self.image_passes]
         efforts = [planning.effort(self.network, node_steps) for node_steps in steps]
         return [effort / sum(efforts) for effort in efforts]
@@ -167,7 +167,7 @@ class _TiledRun:
         need."""
         if self.job.rows:
             return [self.job.rows] * len(self.image_passes)
-        height, stride = self.job.picture[0], self.job.graph.stride
+        height, stride = self.job.size[0], self.job.graph.stride
         fewest = min(height, -(-MIN_ROWS // stride) * stride)
         if (
             least := max(self._needed(image_pass, fewest) for image_pass in self.image_passes)
@@ -177,7 +177,7 @@ class _TiledRun:
 
     def _rows(self, image_pass: ImagePass, rows: int) -> int:
         """Number of rows of the image in a strip of that pass: `rows`, doubled as long as memory suffices."""
-        height = self.job.picture[0]
+        height = self.job.size[0]
         while 2 * rows <= min(height, MAX_ROWS) and self._needed(image_pass, 2 * rows) <= min(
             MAX_STRIP_BYTES, self.job.memory
         ):
@@ -187,7 +187,7 @@ class _TiledRun:
     def _needed(self, image_pass: ImagePass, rows: int) -> int:
         """Memory in bytes that a strip of `rows` rows needs."""
         stride = self.job.graph.stride
-        middle = (self.job.picture[0] - rows) // 2 // stride * stride
+        middle = (self.job.size[0] - rows) // 2 // stride * stride
         strip = build(self.network, image_pass, (middle, middle + rows), self.weights)
         nodes = strip.graph.nodes
         size = [node.channels * node.extra_rows * node.extra_columns for node in nodes]
@@ -202,7 +202,7 @@ class _TiledRun:
 
     def _pass(self, image_pass: ImagePass, rows: int, sink: RowSink | None, progress: ShareProgress) -> None:
         moments = {i: self._moments(i) for i in image_pass.measured}
-        strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
+        strips = planning.strips(self.job.size[0], rows, self.job.graph.stride)
         with (
             ThreadPoolExecutor(1, "texturenets-read") as reader,
             ThreadPoolExecutor(1, "texturenets-keep") as keeper,
