@@ -108,7 +108,7 @@ class TaskConfig(RunConfig):
     set: tuple[str, ...] = ()
     """Option of the generator, KEY=VALUE; may be given several times. docs/training.md lists the keys."""
     noise_depth: int = 0
-    """Channels of noise input; 0: the generator's default, which is 4 for the default one for styles."""
+    """Channels of noise input; 0: the generator's default, which is 4 for residual."""
     style_size: int = 512
     """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     style_layers: tuple[str, ...] = STYLE_LAYERS
@@ -279,7 +279,7 @@ class TextureConfig(TaskConfig):
     """Generator (the network that makes the images) to train: one of multiscale, johnson, pyramid, pyramid2, skip,
     skip_noise, fully_connected, or FILE.py:CLASS for your own."""
     noise_depth: int = 0
-    """Channels of noise input; 0: the generator's default, which is 3 for the default one for textures."""
+    """Channels of noise input; 0: the generator's default, which is 3 for multiscale."""
     style_size: int = 0
     """Longer side of the exemplar in pixels; 0 keeps its size."""
     batch_size: int = 4

@@ -32,7 +32,7 @@ def with_own(
         return make(config)
     except WeightsMissingError as error:
         say(
-            "weights are missing, so own is used, the small network that comes with texturenets "
+            "weights are missing, so own is used, the small descriptor network in this installation "
             f"(`descriptor` vgg16 insists): {reason(error)}"
         )
         return make(small)
