@@ -37,7 +37,7 @@ TEXTURE = ("squeezenet", "vgg", "deep")
 Scores = Mapping[str, float]
 
 
-class Painter:
+class Stylizer:
     """Stylizes the judged photos into a folder, each once."""
 
     def __init__(self, folder: Path) -> None:
@@ -85,12 +85,12 @@ def told(name: str, values: Sequence[float]) -> list[str]:
     return [f"{name}: a step back of {back:.2f}, at most {STEP_BACK}"] if back > STEP_BACK else []
 
 
-def singles(painter: Painter, gallery: str, styles: Iterable[str]) -> list[str]:
+def singles(stylizer: Stylizer, gallery: str, styles: Iterable[str]) -> list[str]:
     """Bars of each style that is shipped alone, too."""
     missed = []
     print(f"{'style':18}{''.join(f'{key:>12}' for key in (*MEASURES, 'calm'))}   (of the single network's)")
     for style in (name for name in styles if name in modelfile.shipped()):
-        mine, single = painter.scores(style, f"{gallery}:{style}"), painter.scores(style, style)
+        mine, single = stylizer.scores(style, f"{gallery}:{style}"), stylizer.scores(style, style)
         ratios = {key: mine[key] / single[key] for key in (*MEASURES, "calm")}
         print(f"{style:18}{''.join(f'{mine[k]:6.2f} {ratios[k]:4.2f}x' for k in ratios)}", flush=True)
         missed += [
@@ -102,37 +102,37 @@ def singles(painter: Painter, gallery: str, styles: Iterable[str]) -> list[str]:
     return missed
 
 
-def mixtures(painter: Painter, gallery: str, pair: Sequence[str]) -> list[str]:
+def mixtures(stylizer: Stylizer, gallery: str, pair: Sequence[str]) -> list[str]:
     """Bars of mixtures of the pair, and of the strength of its first style."""
     first, second = pair
     shares = [i / (STEPS - 1) for i in range(STEPS)]
     mixed = [f"{gallery}:{first}={1 - share:g},{second}={share:g}" for share in shares]
     missed = told(
-        f"to {second}: distance to {first}", [distance(painter.scores(first, one)) for one in mixed]
+        f"to {second}: distance to {first}", [distance(stylizer.scores(first, one)) for one in mixed]
     )
-    nearer = [-distance(painter.scores(second, one)) for one in mixed]
+    nearer = [-distance(stylizer.scores(second, one)) for one in mixed]
     missed += told(f"to {second}: nearness to {second}", nearer)
     by_strength = [
-        painter.scores(first, f"{gallery}:{first}", "--strength", f"{share:g}") for share in shares
+        stylizer.scores(first, f"{gallery}:{first}", "--strength", f"{share:g}") for share in shares
     ]
     missed += told("strength: nearness to the painting", [-distance(one) for one in by_strength])
     return missed + told("strength: distance to the photo", [one["structure"] for one in by_strength])
 
 
-def masks(painter: Painter, gallery: str, pair: Sequence[str]) -> list[str]:
+def masks(stylizer: Stylizer, gallery: str, pair: Sequence[str]) -> list[str]:
     """Bars of a picture that is one style left and the other right."""
-    white = painter.folder / "mask.png"
+    white = stylizer.folder / "mask.png"
     missed = []
     for name in PHOTOS:
-        width, height = Image.open(painter.picture(name, f"{gallery}:{pair[0]}")).size
+        width, height = Image.open(stylizer.picture(name, f"{gallery}:{pair[0]}")).size
         mask = Image.new("L", (width, height))
         mask.paste(255, (0, 0, width // 2, height))
         mask.save(white)
-        both = painter.picture(name, f"{gallery}:{pair[0]},{pair[1]}", "--mask", str(white))
+        both = stylizer.picture(name, f"{gallery}:{pair[0]},{pair[1]}", "--mask", str(white))
         for i, style in enumerate(pair):
             box = (i * (width // 2), 0, width // 2 + i * (width - width // 2), height)
-            alone = painter.picture(name, f"{gallery}:{style}")
-            mine, its = (_cropped(painter.folder, name, style, path, box) for path in (both, alone))
+            alone = stylizer.picture(name, f"{gallery}:{style}")
+            mine, its = (_cropped(stylizer.folder, name, style, path, box) for path in (both, alone))
             ratios = {key: mine[key] / its[key] for key in MEASURES}
             print(f"{name}, {style} beside the other: {', '.join(f'{k} {r:.2f}' for k, r in ratios.items())}")
             missed += [
@@ -161,10 +161,10 @@ def main() -> int:
     parser.add_argument("--only", choices=("singles", "mixtures", "masks"))
     options = parser.parse_args()
     styles = styles_of(modelfile.read_header(modelfile.find(options.gallery)).rows)
-    bars: dict[str, Callable[[Painter], list[str]]] = {
-        "singles": lambda painter: singles(painter, options.gallery, styles),
-        "mixtures": lambda painter: mixtures(painter, options.gallery, options.pair),
-        "masks": lambda painter: masks(painter, options.gallery, options.pair),
+    bars: dict[str, Callable[[Stylizer], list[str]]] = {
+        "singles": lambda stylizer: singles(stylizer, options.gallery, styles),
+        "mixtures": lambda stylizer: mixtures(stylizer, options.gallery, options.pair),
+        "masks": lambda stylizer: masks(stylizer, options.gallery, options.pair),
     }
     missed = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -172,7 +172,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for name, bar in bars.items():
             if options.only in (None, name):
-                missed += bar(Painter(folder))
+                missed += bar(Stylizer(folder))
     print("\n".join(["missed:", *missed]) if missed else "met")
     return 1 if missed else 0
 

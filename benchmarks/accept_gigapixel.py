@@ -3,7 +3,7 @@
     python benchmarks/accept_gigapixel.py [--size 16384] [--style wave] [--memory 2500M] [--limit 3] [--photo FILE]
         [--engine openvino]
 
-A photo of SIZE x SIZE pixels (PHOTO enlarged, or drawn) is written as JPEG and repainted into a TIFF by
+A photo of SIZE x SIZE pixels (PHOTO enlarged, or drawn) is written as JPEG and stylized into a TIFF by
 `texturenets stylize --memory MEMORY`. Printed are the peak of resident memory of the process and its children, added
 up every tenth of a second (at most LIMIT GB), the rate at which the disk writes, and the time a megapixel, of the
 clock and of the processor, relative to 4096 x 4096 in memory with the same engine (at most 1.5 times by the clock).

@@ -2,7 +2,7 @@
 
     accept_gpu.py [--size 8192] [--limit 8] [--style wave] [--precision float32]
 
-PyTorch is held to LIMIT GB, so that a byte more ends the run; the whole image is repainted before that, where the
+PyTorch is held to LIMIT GB, so that a byte more ends the run; the whole image is stylized before that, where the
 GPU has the memory. Printed are the time, the peak and the largest difference in 255ths (at most 1 in float32).
 Without a GPU: not measured.
 """
@@ -49,14 +49,14 @@ def main() -> int:
     torch.cuda.set_per_process_memory_fraction(options.limit * 2**30 / gpu.total_memory)
     style = tn.load(options.style, "cuda", precision=options.precision, memory=f"{options.limit - SPARE}G")
     start = time.perf_counter()
-    painted = style(photo)
+    stylized = style(photo)
     taken, peak = time.perf_counter() - start, torch.cuda.max_memory_reserved() / 2**30
     print(
         f"{gpu.name}: {options.size} x {options.size} in {taken:.1f} s, peak {peak:.2f} of {options.limit} GB"
     )
     if whole is None:
         return 0
-    difference = 255 * float(np.abs(np.asarray(painted) - np.asarray(whole)).max())
+    difference = 255 * float(np.abs(np.asarray(stylized) - np.asarray(whole)).max())
     print(f"largest difference from the whole image {difference:.2f} of 255")
     return 0 if options.precision != "float32" or difference <= 1 else 1
 

@@ -143,7 +143,7 @@ def download(wheels: Path, engines: Sequence[str]) -> Path:
 
 
 def ours(engine: str, photo: Path = PHOTO) -> list[str | Path]:
-    """The command line that repaints a photo."""
+    """The command line that stylizes a photo."""
     return ["texturenets", "stylize", photo, "-s", "wave", "-o", "out.jpg", "--engine", engine, "--quiet"]
 
 

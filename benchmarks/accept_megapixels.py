@@ -2,7 +2,7 @@
 
     python benchmarks/accept_megapixels.py [--megapixels 12 24 54] [--photo FILE] [--memory 8G] [--busy] [--runs 1]
 
-A photo (PHOTO enlarged, or drawn) is repainted by `texturenets stylize --memory MEMORY` and by the same program with
+A photo (PHOTO enlarged, or drawn) is stylized by `texturenets stylize --memory MEMORY` and by the same program with
 `--memory 1000G`, in turn. Printed are the seconds of both, their ratio, and the peaks of resident memory. At most
 1.15 times the time on a machine that does nothing else; with `--busy`, beside two processes that turn in a loop, at
 most 3 times. What is done in strips is said; that its peak stays below MEMORY is checked, too.
@@ -50,7 +50,7 @@ def enlarged(photo: Path | None, size: tuple[int, int], path: Path) -> None:
     source.resize(size, Image.Resampling.BICUBIC).save(path, quality=92)
 
 
-def repaint(photo: Path, style: str, memory: str) -> Run:
+def stylize(photo: Path, style: str, memory: str) -> Run:
     """One run of the program."""
     words = [sys.executable, "-m", "texturenets", "stylize", str(photo), "-s", style, "--memory", memory]
     with tempfile.NamedTemporaryFile("r+") as log:
@@ -84,13 +84,13 @@ def main() -> int:
             photo = Path(folder) / "photo.jpg"
             enlarged(options.photo, SIZES[megapixels], photo)
             if megapixels == options.megapixels[0]:
-                repaint(photo, options.style, "1000G")  # files and caches are warm from here on
+                stylize(photo, options.style, "1000G")  # files and caches are warm from here on
             if options.busy:
                 stack.enter_context(busy(LOOPS))
             free, bounded = [], []
             for _ in range(options.runs):
-                free.append(repaint(photo, options.style, "1000G"))
-                bounded.append(repaint(photo, options.style, options.memory))
+                free.append(stylize(photo, options.style, "1000G"))
+                bounded.append(stylize(photo, options.style, options.memory))
             a, b = (statistics.median(run.seconds for run in runs) for runs in (free, bounded))
             peak = max(run.peak for run in bounded)
             holds = b <= most * a and peak <= parse(options.memory)

@@ -2,7 +2,7 @@
 
     accept_precision.py [NAME|MODEL ...]
 
-Each shipped style repaints four photos at 512 pixels, once by PyTorch in float32 and once by `auto`, which is said.
+Each shipped style stylizes four photos at 512 pixels, once by PyTorch in float32 and once by `auto`, which is said.
 The ratios of the judge's three distances are printed, and the largest deviation of all. Differences of pixels:
 `speed.py accuracy`.
 """

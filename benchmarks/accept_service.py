@@ -34,18 +34,18 @@ def alone(files: list[Path], style: str, seconds: float) -> float:
     import texturenets
     from texturenets import image
 
-    painter = texturenets.load(style)
+    loaded = texturenets.load(style)
 
-    def paint(path: Path) -> None:
+    def stylize(path: Path) -> None:
         picture = image.from_bytes(path.read_bytes())
-        picture.pixels = painter.stylize(picture.pixels)
+        picture.pixels = loaded.stylize(picture.pixels)
         image.to_bytes(path, picture)
 
     for path in files:  # kernels of every size
-        paint(path)
+        stylize(path)
     done, began = 0, time.perf_counter()
     for path in itertools.cycle(files):
-        paint(path)
+        stylize(path)
         done += 1
         if time.perf_counter() - began > seconds:
             break

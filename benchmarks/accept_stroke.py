@@ -3,7 +3,7 @@
     python benchmarks/accept_stroke.py PHOTO... [--style wave] [--small 512] [--large 4096]
     python benchmarks/accept_stroke.py PHOTO --pictures OUT.jpg [--style wave] [--large 1024]
 
-Each photo is repainted SMALL and LARGE pixels long with `--stroke auto`. The second, reduced to SMALL, must have a
+Each photo is stylized SMALL and LARGE pixels long with `--stroke auto`. The second, reduced to SMALL, must have a
 structural similarity (Wang et al., IEEE TIP 13, 2004) of at least 0.7 with the first, and at least half the energy of
 the plain LARGE result in the top octave (the luminance less the same at half the resolution). `--pictures` writes a
 sheet with strokes of 0.5, 1, 2, 4 and auto instead.

@@ -8,7 +8,7 @@ by packet (a tone is added to a video that has none).
 not given both are trained here, `--steps` from `--style`, the one with `--temporal-weight` and `--content-weight`,
 the other with neither. Flicker along the video's optical flow with the loss is to be at most half of that without
 (`texturenets evaluate --video`), the judge's style sums on four photos at 512 pixels, averaged, at most 10 % higher.
-`memory`: the video repeated to `--minutes`, repainted at `--small` pixels; resident memory in the last quarter of the
+`memory`: the video repeated to `--minutes`, stylized at `--small` pixels; resident memory in the last quarter of the
 time at most 5 % over that in the first, the starting left out.
 
 Without words all three.

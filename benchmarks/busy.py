@@ -1,4 +1,4 @@
-"""What threads that wait for each other cost: training and repainting alone and beside two busy loops.
+"""What threads that wait for each other cost: training and stylizing alone and beside two busy loops.
 
 For `speed.py busy`. Each row is a process of its own, started with what its setting names in the environment, or
 with the session option of ONNX Runtime; OpenVINO's threads wait asleep as they come.

@@ -3,7 +3,7 @@
     python benchmarks/footprint.py [--megapixels 24] [--options --no-page]
 
 The figures of docs/measurements.md, "The service". In a container, or a control group with a namespace of its own,
-the service takes less: large images are then repainted piece by piece.
+the service takes less: large images are then stylized piece by piece.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from texturenets.modelfiles.conditions import Mixture
 from texturenets.modelfiles.variant import Variant
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
-from texturenets.train.configuration import STYLE_SETTINGS
+from texturenets.train.configuration import STYLE_GENERATOR_OPTIONS
 
 KINDS = (("openvino", "auto"), ("openvino", "float32"), ("onnx", "auto"), ("torch", "auto"))
 STYLES = ("a", "b", "c")
@@ -33,7 +33,7 @@ MASKED = Mixture(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), stride=1)
 
 def models(folder: Path) -> tuple[Path, Path]:
     """The model files of one style and of three."""
-    spec = make_spec("residual", STYLE_SETTINGS["residual"])
+    spec = make_spec("residual", STYLE_GENERATOR_OPTIONS["residual"])
     one, several = folder / "one.safetensors", folder / "several.safetensors"
     network_files.save(build(spec), modelfile.Header(name="one", kind="style", generator=spec), one)
     header = modelfile.Header(

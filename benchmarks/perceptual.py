@@ -39,7 +39,7 @@ from texturenets.perceptual.architectures import PLANS, PoolLayer
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.distillation.generated import spoiled, style_files
-from texturenets.train.recipes import layers_of
+from texturenets.train.presets import layers_of
 
 GRAM_AIM, CONTENT_AIM = 0.95, 0.97
 CONTENT = ("4_2", "4_3")
@@ -131,14 +131,14 @@ def pictures(
         source = image.resize(read, (height, width)).clamp(0, 1)
         made = [("photo", source)]
         for number, (name, network) in enumerate(drawn.items()):
-            made.append((name, _paint(network, source, {}, number)))
+            made.append((name, _stylized(network, source, {}, number)))
             random = np.random.default_rng((99, at, size, number))
-            made.append((f"{name}, spoiled", _paint(network, source, spoiled(network, random), number)))
+            made.append((f"{name}, spoiled", _stylized(network, source, spoiled(network, random), number)))
         yield made
 
 
 @torch.no_grad()
-def _paint(network: nn.Module, photo: Tensor, changed: dict[str, Tensor], seed: int) -> Tensor:
+def _stylized(network: nn.Module, photo: Tensor, changed: dict[str, Tensor], seed: int) -> Tensor:
     inputs = tuple(getattr(network, "noise", ()))
     maps = noise.draw(inputs, [seed], photo.shape[2], photo.shape[3])
     given = (photo, maps) if inputs else (photo,)

@@ -33,8 +33,8 @@ def photo(name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def row(style: str, name: str, columns: Mapping[str, Mapping[str, Any]]) -> np.ndarray[Any, Any]:
     """The photo called `name`, and beside it what `style` makes of it with each of the options in `columns`."""
-    source, painter = photo(name), tn.load(style)
-    results = [painter.stylize(source, **options) for options in columns.values()]
+    source, loaded = photo(name), tn.load(style)
+    results = [loaded.stylize(source, **options) for options in columns.values()]
     return sheet([[source, *results]], ["photo", *columns], cell=CELL)
 
 
@@ -43,8 +43,8 @@ def gallery() -> np.ndarray[Any, Any]:
     photos, names = [photo("cat"), photo("coffee")], list(shipped_styles())
     parts = []
     for i in range(0, len(names), COLUMNS):
-        painters = [tn.load(name) for name in names[i : i + COLUMNS]]
-        rows = [[painter.stylize(one) for painter in painters] for one in photos]
+        styles = [tn.load(name) for name in names[i : i + COLUMNS]]
+        rows = [[style.stylize(one) for style in styles] for one in photos]
         part = sheet(rows, names[i : i + COLUMNS], cell=SMALL_CELL)
         missing = (parts[0] if parts else part).shape[3] - part.shape[3]  # a last row that is not full
         parts.append(np.pad(part, ((0, 0), (0, 0), (0, 0), (0, missing)), constant_values=1.0))
@@ -60,11 +60,11 @@ def pair() -> np.ndarray[Any, Any]:
 
 def video() -> np.ndarray[Any, Any]:
     """Frames of a camera that moves over a photo, and what `udnie` makes of them."""
-    source, painter = photo("coffee"), tn.load("udnie")
+    source, loaded = photo("coffee"), tn.load("udnie")
     width = source.shape[3] - PAN * (FRAMES - 1)
     frames = [source[..., PAN * i : PAN * i + width] for i in range(FRAMES)]
     return sheet(
-        [[painter.stylize(frame) for frame in frames]], [f"frame {8 * i}" for i in range(FRAMES)], cell=CELL
+        [[loaded.stylize(frame) for frame in frames]], [f"frame {8 * i}" for i in range(FRAMES)], cell=CELL
     )
 
 

@@ -1,6 +1,6 @@
 """How fast texturenets is, beside the peer and the floor, measured in one run: one table a subject.
 
-    speed.py stylize [--size 512]     a photo repainted: johnson and our default, by each engine
+    speed.py stylize [--size 512]     a photo stylized: johnson and our default, by each engine
     speed.py sizes                    seconds a megapixel at 1, 4 and 16 megapixels
     speed.py accuracy --photos DIR    bf16 against float32 PyTorch, over the photos
     speed.py sample                   a pyramid texture of 256 x 256, 1 and 16 at a time
@@ -9,7 +9,7 @@
     speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
     speed.py memory                   what an image takes, measured and estimated; the peak of whole processes
     speed.py passes                   networks with and without each pass from graph to graph
-    speed.py busy                     training and repainting alone, and beside two busy loops
+    speed.py busy                     training and stylizing alone, and beside two busy loops
 
 `stylize` and `train` run on a GPU where there is one, or as --device says.
 "Our default" is `residual` with no option set, without the noise and the dilated blocks that `train style` gives it;
@@ -431,11 +431,11 @@ def startup(args: argparse.Namespace) -> list[str]:
     """Whole processes, the graph in the cache."""
     with tempfile.TemporaryDirectory() as folder:
         photo = _photo(Path(folder), args.size)
-        painted = ["stylize", str(photo), "-s", "wave", "-o", str(Path(folder) / "out.jpg"), "--quiet"]
+        stylize = ["stylize", str(photo), "-s", "wave", "-o", str(Path(folder) / "out.jpg"), "--quiet"]
         commands = {
             "python -c 'import torch'": [sys.executable, "-c", "import torch"],
-            f"texturenets stylize, {args.size} x {args.size}": _texturenets(*painted),
-            "the same by PyTorch": _texturenets(*painted, "--engine", "torch"),
+            f"texturenets stylize, {args.size} x {args.size}": _texturenets(*stylize),
+            "the same by PyTorch": _texturenets(*stylize, "--engine", "torch"),
             "texturenets --version": _texturenets("--version"),
         }
         actions = {

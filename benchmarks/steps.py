@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from texturenets import image
 from texturenets.readers import shapes
 from texturenets.train.allocator import keep_freed_memory
-from texturenets.train.recipes import style_recipe
+from texturenets.train.presets import style_preset
 from texturenets.train.style_task import StyleTask
 from texturenets.train.trainer import Trainer
 from texturenets.train.trainer_config import TrainerConfig
@@ -118,7 +118,7 @@ def _training(folder: Path, precision: str, side: int, device: str) -> Trainer:
     }
     save_file(weights, folder / "vgg16.safetensors")
     config = dataclasses.replace(
-        style_recipe("paper"),
+        style_preset("paper"),
         generator="johnson",
         set=("upsampling=nearest", "decoder_norm=true", "exit_kernel=9", "padding=reflect"),
         style_layers=tuple(f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3")),

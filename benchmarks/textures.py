@@ -34,10 +34,10 @@ from texturenets import image, loading
 from texturenets.arrays import to_tensor
 from texturenets.evaluation.patches import NAMES, patch_distance
 from texturenets.evaluation.style_measures import checkerboard
-from texturenets.train import checkpoint, recipes
+from texturenets.train import checkpoint, presets
 
 SHALLOW = "vgg16:relu1_1,vgg16:relu2_1,vgg16:relu3_1,vgg16:relu4_1"
-DEEP = ",".join((*recipes.TEXTURE.style_layers, "vgg16:relu4_1", "vgg16:relu4_3", "vgg16:relu5_1"))
+DEEP = ",".join((*presets.TEXTURE.style_layers, "vgg16:relu4_1", "vgg16:relu4_3", "vgg16:relu5_1"))
 LOSSES: dict[str, list[str]] = {
     "gram": [],
     "deep": ["--style-layers", DEEP],

@@ -8,7 +8,7 @@ the mean stands the same of the pictures themselves at an inner line, as a yards
 is to be equal to the bit.
 
 Inpaint: holes of a quarter of the size in the middle. Gram distance (relative, mean over VGG-16's layers of the
-default recipe) to the exemplar of the part around the hole that is three times as wide, over that of the same part of
+default preset) to the exemplar of the part around the hole that is three times as wide, over that of the same part of
 the exemplar as it was; at most 1.2 is asked for. Pixels outside the hole are to be equal to the bit.
 
 Without names: the exemplars of the reference material and, up to ten pictures, its paintings.

@@ -177,14 +177,14 @@ class Stylize(Node):
                 f"{len(mask)} masks for {len(image)} images: give one for all, or one for each"
             )
         style.between = throw_exception_if_processing_interrupted
-        painted = []
+        stylized = []
         for i in _watched(range(len(image))):
             photo = (
                 image[i].movedim(-1, 0).clamp(0, 1)
             )  # resized elsewhere, an image may be a little out of range
             where = {} if mask is None else _regions(style, mask[i % len(mask)])
-            painted.append(style(photo, stroke=stroke or "auto", **where, **options).movedim(0, -1))
-        return (torch.stack(painted),)
+            stylized.append(style(photo, stroke=stroke or "auto", **where, **options).movedim(0, -1))
+        return (torch.stack(stylized),)
 
 
 def _regions(style: tn.Style, mask: Tensor) -> dict[str, Any]:

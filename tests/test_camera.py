@@ -118,7 +118,7 @@ def test_without_camera_or_display(
     assert err.count("\n") == 1
 
 
-def test_the_command_repaints_what_the_camera_sees(
+def test_the_command_stylizes_what_the_camera_sees(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []

@@ -210,7 +210,7 @@ def test_pillows_warnings_are_not_shown(here: Path) -> None:
 # ---- folders of all kinds of files ---------------------------------------------------------------------
 
 
-def test_videos_and_moving_pictures_in_a_folder_are_repainted(
+def test_videos_and_moving_pictures_in_a_folder_are_stylized(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tinyvideo = pytest.importorskip("tinyvideo")
@@ -437,14 +437,14 @@ def test_ctrl_c_says_what_is_done(
 ) -> None:
     for i in range(6):
         photo(f"in/{i}.png")
-    paint, count = api.Style._run_network, 0
+    original, count = api.Style._run_network, 0
 
     def interrupted(*words: object, **more: object) -> object:
         nonlocal count
         count += 1
         if count == 4:
             raise KeyboardInterrupt
-        return paint(*words, **more)  # type: ignore[arg-type]
+        return original(*words, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(api.Style, "_run_network", interrupted)
     assert stylize("in", "-o", "out") == 130
@@ -509,7 +509,7 @@ def test_a_video_is_ended_by_sigterm(here: Path) -> None:
     program = (
         "import sys, time\nfrom texturenets.stylize import style as api\npaint = api.Style.__call__\n"
         "def slowly(*words, **more):\n    print('frame', flush=True)\n"
-        "    time.sleep(0.1)\n    return paint(*words, **more)\n"
+        "    time.sleep(0.1)\n    return original(*words, **more)\n"
         "api.Style.__call__ = slowly\nfrom texturenets.cli import main\nsys.exit(main())"
     )
     model = modelfile.shipped()["wave"]
@@ -538,7 +538,7 @@ def test_what_killed_runs_left_of_numbered_frames_goes(here: Path) -> None:
 # ---- nothing silently -----------------------------------------------------------------------------------
 
 
-def test_pictures_without_a_suffix_are_repainted_in_their_own_format(
+def test_pictures_without_a_suffix_are_stylized_in_their_own_format(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo("in/a.jpg").rename("in/IMG_1")

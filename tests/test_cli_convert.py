@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_published_network_repaints_a_photo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_published_network_stylizes_a_photo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "candy.pth", "--source", "example.org/candy", "--licence", "BSD"]) == 0
     assert capsys.readouterr() == ("candy.safetensors\n", "")
     assert main(["models", "show", "candy.safetensors"]) == 0

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from texturenets import image, optimization
-from texturenets.train import recipes
+from texturenets.train import presets
 
 STYLE_LAYER = "vgg16:relu1_1"
 NOISY = ["--style-layers", f"{STYLE_LAYER},random:conv3"]
@@ -384,8 +384,8 @@ def test_the_penalty_on_grids_has_the_weight_of_trainings(
         return plain(networks, styles, settings, *more, **options)
 
     monkeypatch.setattr(optimization, "synthesize", watched)
-    texture = dataclasses.replace(recipes.TEXTURE, checkerboard_weight=0.7)
-    monkeypatch.setitem(recipes.TEXTURE_RECIPES, "default", texture)
+    texture = dataclasses.replace(presets.TEXTURE, checkerboard_weight=0.7)
+    monkeypatch.setitem(presets.TEXTURE_PRESETS, "default", texture)
     here.run(*(["--content", here.photo] if content else ["--size", "48"]))
     here.run(
         *(["--content", here.photo] if content else ["--size", "48"]),
@@ -400,8 +400,8 @@ def test_the_penalty_on_grids_has_the_weight_of_trainings(
 def test_a_texture_has_the_layers_of_trainings_of_textures(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texture = dataclasses.replace(recipes.TEXTURE, style_layers=("vgg16:relu1_1",))
-    monkeypatch.setitem(recipes.TEXTURE_RECIPES, "default", texture)
+    texture = dataclasses.replace(presets.TEXTURE, style_layers=("vgg16:relu1_1",))
+    monkeypatch.setitem(presets.TEXTURE_PRESETS, "default", texture)
     words = here.words("--size", "48", "-o", "recipe.png")
     at = words.index("--style-layers")
     status, _, err = tiny.call(*words[:at], *words[at + 2 :])

@@ -240,5 +240,5 @@ def test_a_model_cannot_name_code_to_be_run(here: Path) -> None:
         training={"run": run},
     )
     network_files.save(network, made, file)
-    config = into.recipe(file, 2.0)
+    config = into.configuration(file, 2.0)
     assert (config.generator, config.set, config.style_size, config.minutes) == ("residual", (), 48, 2.0)

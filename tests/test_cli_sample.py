@@ -250,7 +250,7 @@ def test_a_picture_is_no_texture_yet(here: Path, capsys: pytest.CaptureFixture[s
     assert error.count("\n") == 1
 
 
-def test_a_texture_repaints_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_texture_stylizes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save("photo.png")
     assert main(["stylize", "photo.png", "-s", "bark"]) == 2
     error = capsys.readouterr().err

@@ -22,10 +22,10 @@ from texturenets.networks.residual import Residual
 SLOWLY = """
 import sys, time
 from texturenets.stylize import style as api
-paint = api.Style._run_network
+original = api.Style._run_network
 def slowly(*words, **more):
     time.sleep(0.2)
-    return paint(*words, **more)
+    return original(*words, **more)
 api.Style._run_network = slowly
 from texturenets.cli import main
 sys.exit(main())

@@ -58,8 +58,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture, model file, or hf:"]),
         ("cache", ["--content is missing: folder of photos"]),
-        ("tile", ["PHOTO is missing: image to make tileable"]),
-        ("inpaint --mask photo.jpg", ["PHOTO is missing: image with something to remove"]),
+        ("tile", ["IMAGE is missing: image to make tileable"]),
+        ("inpaint --mask photo.jpg", ["IMAGE is missing: image with something to remove"]),
         (
             "stylize photo.jpg -o out.gif",
             [

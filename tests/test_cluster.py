@@ -509,7 +509,7 @@ def test_from_store_to_store(no_ray: Path, memory: Any, capsys: pytest.CaptureFi
         (["in", "--cluster"], "--output FOLDER"),
         (["in", "-o", "out.jpg", "--cluster"], "-o out/"),
         (["in", "-o", "in/a.jpg", "--cluster"], "is a file"),
-        (["in", "-o", "in", "--cluster"], "in/painted"),
+        (["in", "-o", "in", "--cluster"], "in/stylized"),
         (["in/x", "-o", "in", "--cluster"], None),
         (["in/a.jpg", "-o", "in", "--cluster"], None),
         (["in/a.jpg", "in/a-s.jpg", "-o", "in", "--cluster"], "would be overwritten"),

@@ -23,7 +23,7 @@ from texturenets.losses import build
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks.multiscale import Multiscale
 from texturenets.networks.residual import Residual
-from texturenets.train import recipes
+from texturenets.train import presets
 from texturenets.train.configuration import StyleConfig, TextureConfig, from_dict, to_dict
 from texturenets.train.trainer_config import TrainerConfig
 
@@ -67,7 +67,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     assert len(found["iterations"]["each"]) == 2
     # The losses are those of the samples that `sample` draws, whatever the weight in training was.
     texture = loading.load(model, "cpu")
-    networks, _ = evaluation._networks(evaluation.config_of(texture.header), layers, _offline(studio))
+    networks, _ = evaluation._descriptors(evaluation.config_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
     samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]
     assert measures.texture_losses(networks, samples, target, tiny.settings(tuple(layers))) == pytest.approx(
@@ -151,7 +151,7 @@ def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     assert itself["structure"] == 0 < first["structure"]
     assert found["means"]["texture"] == pytest.approx(sum(row["texture"] for row in found["photos"]) / 3)
     status, output, _ = evaluate(studio, *words, "--optimize", "1", "--max-iterations", "2")
-    assert "L-BFGS iterations needed to reach the network's loss" in output
+    assert "L-BFGS iterations needed to reach the model's loss" in output
     assert "unstylized photos" in output
     assert f"{found['means']['structure']:.3f}" in output
     why = "calm, checkerboard, border: measured only if the shorter side has at least 96 pixels: give a larger --size"
@@ -233,8 +233,8 @@ def test_the_config_of_a_model_is_what_its_header_says() -> None:
     assert evaluation.config_of(header) == made
     later = {"run": {**to_dict(made), "of a later version": 1}}
     assert evaluation.config_of(Header(name="a", kind="texture", generator=spec, training=later)) == made
-    assert evaluation.config_of(Header(name="a", kind="texture", generator=spec)) == recipes.TEXTURE
-    assert evaluation.config_of(Header(name="a", kind="style", generator=Residual())) == recipes.DEFAULT
+    assert evaluation.config_of(Header(name="a", kind="texture", generator=spec)) == presets.TEXTURE
+    assert evaluation.config_of(Header(name="a", kind="style", generator=Residual())) == presets.DEFAULT
     penalized = StyleConfig(checkerboard_weight=1, tv_weight=1, content_weight=5)
     losses = build(dataclasses.asdict(penalized), evaluation.REPORTED_LOSSES)
     assert {loss.name: loss.weight for loss in losses} == {"style": 1, "content": 5}  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from texturenets.networks.network_files import spec_of
 from texturenets.networks.pyramid import Pyramid
 from texturenets.networks.reference import REFERENCE
 from texturenets.perceptual.weights import finding
-from texturenets.train import data, recipes
+from texturenets.train import data, presets
 from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConfig
 from texturenets.train.trainer_config import TrainerConfig
 
@@ -295,9 +295,9 @@ def test_every_counterpart_exists_and_what_has_none_says_why(section: str) -> No
 
 
 @pytest.mark.parametrize("section", [s for s in LUA if "train" in s])
-def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
+def test_defaults_here_are_those_of_the_default_preset(section: str) -> None:
     textures = "texture" in command_of(section)
-    run: TaskConfig = recipes.TEXTURE if textures else recipes.DEFAULT
+    run: TaskConfig = presets.TEXTURE if textures else presets.DEFAULT
     how = TrainerConfig()
     for flag, row in TABLES[section].items():
         name = row.here.partition(" ")[0][2:].replace("-", "_")
@@ -308,7 +308,7 @@ def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
         elif name == "snapshot_every":
             assert row.default == str(getattr(how, name)), flag
         elif name == "set":
-            spec = make_spec(run.generator, run.settings)
+            spec = make_spec(run.generator, run.generator_options)
             key = row.here.split()[1].partition("=")[0]
             assert row.default == getattr(spec, key), flag
         elif name == "normalize_gradients":
@@ -339,7 +339,7 @@ def test_presets_are_the_programs_defaults_field_by_field(name: str, lua: dict[s
     # "paper" departs in the generator, and in nothing else; the document says so.
     wanted = {FIELDS[flag]: in_our_terms(flag, value) for flag, value in lua.items() if flag in FIELDS}
     wanted |= FIXED
-    run = dataclasses.asdict(recipes.style_recipe(name))
+    run = dataclasses.asdict(presets.style_preset(name))
     assert set(run) - set(wanted) == {"val_share"}  # the program holds nothing out and validates nothing
     assert {k: v for k, v in run.items() if k in wanted} == wanted
     assert make_spec(run["generator"], run["set"]) == REFERENCE["master/johnson"]
@@ -370,11 +370,11 @@ def test_presets_for_textures_are_the_programs_defaults_field_by_field(
     fixed = {k: v for k, v in FIXED.items() if k not in ("flip", "texture_photos", "temporal_weight", "set")}
     wanted |= {**fixed, "decay_every": 300, "style_size": 0, "style_weight": 1.0, "tv_weight": 0.0, "seed": 0}
     wanted |= {"pyramid_loss": 1, "pyramid_decay": 0.9, **advised}
-    run = recipes.texture_recipe(name)
+    run = presets.texture_preset(name)
     fields = dataclasses.asdict(run)
     assert set(fields) - set(wanted) == {"generator", "set"}
     assert {k: v for k, v in fields.items() if k in wanted} == wanted
-    assert make_spec(run.generator, run.settings) == REFERENCE["texture_nets_v1/pyramid"]
+    assert make_spec(run.generator, run.generator_options) == REFERENCE["texture_nets_v1/pyramid"]
 
 
 def test_total_variation_of_the_presets_has_the_gradient_of_the_lua_file() -> None:
@@ -436,9 +436,9 @@ def losses(start: str) -> Callable[[tiny.Result], dict[str, float]]:
 
 
 def rate(result: tiny.Result) -> float:
-    """The learning rate of the last step, over the recipe's."""
-    recipe: TaskConfig = recipes.TEXTURE if result.header.kind == "texture" else recipes.DEFAULT
-    found: float = result.records[0]["learning_rate"] / recipe.learning_rate
+    """The learning rate of the last step, over the preset's."""
+    preset: TaskConfig = presets.TEXTURE if result.header.kind == "texture" else presets.DEFAULT
+    found: float = result.records[0]["learning_rate"] / preset.learning_rate
     return found
 
 
@@ -801,7 +801,7 @@ def test_several_paintings_make_one_style(studio: tiny.Studio, trained: Run) -> 
 
 def test_preset_is_where_the_flags_start_from(trained: Run) -> None:
     run = trained(preset="readme", style_weight=None).header.training["run"]
-    readme = recipes.README
+    readme = presets.README
     assert (run["loss_scaling"], run["style_weight"]) == (readme.loss_scaling, readme.style_weight)
     assert run["style_size"] == tiny.BASE["style_size"]
 

@@ -556,7 +556,7 @@ def test_heic_without_its_plug_in_says_what_to_install(
 
 
 def test_huge_pictures_are_refused_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(tni.MAX_PIXELS_VARIABLE, raising=False)
+    monkeypatch.delenv(tni.MAX_PIXELS_ENV_VAR, raising=False)
     path = tmp_path / "bomb.png"
     path.write_bytes(
         png(np.zeros((1, 1)), 0, 8).replace(struct.pack(">II", 1, 1), struct.pack(">II", 40000, 40000))
@@ -570,9 +570,9 @@ def test_huge_pictures_are_refused_unless_asked_for(tmp_path: Path, monkeypatch:
         Image.new("L", (20, 10)).save(tmp_path / "a.png")
         refused(tmp_path / "a.png", "over the limit of 199", max_pixels=199)
         assert tni.read(tmp_path / "a.png", max_pixels=200).size == (10, 20)
-        monkeypatch.setenv(tni.MAX_PIXELS_VARIABLE, "150")
+        monkeypatch.setenv(tni.MAX_PIXELS_ENV_VAR, "150")
         refused(tmp_path / "a.png", "over the limit of 150")
-        monkeypatch.setenv(tni.MAX_PIXELS_VARIABLE, "many")
+        monkeypatch.setenv(tni.MAX_PIXELS_ENV_VAR, "many")
         with pytest.raises(UserError, match="TEXTURENETS_MAX_PIXELS='many'"):
             tni.read(tmp_path / "a.png")
 

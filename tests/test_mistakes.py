@@ -251,7 +251,7 @@ def test_photos_are_looked_for_before_weights(studio: tiny.Studio, tmp_path: Pat
         (tmp_path / "gone", ["gone", "COCO's val2017", "1 GB"]),
         (studio.photos / "0.png", ["0.png is a photo: give the folder"]),
         (tmp_path, ["no photo in", "COCO's val2017"]),
-        (tmp_path / "notes.txt", ["notes.txt is not a cache", "folder of photos"]),
+        (tmp_path / "notes.txt", ["notes.txt is not a content feature file", "folder of photos"]),
     ):
         told(studio.run(content=content, **missing), *words)
     status, _, error = tiny.call("train", "style", str(studio.painting))

@@ -1,4 +1,4 @@
-"""The project's own perceptual network: its plan, its distillation, and where it takes VGG-16's place."""
+"""The project's own descriptor network: its plan, its distillation, and where it takes VGG-16's place."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from texturenets.networks.residual import Residual
 from texturenets.perceptual import weights
 from texturenets.perceptual.weights import registry
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
-from texturenets.train import data, processes, recipes
+from texturenets.train import data, presets, processes
 from texturenets.train.configuration import PerceptualConfig, StyleConfig
-from texturenets.train.distillation import losses, pictures, start, task
+from texturenets.train.distillation import images, losses, start, task
 from texturenets.train.distillation.changes import CHANGES, change
 from texturenets.train.distillation.generated import Styles, descend, style_files
 from texturenets.train.distillation.student import Student
@@ -145,7 +145,7 @@ def test_the_file_has_the_distances_of_the_mapped_features() -> None:
 def test_every_map_has_a_layer_of_the_teacher() -> None:
     outputs = {layer.output for layer in LAYERS["vgg16"]}
     assert {f"relu{name}" for name in OWN_MAPS} <= outputs
-    style, content = recipes.layers_of("own")
+    style, content = presets.layers_of("own")
     assert style == ("own:map1_2", "own:map2_2", "own:map3_3", "own:map4_3")
     assert content == ("own:map4_2",)
 
@@ -251,37 +251,37 @@ def test_changes_are_of_the_seed_and_stay_pictures() -> None:
 
 
 def config(**change: Any) -> PerceptualConfig:
-    """Of small pictures."""
+    """Of small images."""
     return PerceptualConfig(**{"image_size": 32, "batch_size": 4, "variants": 2, "val_share": 0.0, **change})
 
 
 def test_groups_are_of_the_step_and_folders_take_turns(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = pictures.PictureFolders([place / "photos", place / "paintings"], config())
+    folders = images.ImageFolders([place / "photos", place / "paintings"], config())
     assert folders.count == 6
     read = []
     real = image.read
-    monkeypatch.setattr(pictures.image, "read", lambda path: read.append(path) or real(path))  # type: ignore[func-returns-value]
-    whole = pictures.Groups(folders.train, config(), range(4))[7].photos
+    monkeypatch.setattr(images.image, "read", lambda path: read.append(path) or real(path))  # type: ignore[func-returns-value]
+    whole = images.Groups(folders.train, config(), range(4))[7].photos
     assert [path.parent.name for path in read] == ["photos", "paintings"]
     assert whole.shape == (4, 3, 32, 32)
-    halves = [pictures.Groups(folders.train, config(), slots)[7].photos for slots in (range(2), range(2, 4))]
+    halves = [images.Groups(folders.train, config(), slots)[7].photos for slots in (range(2), range(2, 4))]
     assert torch.equal(whole, torch.cat(halves))
     assert not torch.equal(whole[0], whole[1])
-    assert not torch.equal(whole, pictures.Groups(folders.train, config(), range(4))[8].photos)
+    assert not torch.equal(whole, images.Groups(folders.train, config(), range(4))[8].photos)
 
 
 def test_a_file_that_cannot_be_read_gives_way(tmp_path: Path) -> None:
     tiny.picture(tmp_path / "a.png", seed=1)
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    folders = pictures.PictureFolders([tmp_path], config())
-    batch = pictures.Groups(folders.train, config(), range(4))[0]
+    folders = images.ImageFolders([tmp_path], config())
+    batch = images.Groups(folders.train, config(), range(4))[0]
     assert batch.photos.shape == (4, 3, 32, 32)
     assert all("b.png" in problem for problem in batch.unreadable)
     with pytest.raises(UserError, match="is a file: give the folder"):
-        pictures.PictureFolders([tmp_path / "a.png"], config())
+        images.ImageFolders([tmp_path / "a.png"], config())
     (tmp_path / "a.png").unlink()
-    with pytest.raises(UserError, match="none of 1 picture in"):
-        pictures.Groups(pictures.PictureFolders([tmp_path], config()).train, config(), range(4))[0]
+    with pytest.raises(UserError, match="none of 1 image in"):
+        images.Groups(images.ImageFolders([tmp_path], config()).train, config(), range(4))[0]
 
 
 def test_styles_paint_and_spoil_by_the_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,18 +367,18 @@ def test_ctrl_c_saves_and_resume_goes_on(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "a.safetensors"
-    real = pictures.Groups.__getitem__
+    real = images.Groups.__getitem__
 
-    def interrupted(self: pictures.Groups, step: int) -> data.Batch:
+    def interrupted(self: images.Groups, step: int) -> data.Batch:
         if step == 1:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, step)
 
-    monkeypatch.setattr(pictures.Groups, "__getitem__", interrupted)
+    monkeypatch.setattr(images.Groups, "__getitem__", interrupted)
     status, _, error = train(place, out, steps=50)
     assert status == 130
     assert "--resume continues" in error
-    monkeypatch.setattr(pictures.Groups, "__getitem__", real)
+    monkeypatch.setattr(images.Groups, "__getitem__", real)
     status, output, error = train(place, out, "--resume", steps=3)
     assert status == 0, error
     assert output.strip() == str(out)
@@ -444,7 +444,7 @@ def test_a_style_is_trained_with_it(studio: tiny.Studio, own: Path) -> None:
 def test_without_a_file_it_says_that_it_does_not_ship(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path)
     result = studio.run(descriptor="own", **{**WITHOUT_LAYERS, "weights": []})
     assert result.status == 2
     assert "own does not come with this version" in result.error
@@ -452,7 +452,7 @@ def test_without_a_file_it_says_that_it_does_not_ship(
 
 
 def test_its_file_is_found_in_folders(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "PACKAGE", tmp_path / "nothing")
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path / "nothing")
     with pytest.raises(UserError, match="does not come with this version"):
         weights.check_at_hand("own")
     found = weights.load("own", files=[own.parent])
@@ -505,7 +505,7 @@ def ships(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package = tmp_path / "package"
     package.mkdir()
     (package / "own.safetensors").write_bytes(own.read_bytes())
-    monkeypatch.setattr(registry, "PACKAGE", package)
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", package)
     monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("TEXTURENETS_OFFLINE", "1")
     monkeypatch.delenv("TEXTURENETS_WEIGHTS", raising=False)
@@ -523,7 +523,7 @@ def test_a_style_is_trained_with_what_ships(studio: tiny.Studio, ships: Path) ->
     assert sum(LINE in line for line in result.error.splitlines()) == 1
     assert "--descriptor vgg16 insists" in result.error
     run = result.header.training["run"]
-    assert run["style_layers"] == list(recipes.layers_of("own")[0])
+    assert run["style_layers"] == list(presets.layers_of("own")[0])
     assert run["style_weight"] == 3.0
     again = studio.run("--resume", output=result.model, steps=3, **ALONE)
     assert again.status == 0, again.error
@@ -564,7 +564,7 @@ def test_textures_and_optimize_too(studio: tiny.Studio, ships: Path, tmp_path: P
     result = studio.texture(**flags)
     assert result.status == 0, result.error
     assert LINE in result.error
-    assert set(result.losses) == {f"style/{layer}" for layer in recipes.layers_of("own")[0]}
+    assert set(result.losses) == {f"style/{layer}" for layer in presets.layers_of("own")[0]}
     out = tmp_path / "made.png"
     words = ["--style", str(studio.painting), "--steps", "1", "--size", "48", "--quiet", "-o", str(out)]
     status, _, error = tiny.call("optimize", *words)
@@ -579,18 +579,18 @@ def test_the_service_does_not_refuse_what_it_can_train(
     pytest.importorskip("fastapi")
     from texturenets.server import training_routes
 
-    training_routes._check_weights(recipes.DEFAULT, "default")
+    training_routes._check_weights(presets.DEFAULT, "default")
     with pytest.raises(training_routes.HTTPProblem, match="weights"):  # only the default falls back
-        training_routes._check_weights(recipes.DEFAULT, "paper")
-    monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+        training_routes._check_weights(presets.DEFAULT, "paper")
+    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path)
     with pytest.raises(training_routes.HTTPProblem, match="weights"):
-        training_routes._check_weights(recipes.DEFAULT, "default")
+        training_routes._check_weights(presets.DEFAULT, "default")
 
 
 @pytest.mark.parametrize(("weight", "kept"), [(StyleConfig().style_weight, 3.0), (7.0, 7.0), (0.0, 0.0)])
 def test_a_weight_of_ones_own_stays_with_another_network(weight: float, kept: float) -> None:
     config = StyleConfig(style_weight=weight)
-    assert recipes.with_descriptor(config, "own").style_weight == kept
+    assert presets.with_descriptor(config, "own").style_weight == kept
 
 
 def test_pictures_are_stylized_at_any_size_in_any_style_of_a_gallery(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 import texturenets as tn
 from texturenets.losses import Features, Loss, Targets
-from texturenets.losses.own import OwnLoss
+from texturenets.losses.user_losses import UserLoss
 from texturenets.modelfiles import modelfile
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
@@ -58,7 +58,7 @@ def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
         "import sys, texturenets as tn\n"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'heavy'\n"
         "assert set(tn.__all__) <= set(dir(tn))\n"
-        "import texturenets.train.recipes, texturenets.train.trainer_config\n"
+        "import texturenets.train.presets, texturenets.train.trainer_config\n"
         "assert 'torch' not in sys.modules\n"
         "for name in tn.__all__: getattr(tn, name)\n"
         "import texturenets.converters, texturenets.evaluation, texturenets.train.start\n"
@@ -312,7 +312,7 @@ class Given(Loss):
 def test_values_that_are_no_loss_are_refused(values: Callable[[Tensor], Any], says: str) -> None:
     images = torch.rand(2, 3, 4, 4, requires_grad=True)
     with pytest.raises(tn.UserError, match=re.escape(says)):
-        OwnLoss(Given("mine", values))(Features(images), Targets())
+        UserLoss(Given("mine", values))(Features(images), Targets())
 
 
 def test_losses_that_will_not_do_are_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_the_documented_reference_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     for block in text.split("```python\n")[1:]:
         exec(compile(block.split("```")[0], "docs/python.md", "exec"), names)
-    assert names["painted"].shape == names["soft"].shape == (96, 128, 3)
+    assert names["stylized"].shape == names["soft"].shape == (96, 128, 3)
     assert names["image"].size == (256, 128)
     assert len(names["four"]) == 4
 

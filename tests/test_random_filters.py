@@ -13,7 +13,7 @@ from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.perceptual import random_filters
 from texturenets.perceptual.random_filters import LAYERS, SIZES, RandomFilters
-from texturenets.train import recipes
+from texturenets.train import presets
 
 
 def test_sizes_and_number_are_the_papers() -> None:
@@ -100,16 +100,16 @@ def test_it_is_a_network_among_the_others() -> None:
 
 
 def test_every_network_recommends_layers_that_it_has() -> None:
-    assert set(recipes.LAYERS) == set(perceptual.LAYERS)
+    assert set(presets.LAYERS) == set(perceptual.LAYERS)
     assert set(perceptual.LAYERS) >= {"vgg16", "vgg19", "squeezenet1_0", "random"}
     for network in perceptual.LAYERS:
-        style, content = recipes.layers_of(network)
+        style, content = presets.layers_of(network)
         assert style
         assert len(content) == 1
         for layer in (*style, *content):
             assert perceptual.split(layer, "vgg16")[0] == network
     with pytest.raises(UserError, match="vgg19"):
-        recipes.layers_of("vgg91")
+        presets.layers_of("vgg91")
 
 
 def test_its_loss_has_the_gradient_of_the_plain_evaluation() -> None:

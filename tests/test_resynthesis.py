@@ -277,7 +277,7 @@ def test_the_exemplar_s_statistics_are_those_of_the_known_part_alone(
 ) -> None:
     settings = dataclasses.asdict(dataclasses.replace(of_network(), style_layers=LAYERS))
     plain = square()
-    other = torch.where(plain.free > 0, torch.rand(1, 3, 48, 48), plain.picture)
+    other = torch.where(plain.free > 0, torch.rand(1, 3, 48, 48), plain.image)
     targets = [
         HoleObjective.of(networks, settings, hole).losses[0].targets[0]["vgg16:relu1_1"]  # type: ignore[attr-defined]
         for hole in (plain, plain.over(other))
@@ -295,7 +295,7 @@ def test_real_parts_cost_little(networks: perceptual.Descriptors) -> None:
     made_of = HoleObjective.of(networks, settings, hole)
     assert set(made_of.allowed) == {f"{loss}/{layer}" for layer in LAYERS for loss in ("style", "sliced")}
     real, noise = (
-        float(sum(made_of(hole.pixels(x)).values())) for x in (hole.picture, torch.rand_like(hole.picture))
+        float(sum(made_of(hole.pixels(x)).values())) for x in (hole.image, torch.rand_like(hole.image))
     )
     assert noise > 10 * real + 0.01
 
@@ -307,7 +307,7 @@ def test_the_loss_falls_and_nothing_else_moves(networks: perceptual.Descriptors)
     at_full = [r for r in records if r.scale == 0]
     assert at_full[-1].loss < at_full[0].loss
     kept = (hole.free == 0).expand(-1, 3, -1, -1)
-    assert all(torch.equal(r.image[kept], hole.picture[kept]) for r in at_full)
+    assert all(torch.equal(r.image[kept], hole.image[kept]) for r in at_full)
 
 
 def test_patches_are_the_exemplars_and_close_without_a_seam() -> None:
@@ -325,8 +325,8 @@ def test_a_large_picture_is_searched_small(monkeypatch: pytest.MonkeyPatch) -> N
     hole = square(64)
     filled = patches.start(hole, 0)
     kept = (hole.free == 0).expand(-1, 3, -1, -1)
-    assert torch.equal(filled[kept], hole.picture[kept])
-    assert not torch.equal(filled, hole.picture)
+    assert torch.equal(filled[kept], hole.image[kept])
+    assert not torch.equal(filled, hole.image)
 
 
 def test_a_picture_goes_on_at_its_other_edge() -> None:

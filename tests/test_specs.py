@@ -16,7 +16,7 @@ from texturenets.networks.custom import Custom, split_target
 from texturenets.networks.encoder_decoder import SkipUnpool
 from texturenets.networks.johnson import Johnson
 from texturenets.networks.reference import REFERENCE
-from texturenets.networks.registry import make
+from texturenets.networks.registry import registered_spec
 
 UNLIKE_DEFAULTS: dict[str, list[str]] = {
     "graph": ["nodes=photo,conv 0 out=3 kernel=1"],
@@ -46,7 +46,7 @@ UNLIKE_DEFAULTS: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_a_spec_survives_json(name: str) -> None:
-    make_one = make if name == "graph" else make_spec
+    make_one = registered_spec if name == "graph" else make_spec
     spec = make_one(name, UNLIKE_DEFAULTS[name])
     again = from_dict(json.loads(json.dumps(to_dict(spec))))
     assert again == spec

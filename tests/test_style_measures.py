@@ -32,12 +32,12 @@ def smooth(height: int, width: int, seed: int, sigma: float = 3) -> Tensor:
 def test_a_copy_of_the_photo_has_its_structure_and_no_texture(networks: perceptual.Descriptors) -> None:
     painting, photo = torch.rand(1, 3, 96, 128), smooth(96, 128, 1, 20)
     measure = measures.StyleMeasures(networks, painting)
-    copy, painted = measure(photo, photo), measure(photo, torch.rand(1, 3, 96, 128))
+    copy, stylized = measure(photo, photo), measure(photo, torch.rand(1, 3, 96, 128))
     assert copy["structure"] == 0
-    assert painted["structure"] > 0
-    assert painted["texture"] < copy["texture"]
-    assert painted["deep"] < copy["deep"]
-    assert painted["calm"] > 3 * copy["calm"]
+    assert stylized["structure"] > 0
+    assert stylized["texture"] < copy["texture"]
+    assert stylized["deep"] < copy["deep"]
+    assert stylized["calm"] > 3 * copy["calm"]
     assert copy["texture"] == pytest.approx(sum(copy[layer] for layer in measures.SHALLOW_STYLE))
 
 
@@ -97,8 +97,8 @@ def test_calm_counts_only_where_the_photo_is_calm() -> None:
     painting = torch.rand(1, 3, 128, 128)
     busy = photo.clone()
     busy[..., 160:] = torch.rand(1, 3, 128, 96)
-    assert measures.calm_paint(photo, busy, painting) < 0.2
-    assert measures.calm_paint(photo, torch.rand(1, 3, 128, 256), painting) == pytest.approx(1, abs=0.15)
+    assert measures.calm_amplitude(photo, busy, painting) < 0.2
+    assert measures.calm_amplitude(photo, torch.rand(1, 3, 128, 256), painting) == pytest.approx(1, abs=0.15)
 
 
 def test_a_gaussian_keeps_the_mean_and_spreads_a_point() -> None:

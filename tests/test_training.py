@@ -229,13 +229,13 @@ def test_what_may_be_started_from_has_the_options_that_were_asked_for() -> None:
         assert StyleConfig(generator="multiscale", set=(given,)).may_start_from(header) == may, given
 
 
-def test_a_recipe_that_makes_another_network_is_not_the_same_run(
+def test_a_preset_that_makes_another_network_is_not_the_same_run(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"set": ["channels=8", "blocks=1"], "steps": 2}
     made = studio.run(**settings)
     assert made.status == 0, made.error
-    monkeypatch.setitem(configuration.STYLE_SETTINGS, "residual", ("dilation=1", "noise_depth=4"))
+    monkeypatch.setitem(configuration.STYLE_GENERATOR_OPTIONS, "residual", ("dilation=1", "noise_depth=4"))
     other = studio.run("--resume", output=made.model, **{**settings, "steps": 3})
     assert other.status == 2
     assert "what changed: --generator residual with dilation=4 -> dilation=1;" in other.error

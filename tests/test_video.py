@@ -316,13 +316,13 @@ def test_interrupted_nothing_is_left(
     tinyvideo.video(here / "clip.mp4", sound="aac")
     calls = 0
 
-    def paint(*_: Any, **__: Any) -> None:
+    def stylize_frame(*_: Any, **__: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(api.Style, "__call__", lambda self, pixels, **_: paint() or pixels)
+    monkeypatch.setattr(api.Style, "__call__", lambda self, pixels, **_: stylize_frame() or pixels)
     assert stylize("clip.mp4", "-o", "out.mp4") == 130
     refused(capsys, "interrupted")
     nothing_left(here, "clip.mp4")

@@ -734,10 +734,10 @@ def test_errors_of_the_machine_are_for_the_log(
 ) -> None:
     def load(path: Path) -> Any:
         made = loading.load(path, "cpu", engine="torch")
-        monkey.setattr(made, "_paint", paint)
+        monkey.setattr(made, "_coarse_to_fine", stylize_one)
         return made
 
-    def paint(*_: Any, **__: Any) -> Any:
+    def stylize_one(*_: Any, **__: Any) -> Any:
         raise raised
 
     with pytest.MonkeyPatch.context() as monkey, client(folder, load=load) as service:

@@ -94,7 +94,8 @@ if not TYPE_CHECKING:  # with it a type checker would take any name for one of t
 
 
 def __dir__() -> list[str]:
-    """The names available with the installed packages; `from texturenets import *` imports these."""
+    """The public names, without those that need packages which are not installed; `from texturenets import *` imports
+    these."""
     from importlib.util import find_spec
 
     from texturenets.train import lacking

@@ -48,7 +48,8 @@ def shipped_galleries() -> dict[str, tuple[str, ...]]:
 
 
 def models() -> dict[str, Header]:
-    """The models that come with the package, {name: header}, in alphabetical order.
+    """The shipped models, those that come with the package (not those that `texturenets models get` has fetched), as
+    {name: header}, in alphabetical order.
 
     A header's `kind` is "style" or "texture"; `load` takes the names.
     """

@@ -2,7 +2,7 @@
 
 Every number is a function of (seed, stream, channel, row, column), made by the counter-based generator
 Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). So one seed gives one
-picture, in any batch, for any tile or crop of it, and on every machine.
+image, in any batch, for any tile or crop of it, and on every machine.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def philox(counter: Sequence[Words | int], key: tuple[int, int]) -> tuple[Any, A
 
 
 def _place(top: int, left: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Absolute rows and columns, modulo 2^32, which broadcast to a map."""
+    """Absolute rows (height, 1) and columns (1, width), modulo 2^32: together a position for each pixel of a map."""
     rows = np.arange(top, top + height, dtype=np.int64) & _LOW
     columns = np.arange(left, left + width, dtype=np.int64) & _LOW
     return rows[:, None], columns[None]
@@ -78,13 +78,14 @@ def _key(seed: int) -> tuple[int, int]:
 
 
 def _words(place: tuple[Words, Words], seed: int, stream: int, count: int) -> list[Any]:
-    """`count` channels of words, each as large as `place`, rows and columns, spans."""
+    """`count` channels of words, each (height, width). `place`: rows and columns, as `_place` returns them."""
     key = _key(seed)
     groups = [philox((*place, stream & _LOW, g), key) for g in range(-(-count // 4))]
     return [word for group in groups for word in group][:count]
 
 
 def _even(channels: int) -> int:
+    """The next even number: `_normal` makes two channels of two."""
     return 2 * -(-channels // 2)
 
 
@@ -141,7 +142,7 @@ def _on_device(  # noqa: PLR0917 (a place and a size)
     rows, columns = (
         torch.from_numpy(coordinates).to(device) for coordinates in _place(top, left, height, width)
     )
-    pictures = []
+    arrays = []
     for seed in seeds:
         words = torch.stack(_words((rows, columns), seed, stream, _even(noise.channels)))
         values = (
@@ -149,8 +150,8 @@ def _on_device(  # noqa: PLR0917 (a place and a size)
             if noise.distribution == "uniform"
             else _normal(torch, words.double())
         )
-        pictures.append(values[: noise.channels].float())
-    return torch.stack(pictures)
+        arrays.append(values[: noise.channels].float())
+    return torch.stack(arrays)
 
 
 def uniform(  # noqa: PLR0917 (a place and a size)
@@ -168,7 +169,8 @@ def normal(  # noqa: PLR0917 (a place and a size)
 
 
 def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[int, int, int]]:
-    """(channels, height, width) of every map for an output of that size. Raises ValueError if it has none."""
+    """(channels, height, width) of every noise map for an output of `height` x `width` pixels. Raises ValueError if
+    these are not multiples of each stride."""
     for noise in inputs:
         if height % noise.stride or width % noise.stride:
             raise ValueError(f"{height} x {width} pixels are not multiples of {noise.stride}")
@@ -187,8 +189,9 @@ def levelled(maps: Sequence[A], inputs: Sequence[NoiseInput], levels: Sequence[f
 def for_training(  # noqa: PLR0917 (a place and a size)
     inputs: Sequence[NoiseInput], seed: int, step: int, slots: Sequence[int], height: int, width: int
 ) -> list[Tensor]:
-    """All noise maps for the places `slots` of the batch of `step`: like `draw`, but faster, with one stream for each
-    image. They depend only on (seed, step, slot), so a resumed run continues as if it had not been interrupted.
+    """All noise maps for the images at the indices `slots` of the batch of `step`: like `draw`, but faster, with one
+    stream for each image. They depend only on (seed, step, slot), so a resumed run continues as if it had not been
+    interrupted.
     """
     import torch
 
@@ -231,8 +234,8 @@ def draw(
 ) -> list[Tensor]:
     """All noise maps for a generator's output of `height` x `width` pixels, one image for each seed. Each is (N,
     channels, height / stride, width / stride), N the number of `seeds`; its stream is its index in `inputs`. `top`
-    and `left`: position of the output in the infinite plane, in its pixels. Raises ValueError if a size or a place is
-    not a multiple of a stride. On CUDA they are made on the GPU.
+    and `left`: position of the output in the infinite plane, in its pixels. Raises ValueError if a size or a position
+    is not a multiple of a stride. On CUDA they are made on the GPU.
     """
     if not inputs:  # sizes may be unknown while a network is traced
         return []
@@ -251,7 +254,7 @@ def draw(
 def _maps(
     inputs: Sequence[NoiseInput], height: int, width: int, top: int, left: int
 ) -> Iterator[tuple[int, NoiseInput, tuple[int, int], tuple[int, int, int]]]:
-    """Stream, input, place (top, left) and shape of every map."""
+    """Stream, input, position (top, left) and shape of every noise map."""
     shapes(inputs, top, left)
     sizes = shapes(inputs, height, width)
     for stream, (noise, shape) in enumerate(zip(inputs, sizes, strict=True)):
@@ -267,10 +270,10 @@ def draw_arrays(
     top: int = 0,
     left: int = 0,
 ) -> list[NDArray[np.float32]]:
-    """`draw` as arrays."""
+    """As `draw`, but arrays."""
     maps = []
     for stream, noise, place, (channels, rows, columns) in _maps(inputs, height, width, top, left):
         make = uniform_array if noise.distribution == "uniform" else normal_array
-        pictures = [make(seed, stream, *place, rows, columns, channels) for seed in seeds]
-        maps.append(np.stack(pictures))
+        arrays = [make(seed, stream, *place, rows, columns, channels) for seed in seeds]
+        maps.append(np.stack(arrays))
     return maps

@@ -179,24 +179,19 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
     with report.interruptible():
         for work in plan.works:
             todo = work.without(there)
-            painter: Style | None = None  # free the previous style first: its buffers may take gigabytes
-            painter = load(work.style) if todo.videos or todo.photos else None
-            if (
-                painter is not None
-                and run.say_engine
-                and not run.quiet
-                and painter.engine.name not in engines
-            ):
-                engines.add(painter.engine.name)
-                engine_note(painter.engine)
+            loaded: Style | None = None  # free the previous style first: its buffers may take gigabytes
+            loaded = load(work.style) if todo.videos or todo.photos else None
+            if loaded is not None and run.say_engine and not run.quiet and loaded.engine.name not in engines:
+                engines.add(loaded.engine.name)
+                engine_note(loaded.engine)
             for job in work.videos:
                 if job.result in there:
                     report.result(
                         job.result, job.json_fields(work.style.name, work.options.seed), skipped=True
                     )
-            if painter is not None and todo.videos:
-                video_jobs.carry_out(todo.videos, painter, work.options, report, work.style.name)
-            _paint(work, todo.photos, painter, report, notes)
+            if loaded is not None and todo.videos:
+                video_jobs.carry_out(todo.videos, loaded, work.options, report, work.style.name)
+            _stylize_photos(work, todo.photos, loaded, report, notes)
     if not run.quiet:
         _tell(notes)
         note_ignored(plan.ignored)
@@ -221,10 +216,10 @@ def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
         warn(f"note: {each[0]}{more} {what}")
 
 
-def _paint(
+def _stylize_photos(
     work: StyleWork,
     todo: Sequence[PathPair],
-    painter: Style | None,
+    loaded: Style | None,
     report: Report,
     notes: dict[str, list[Path]],
 ) -> None:
@@ -233,17 +228,15 @@ def _paint(
     def fields(job: PathPair) -> dict[str, object]:
         return {"source": str(job[0]), "style": work.style.name, "seed": work.options_of[job[1]].seed}
 
-    if painter is None:
+    if loaded is None:
         for job in work.photos:
             report.result(job[1], fields(job), skipped=True)
         return
     from texturenets.overlap import overlapped
     from texturenets.stylize.pipeline import Pipeline
 
-    follow(painter, report.quiet, bar=len(todo) == 1)
-    pipeline = Pipeline(
-        painter, work.options_of, lambda photo, what: notes.setdefault(what, []).append(photo)
-    )
+    follow(loaded, report.quiet, bar=len(todo) == 1)
+    pipeline = Pipeline(loaded, work.options_of, lambda photo, what: notes.setdefault(what, []).append(photo))
     written: dict[PathPair, bool] = {}  # whether each has been reported
 
     def noted(job: PathPair, picture: image.Picture | None) -> None:
@@ -251,7 +244,7 @@ def _paint(
         written[job] = False
 
     waiting = set(todo)
-    outcomes = overlapped(todo, pipeline.read, pipeline.paint, noted)
+    outcomes = overlapped(todo, pipeline.read, pipeline.stylize, noted)
     with report.bar(len(todo), work.style.name):
         try:
             with closing(outcomes):

@@ -1,4 +1,4 @@
-"""`texturenets cache`: content features of a folder, computed once."""
+"""`texturenets cache`: writes a content feature file, the content features of a folder's photos, computed once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional_flags
 from texturenets.errors import UserError
 from texturenets.train.configuration import StyleConfig
-from texturenets.train.recipes import style_recipe
+from texturenets.train.presets import style_preset
 from texturenets.train.trainer_config import TrainerConfig
 
 StyleFlags: Any = optional_flags(StyleConfig, "Training options, as they will be given to train style")
@@ -33,7 +33,12 @@ def cache(
     options: StyleFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Write the content features of a folder of photos to an HDF5 file, for `train style --content FILE`.
+    """Write a content feature file (HDF5): crops of a folder's photos and their content features, for `train style
+    --content FILE`, which then does not compute them.
+
+    Of the training options, --content-layers, --image-size, --flip, --val-share, --seed, --descriptor-padding, --pool
+    and --precision change the file, given as such or by --preset; the others change nothing. Give what the training
+    will have: it refuses a file that was made with other ones, except for --seed.
 
     Parameters
     ----------
@@ -44,9 +49,9 @@ def cache(
     crops_per_photo
         Random crops of each photo, with random scale and mirroring.
     preset
-        Recipe of the training that will use the file: default; paper, as in the Texture Networks papers (arXiv
-        1603.03417 and 1701.02096); or readme, as in the README of their original Torch implementation, texture_nets;
-        the training options below override it.
+        Named set of defaults of the training that will use the file: default; paper, as in the Texture Networks
+        papers (arXiv 1603.03417 and 1701.02096); or readme, as in the README of their original Torch implementation,
+        texture_nets; the training options below override it.
     quiet
         No progress bar.
     """
@@ -54,7 +59,7 @@ def cache(
         raise UserError(f"--crops-per-photo {crops_per_photo} is not above 0")
     if output.suffix.lower() not in SUFFIXES:  # never replace a file of another format that has the same name
         raise UserError(f"--output {output}: the format is HDF5: give a name such as {output.stem}.h5")
-    config = dataclasses.replace(style_recipe(preset), **given(options, StyleConfig))
+    config = dataclasses.replace(style_preset(preset), **given(options, StyleConfig))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     train.require("cache")
 

@@ -55,7 +55,7 @@ Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
 def picture_size(text: str) -> tuple[int, int]:
-    """Parse "WIDTHxHEIGHT", or one number for a square, to (H, W). Raises UserError."""
+    """Parse "WIDTHxHEIGHT", or one number for a square, to (H, W). Raises UserError for other text."""
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"--size {text} is not a size: give pixels, for example 512 or 640x480")
@@ -142,7 +142,7 @@ def note_ignored(files: Sequence[Path | str]) -> None:
     more = f" and {len(files) - _MAX_NAMED} more" if len(files) > _MAX_NAMED else ""
     warn(
         f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} ignored: no images that can "
-        f"be read here ({image.readable()}): {', '.join(map(str, files[:_MAX_NAMED]))}{more}"
+        f"be read here ({image.readable_formats_text()}): {', '.join(map(str, files[:_MAX_NAMED]))}{more}"
     )
 
 

@@ -49,11 +49,13 @@ def evaluate(
     which is that distance relative to optimized images: higher is better. Visibility of the seam when tiled: 1 is no
     visible seam. For reference: losses and patch distance between the exemplar's halves.
 
-    A style, with the column's name in parentheses: Gram distance to the painting in shallow layers (texture) and deep
-    layers (deep), feature distance to the photo at relu4_2, which shows how much of its content is lost (structure),
-    checkerboard and border artifacts (checkerboard, border), and flicker on videos (flicker): lower is better.
-    Amplitude of strokes in smooth areas relative to the painting (calm): 1 is best. Photos and videos that cannot be
-    read are reported and the others are still measured; the exit status is then 2.
+    A style has these columns, of which lower is better except for calm. texture and deep: how far its texture is from
+    the painting's, as the distance of Gram matrices in shallow and in deep layers of VGG-16. structure: how much of
+    the photo's content is lost, as the distance of features at VGG-16's relu4_2 (not at train's --structure-layers).
+    checkerboard, border: artifacts of those kinds, in dB. calm: amplitude of strokes in the photo's smooth areas
+    relative to the painting; 1 is best. flicker, of videos: how much each stylized frame differs from the one before,
+    warped by the video's optical flow (the temporal warping error), in units of 1/255. Photos and videos that cannot
+    be read are reported and the others are still measured; the exit status is then 2.
 
     Parameters
     ----------
@@ -64,8 +66,7 @@ def evaluate(
     photo
         For a style: photos, glob patterns and folders; may be given several times.
     video
-        For a style: a video, for the temporal warping error: each stylized frame against the one before, warped by
-        the video's optical flow; may be given several times.
+        For a style: a video whose stylized version is measured for flicker; may be given several times.
     frames
         For a video: use only this many frames, from its beginning.
     samples
@@ -76,14 +77,14 @@ def evaluate(
         Side of the samples, or longer side of photos and videos, in pixels [default: 256; photos 512; videos as they
         are].
     optimize
-        For reference, also optimize images iteratively (L-BFGS, minutes each), to see how many iterations the network
+        For reference, also optimize images iteratively (L-BFGS, minutes each), to see how many iterations the model
         replaces: for a texture, this many images from noise; for a style, any number above 0 means every photo.
     max_iterations
         With --optimize: maximum number of L-BFGS iterations for each image [default: 500].
     descriptor
-        Descriptor network to measure with: vgg16, or own (distilled from VGG-16 by this project; --weights own=FILE);
-        values of the two are not comparable [default: for the losses those used in training, for the other measures
-        vgg16].
+        Descriptor network to measure with: vgg16, or own (distilled from VGG-16 by `train perceptual`; --weights
+        own=FILE); values of the two are not comparable [default: the networks used in training for the losses, vgg16
+        for the other measures of a style, squeezenet1_0 and vgg16 for the distance between samples].
     as_json
         Print JSON: one object.
     quiet
@@ -248,7 +249,7 @@ def _print(results: Mapping[str, Any]) -> None:
         counts, most = results["iterations"], results["iterations"]["max iterations"]
         each = ", ".join(_count(count, most) for count in counts["each"])
         median = counts["median"] if counts["median"] <= most else f"more than {most}"
-        console.print(f"L-BFGS iterations needed to reach the network's loss: {each}; median {median}")
+        console.print(f"L-BFGS iterations needed to reach the model's loss: {each}; median {median}")
 
 
 STYLE_COLUMNS = {

@@ -87,7 +87,7 @@ def export(
 def _stem_of(name: str) -> str:
     """The exported file's name without suffix: the model file's, followed by -STYLE if one of its styles is exported.
 
-    Raises UserError.
+    Raises UserError if there is no such model.
     """
     from texturenets import loading
     from texturenets.modelfiles import modelfile

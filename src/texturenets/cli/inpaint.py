@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def inpaint(
-    photo: Path,
+    image: Path,
     /,
     *,
     mask: Path,
@@ -33,25 +33,25 @@ def inpaint(
 
     Parameters
     ----------
-    photo
+    image
         Image with something to remove.
     mask
-        Image with the photo's aspect ratio, scaled to its size: white where the hole is.
+        Image with the same aspect ratio, scaled to its size: white where the hole is.
     output
         Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
-        output. An existing image is replaced [default: PHOTO-inpaint.png].
+        output. An existing image is replaced [default: IMAGE-inpaint.png].
     context
         Pixels around the hole, on each side, from which the texture is learned [default: 128, or more if the hole
         with its surroundings would be smaller than 512 x 512].
     """
 
     def prepare(source: Picture) -> Job:
-        from texturenets import image
+        from texturenets.image import read
         from texturenets.resynthesis import jobs
         from texturenets.stylize.regions import MaskFile
 
-        return jobs.hole(source, MaskFile(str(mask), image.read(mask)), context)
+        return jobs.hole(source, MaskFile(str(mask), read(mask)), context)
 
     return resynthesize(
-        photo, output, "inpaint", prepare, inputs=[mask], options=options, losses=losses, trainer=trainer
+        image, output, "inpaint", prepare, inputs=[mask], options=options, losses=losses, trainer=trainer
     )

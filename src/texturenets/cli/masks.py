@@ -25,11 +25,11 @@ def masks_of(
     """
     if len(styles) > 1:
         raise _several(styles)
-    names = [name for name, _ in styles[0].styles] or _own(styles[0])
+    names = [name for name, _ in styles[0].styles] or _only_style(styles[0])
     return {name: read_mask_file(mask) for name, mask in assigned(names, masks or (), keep).items()}
 
 
-def _own(style: ChosenStyle) -> Sequence[str]:
+def _only_style(style: ChosenStyle) -> Sequence[str]:
     """The name of the only style in a model, which may differ from the file's name."""
     header = modelfile.read_header(style.model)
     return styles_of(header.rows) or (header.name,)
@@ -50,7 +50,8 @@ def _several(styles: Sequence[ChosenStyle]) -> UserError:
 
 
 def read_mask_file(name: str) -> str | MaskFile:
-    """The mask in the file `name`, or the name itself if it is that of a gradient. Raises UserError."""
+    """The mask in the file `name`, or the name itself if it is that of a gradient. Raises UserError for a file that
+    does not exist or is not an image."""
     if name in GRADIENTS:
         return name
     if not Path(name).is_file():

@@ -78,7 +78,8 @@ def listing(*, as_json: AsJson = False) -> int:
 
 @app.command(name="list")
 def list_(*, source: Source = None, as_json: AsJson = False) -> None:
-    """List the models that `models get` can fetch.
+    """Show the models that `models get` can fetch, by a list that --from names; those at hand are shown by
+    `texturenets models`.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from texturenets.cli.outputs import check_inputs, folder_of
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
 from texturenets.files import check_writable, remove_stale
-from texturenets.train import recipes
+from texturenets.train import presets
 from texturenets.train.configuration import Precision, StyleConfig, flag
 from texturenets.train.trainer_config import TrainerConfig
 
@@ -110,12 +110,12 @@ def optimize(
         recolours the style with the photo's colours before the transfer.
     descriptor
         Network whose features the losses use, at its default layers: a pretrained one, for example vgg19; own
-        (distilled from VGG-16 by this project; give its file with --weights own=FILE); or random (untrained filters,
-        no download) [default: the networks that --style-layers and --content-layers name].
+        (small, distilled from VGG-16; its file, which `train perceptual` makes, is given with --weights own=FILE); or
+        random (untrained filters, no download) [default: the networks that --style-layers and --content-layers name].
     preset
-        Recipe whose losses are used: default; paper, as in the Texture Networks papers (arXiv 1603.03417 and
-        1701.02096); or readme, as in the README of their original Torch implementation, texture_nets; other flags
-        override it.
+        Named set of defaults whose losses are used: default; paper, as in the Texture Networks papers (arXiv
+        1603.03417 and 1701.02096); or readme, as in the README of their original Torch implementation, texture_nets;
+        other flags override it.
     checkerboard_weight
         Weight of the penalty on checkerboard artifacts with periods of 2 and 4 pixels [default: that of the preset;
         without --content that of train texture].
@@ -179,7 +179,7 @@ def optimize(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
     write(out, last.image)
-    for what in () if quiet else image.lost(out, inputs.result):
+    for what in () if quiet else image.lost_by_format(out, inputs.result):
         warn(f"note: {content} holds {what}")
     return report(out, last, None if finished else steps * scales, quiet)
 
@@ -268,7 +268,7 @@ def _config(
 
     Layers are NETWORK:LAYER.
     """
-    config = recipes.style_recipe(preset)
+    config = presets.style_preset(preset)
     if content is None:
         for name in ("content_weight", "content_layers"):
             if name in changes:
@@ -276,13 +276,13 @@ def _config(
                     f"{flag(name)} compares with a photo: give one, for example optimize photo.jpg --style "
                     "painting.jpg"
                 )
-        texture = recipes.texture_recipe(preset)
+        texture = presets.texture_preset(preset)
         config = dataclasses.replace(
             config, style_layers=texture.style_layers, checkerboard_weight=texture.checkerboard_weight
         )
     if checkerboard_weight is not None:
         changes = {**changes, "checkerboard_weight": checkerboard_weight}
-    defaults = recipes.losses_of(descriptor, StyleConfig) if descriptor is not None else {}
+    defaults = presets.losses_of(descriptor, StyleConfig) if descriptor is not None else {}
     config = dataclasses.replace(config, **{**defaults, **changes})
     layers: dict[str, Any] = {name: _qualified(getattr(config, name), descriptor) for name in _LAYERS}
     if content is None or not config.content_weight:

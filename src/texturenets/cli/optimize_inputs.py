@@ -43,7 +43,8 @@ def prepare(
     scales: int,
     preserve_color: str | None,
 ) -> OptimizeInputs:
-    """Read the input images of the command. Raises UserError."""
+    """Read the input images of the command. Raises UserError for one that cannot be read or is too small, and for
+    options that want a photo without one."""
     if preserve_color and content is None:
         raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
     if start == "photo" and content is None:
@@ -52,7 +53,7 @@ def prepare(
         style_size = run.style_size if content else 0
     styles = [opaque(_style(path, style_size or None), path) for path in style]
     source = image.read(content) if content else None
-    for what in image.not_kept(source) if source else ():
+    for what in image.lost_by_stylizing(source) if source else ():
         warn(f"note: {content} holds {what}")
     original = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
     here = _size(size, original, keep=source is not None)

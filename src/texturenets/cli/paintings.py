@@ -101,7 +101,7 @@ def _learn(style: ChosenStyle, kept: Path, photos: Sequence[str], device: str, *
 
     painting, base = style.painting, style.model
     assert painting is not None
-    config = into.recipe(base, style.minutes)
+    config = into.configuration(base, style.minutes)
     modelfile.keep_base(
         kept, base
     )  # now: so that an unwritable cache is reported before the minute of training

@@ -107,7 +107,8 @@ def _named(folder: Path, run: Callable[[Sequence[str]], int], words: Sequence[st
 
 
 def _received(folder: Path) -> Path:
-    """Save standard input as a file in `folder`, with the suffix of its format. Raises UserError."""
+    """Save standard input as a file in `folder`, with the suffix of its format. Raises UserError if it is a
+    terminal, empty, not an image, or several images."""
     from texturenets.image import formats
 
     if sys.stdin is None or sys.stdin.isatty():
@@ -123,8 +124,8 @@ def _received(folder: Path) -> Path:
     suffix = formats.suffix_by_content(path)
     if not suffix:
         raise UserError(
-            f"-: standard input is not an image that can be read here ({formats.readable()}); name a video by its "
-            "file"
+            f"-: standard input is not an image that can be read here ({formats.readable_formats_text()}); name a "
+            "video by its file"
         )
     if _holds_several(path):
         raise UserError("-: standard input holds several images: send one, or name their files")
@@ -167,7 +168,8 @@ def _is_photo(words: Sequence[str], i: int) -> bool:
 
 
 def _fetched(url: str, folder: Path) -> Path:
-    """Fetch the image at a URL to a file in `folder`, under the name in the URL. Raises UserError."""
+    """Fetch the image at a URL to a file in `folder`, under the name in the URL. Raises UserError if it cannot be
+    fetched or is not an image."""
     from texturenets import fetch
     from texturenets.image import formats
 
@@ -183,7 +185,9 @@ def _fetched(url: str, folder: Path) -> Path:
         raise cannot_write(path, error) from None
     suffix = formats.suffix_by_content(path) or Path(name).suffix
     if not suffix:
-        raise UserError(f"{url}: the response is not an image that can be read here ({formats.readable()})")
+        raise UserError(
+            f"{url}: the response is not an image that can be read here ({formats.readable_formats_text()})"
+        )
     return path.rename(folder / f"{Path(name).stem[:100]}{suffix}")
 
 

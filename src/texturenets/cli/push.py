@@ -13,9 +13,11 @@ def push(
 ) -> None:
     """Upload a model file to the Hugging Face Hub, with a model card.
 
-    Anybody can then use it by its name hf://USER/REPO/FILE, which is printed. The model card, README.md, is made from
-    the model's header: title, licence, recipe, terms of use of the training images, and thumbnail; an existing one is
-    replaced. The repository is created if it does not exist; other files in it stay. Its URL is printed.
+    It can then be used by its name hf://USER/REPO/FILE: by anybody, with --private only by you and the repository's
+    collaborators. The model card, README.md, is made from the model's header: title, licence, training options, terms
+    of use of the training images, and thumbnail; an existing one is replaced. The repository is created if it does
+    not exist; other files in it stay. Standard output gets the repository's URL, standard error what was uploaded and
+    the model's name.
 
     Parameters
     ----------
@@ -28,7 +30,7 @@ def push(
     revision
         Branch to write to; created if it does not exist [default: main].
     quiet
-        Print nothing but the URL, and errors.
+        Print nothing on standard error but errors.
     """
     from texturenets.export import publish
 

@@ -70,8 +70,8 @@ class Options:
         str | None,
         Parameter(
             help="Network whose features the losses use, at its default layers: a pretrained one, for example vgg19; "
-            "own (distilled from VGG-16 by this project; give its file with --weights own=FILE); or random "
-            f"(untrained filters, no download) [default: {NETWORK}]."
+            "own (small, distilled from VGG-16; its file, which `train perceptual` makes, is given with --weights "
+            f"own=FILE); or random (untrained filters, no download) [default: {NETWORK}]."
         ),
     ] = None
     pictures_every: Annotated[
@@ -91,7 +91,7 @@ class Options:
 
 
 def resynthesize(
-    photo: Path,
+    source_path: Path,
     output: str | None,
     kind: str,
     prepare: Callable[[Picture], Job],
@@ -101,8 +101,8 @@ def resynthesize(
     losses: Any,
     trainer: Any,
 ) -> int:
-    """Replace the part of `photo` that `prepare` chooses, and write the result; returns the exit status. `kind`: last
-    part of the result's name. `inputs`: other input files, which the result must not overwrite.
+    """Replace the part of the image `source_path` that `prepare` chooses, and write the result; returns the exit
+    status. `kind`: last part of the result's name. `inputs`: other input files, which the result must not overwrite.
     """
     flags = options or Options()
     check_numbers(flags.steps, None, flags.pictures_every)
@@ -110,18 +110,18 @@ def resynthesize(
     chosen = user_chose_networks(flags.descriptor, "default", changes)
     config = _config(flags.descriptor or NETWORK, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    folder = folder_of([photo], output)
-    out = Path(str(output)).expanduser() if folder is None else folder / f"{photo.stem}-{kind}.png"
-    check_output(out, [photo, *inputs])
+    folder = folder_of([source_path], output)
+    out = Path(str(output)).expanduser() if folder is None else folder / f"{source_path.stem}-{kind}.png"
+    check_output(out, [source_path, *inputs])
 
     from texturenets import image
     from texturenets.engines.devices import memory_errors
     from texturenets.resynthesis.calls import set_up_for
     from texturenets.resynthesis.filling import fill
 
-    source = image.read(photo)
+    source = image.read(source_path)
     job = prepare(source)
-    _note(photo, out, source)
+    _note(source_path, out, source)
     remove_stale(out)
     bar = None if flags.quiet or not sys.stderr.isatty() else download_progress()
     used, setup = set_up_for(config, trainer_config, chosen=chosen, say=warn, progress=bar)
@@ -164,12 +164,12 @@ def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:
     return dataclasses.replace(config, **layers)
 
 
-def _note(photo: Path, out: Path, source: Picture) -> None:
-    """Print notes about properties of the photo that the result does not keep."""
+def _note(source_path: Path, out: Path, source: Picture) -> None:
+    """Print notes about properties of the image that the result does not keep."""
     from texturenets import image
 
-    not_kept = image.not_kept(source, image.kept_bits(out, source.bits))
-    for what in (*not_kept, *image.lost(out, source)):
-        warn(f"note: {photo} holds {what}")
+    lost_by_stylizing = image.lost_by_stylizing(source, image.kept_bits(out, source.bits))
+    for what in (*lost_by_stylizing, *image.lost_by_format(out, source)):
+        warn(f"note: {source_path} holds {what}")
     if out.suffix.lower() in image.lossy_suffixes():
         warn(f"note: {out.suffix} is lossy: pixels that stay are changed a little; .png keeps them")

@@ -122,7 +122,7 @@ def sample(
         Instead of the names, print one JSON object per line: status, result, texture, and seed (not for sheets and
         videos).
     quiet
-        Print no progress bar and no engine.
+        Print neither a progress bar nor which engine is used.
     """
     requested = picture_size(size) if size is not None else None
     _check_to(to_seed, seed, others=sheet or hold != "" or count is not None)

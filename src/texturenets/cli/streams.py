@@ -22,7 +22,10 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in the block, and from it; a second one ends the process at once."""
+    """SIGTERM raises `Terminated` in the block; a second one ends the process at once.
+
+    The block is left by `Terminated` also where a library has caught it and raised another exception instead.
+    """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -38,6 +41,7 @@ def terminable() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # libraries turn what is raised within them into errors of their own
+        # A UserError is this package's own, so no library has made it of `Terminated`: it is still to be reported.
         if received.is_set() and not isinstance(error, UserError):
             raise Terminated from None
         raise

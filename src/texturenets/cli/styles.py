@@ -55,7 +55,8 @@ def find_styles(
 ) -> list[ChosenStyle]:
     """Styles, each once: shipped names, files, "MODEL:STYLE=WEIGHT,...", paintings, `all` for all shipped ones;
     without names, the first shipped one. `photos`: the photos to stylize, for messages about paintings. `into`: the
-    model to which paintings are added, by `minutes` of training. Raises UserError.
+    model to which paintings are added, by `minutes` of training. Raises UserError for names of no style, a model of
+    several styles that does not say which, and `into` or `minutes` without a painting.
     """
     from texturenets import loading
 

@@ -84,8 +84,9 @@ def stylize(
         hf://USER/REPO[/FILE][@REVISION] on the Hugging Face Hub. May be given several times, for a result in each;
         `all` means every shipped style. For a model with several styles, as `texturenets train gallery` makes them
         (none is shipped), MODEL:STYLE is one of them, MODEL:STYLE,STYLE a mixture in equal parts,
-        MODEL:STYLE=0.6,STYLE=0.4 a mixture with weights. A painting, such as painting.jpg, is first learned: that
-        takes a minute, and its result is cached (see --into) [default: the first style that `texturenets models`
+        MODEL:STYLE=0.6,STYLE=0.4 a mixture with weights. A painting, such as painting.jpg, is first learned, into a
+        model of several styles that --into names: that takes a minute, and its result is kept for the next photo
+        [default: the first style that `texturenets models`
         lists]. For better styles from your own painting see `texturenets train style`, or `texturenets optimize`,
         which needs no training.
     output
@@ -116,9 +117,10 @@ def stylize(
         between change evenly from --style to it.
     into
         Model of several styles to which a painting given as --style is added: a name, a model file, or
-        hf://USER/REPO [default: the model called gallery, if one is shipped or fetched]. This needs PyTorch, and
-        takes as long as --minutes says. It is trained on up to 16 of the photos to stylize and three that come with
-        the package; the result, some kB, is kept in the cache, for the next photo.
+        hf://USER/REPO. Required for a painting, unless a model called gallery has been fetched (`texturenets models
+        get`; none is shipped): that is the default. This needs PyTorch, and takes as long as --minutes says. It is
+        trained on up to 16 of the photos to stylize and three that come with the package; the result, some kB, is
+        kept in the cache folder (~/.cache/texturenets, or TEXTURENETS_CACHE), for the next photo.
     minutes
         Minutes for learning a painting [default: 1].
     preserve_color
@@ -172,7 +174,7 @@ def stylize(
         Instead of the names, print one JSON object per line: status (done, skipped or failed), result, source, style
         and seed, or source and error.
     quiet
-        Print no progress bar and no engine; print a summary only if files have failed.
+        Print neither a progress bar nor which engine is used; print a summary only if files have failed.
     """
     check_quality(quality)
 
@@ -237,7 +239,7 @@ def stylize(
 
 
 def _loaded(style: ChosenStyle, photos: Sequence[str], how: EngineOptions, *, quiet: bool) -> Style:
-    """A style, learned first if it is a painting."""
+    """A style, learned first if it is given as a painting."""
     from texturenets import loading
 
     return loading.load_style(learned(style, photos, how.device, quiet=quiet), options=how)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tile(
-    photo: Path,
+    image: Path,
     /,
     *,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
@@ -23,19 +23,19 @@ def tile(
     losses: LossFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Make an image tile seamlessly: its edges are replaced so that left meets right and top meets bottom.
+    """Make an image tile seamlessly: left meets right and top meets bottom.
 
-    The central rectangle, half as wide and half as high as the image, stays as it is. The rest is filled with patches
-    of the image, and L-BFGS optimizes its pixels until they have the image's texture. Ctrl-C ends it early and writes
-    the current image, once the first iteration is done.
+    Only the central rectangle, half as wide and half as high as the image, stays as it is. All around it may change:
+    it is filled with patches of the image, and L-BFGS optimizes its pixels until they have the image's texture.
+    Ctrl-C ends it early and writes the current image, once the first iteration is done.
 
     Parameters
     ----------
-    photo
+    image
         Image to make tileable.
     output
         Image to write; or a folder: one that exists, a name that ends in / or has no suffix; - writes to standard
-        output. An existing image is replaced [default: PHOTO-tile.png].
+        output. An existing image is replaced [default: IMAGE-tile.png].
     """
 
     def prepare(source: Picture) -> Job:
@@ -43,4 +43,4 @@ def tile(
 
         return jobs.edges(source)
 
-    return resynthesize(photo, output, "tile", prepare, options=options, losses=losses, trainer=trainer)
+    return resynthesize(image, output, "tile", prepare, options=options, losses=losses, trainer=trainer)

@@ -15,7 +15,7 @@ from texturenets.cli.common import Flag, warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
-from texturenets.train import recipes, require
+from texturenets.train import presets, require
 from texturenets.train.configuration import (
     INTO_LEARNING_RATE,
     INTO_STEPS,
@@ -68,17 +68,17 @@ PerceptualFile = Annotated[
 Preset = Annotated[
     str,
     Parameter(
-        help="Recipe to start from: default; paper, as in the Texture Networks papers (arXiv 1603.03417 and "
-        "1701.02096); readme, as in the README of their original Torch implementation, texture_nets. Other flags "
-        "override it."
+        help="Named set of defaults to start from: default; paper, as in the Texture Networks papers (arXiv "
+        "1603.03417 and 1701.02096); readme, as in the README of their original Torch implementation, texture_nets. "
+        "Other flags override it."
     ),
 ]
 DescriptorFlag = Annotated[
     str | None,
     Parameter(
         help="Network whose features the losses use, at its default layers: a pretrained one, for example vgg19, "
-        "own (distilled from VGG-16 by this project; give its file with --weights own=FILE), or random (untrained "
-        "filters, no download)."
+        "own (small, distilled from VGG-16; its file, which `train perceptual` makes, is given with --weights "
+        "own=FILE), or random (untrained filters, no download)."
     ),
 ]
 Resume = Annotated[
@@ -121,15 +121,15 @@ def style(
     options: StyleFlags | None = None,
     trainer: StyleTrainerFlags | None = None,
 ) -> int:
-    """Train a network that stylizes photos like a painting.
+    """Train a generator, a network that stylizes photos like a painting.
 
     Parameters
     ----------
     images
         The painting; several images are taken as one style.
     content
-        Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of your own
-        are enough, or COCO's val2017 (5,000 photos, 1 GB).
+        Folder of photos, with all its subfolders; or a content feature file, which `texturenets cache` writes. A few
+        hundred of your own are enough, or COCO's val2017 (5,000 photos, 1 GB).
     """
     flags = _flags(options, StyleConfig, descriptor)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
@@ -137,7 +137,7 @@ def style(
         flags["steps"] = INTO_STEPS
     if trainer_config.into and not trainer_config.unfreeze:
         flags.setdefault("learning_rate", INTO_LEARNING_RATE)
-    config = dataclasses.replace(recipes.style_recipe(preset), **flags)
+    config = dataclasses.replace(presets.style_preset(preset), **flags)
     out = _model_file(output, images)
     require()
 
@@ -166,14 +166,14 @@ def gallery(
     options: GalleryFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Train one network that stylizes photos like several paintings, each at two strengths and two stroke sizes.
+    """Train one generator that stylizes photos like several paintings, each at two strengths and two stroke sizes.
 
     Parameters
     ----------
     images
         The paintings; each becomes a style named after its file.
     content
-        Folder of photos, or a file that `texturenets cache` wrote, as for `train style`.
+        Folder of photos, or a content feature file, as for `train style`.
     """
     flags = _flags(options, GalleryConfig, descriptor)
     config = GalleryConfig(**flags)
@@ -204,7 +204,7 @@ def texture(
     options: TextureFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Train a network that generates a texture from noise.
+    """Train a generator, a network that makes images of a texture from noise.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def texture(
         The exemplar, an image of the texture; several images are taken as examples of one texture.
     """
     flags = _flags(options, TextureConfig, descriptor)
-    config = dataclasses.replace(recipes.texture_recipe(preset), **flags)
+    config = dataclasses.replace(presets.texture_preset(preset), **flags)
     out = _model_file(output, images)
     require()
 
@@ -238,8 +238,8 @@ def perceptual(
     options: PerceptualFlags | None = None,
     trainer: PerceptualTrainerFlags | None = None,
 ) -> int:
-    """Train a small perceptual (descriptor) network, distilled from VGG-16, for `--descriptor own --weights
-    own=FILE`.
+    """Train a small descriptor network, one whose features losses compare, in place of VGG-16, from which it is
+    distilled: for `--descriptor own --weights own=FILE`.
 
     Parameters
     ----------
@@ -268,7 +268,7 @@ def _content(content: Path | None) -> Path:
 
 
 def _with_own(make: Callable[[C], Trainer], config: C, out: Path, *, chosen: bool, resume: bool) -> Trainer:
-    """The trainer for `config`; if weights are missing, for `config` with the fallback descriptor `own`."""
+    """The trainer for `config`; if weights are missing, for `config` with the fallback descriptor network `own`."""
     from texturenets.train.fallback import with_own
     from texturenets.train.run_folder import RunFolder
 
@@ -293,11 +293,12 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
         raise UserError("--minutes and --steps both end the training: give only one of them")
     if descriptor is None:
         return chosen
-    return {**recipes.losses_of(descriptor, kind), **chosen}
+    return {**presets.losses_of(descriptor, kind), **chosen}
 
 
 def _model_file(output: Path | None, images: list[Path]) -> Path:
-    """The model file to write, by default named after the first of `images`. Raises UserError."""
+    """The model file to write, by default named after the first of `images`. Raises UserError for a name of
+    another suffix, and if `images` holds a model or a folder."""
     check_no_model(images)
     _check_no_folder(images)
     return model_file(output or Path(images[0].stem + ".safetensors"))
@@ -369,7 +370,7 @@ def _train(trainer: Trainer, quiet: bool) -> int:
 
 
 def _note_short(trainer: Trainer) -> None:
-    """Print a note if a training without --init has ended before a tenth of the recipe's steps."""
+    """Print a note if a training without --init has ended before a tenth of the default number of steps."""
     step, usual = trainer.state.step, type(trainer.task.config)().steps
     if step < usual / 10 and not (trainer.config.init or trainer.config.into):
         print(

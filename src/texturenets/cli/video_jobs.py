@@ -141,13 +141,13 @@ def check_sizes(jobs: Sequence[VideoJob]) -> None:
 
 
 def carry_out(
-    jobs: Sequence[VideoJob], painter: Style, options: StylizeOptions, report: Report, style: str
+    jobs: Sequence[VideoJob], loaded: Style, options: StylizeOptions, report: Report, style: str
 ) -> None:
     """Stylize one video after the other and report each; `style`: the name of the style."""
-    follow(painter, report.quiet, bar=False)
+    follow(loaded, report.quiet, bar=False)
     for job in jobs:
         try:
-            _stylize(painter, job, options, report.quiet)
+            _stylize(loaded, job, options, report.quiet)
         except UserError as error:
             report.failure(job.sources[0], error, {"style": style})
         else:
@@ -156,7 +156,7 @@ def carry_out(
                 warn(f"note: {job.result} is a video of one image; for all beside it name their folder")
 
 
-def _stylize(painter: Style, job: VideoJob, options: StylizeOptions, quiet: bool) -> None:
+def _stylize(style: Style, job: VideoJob, options: StylizeOptions, quiet: bool) -> None:
     """Stylize one video. Raises UserError if it cannot be read or written; then no file is left."""
     from texturenets.video.stylization import frame_stylizer, stylize_video
 
@@ -174,11 +174,11 @@ def _stylize(painter: Style, job: VideoJob, options: StylizeOptions, quiet: bool
                 if bar.disable and not quiet:
                     note(f"{job.name}: {number} of {source.info.count} frames")
 
-            paint = frame_stylizer(painter, options, source.info.count)
+            stylize_frame = frame_stylizer(style, options, source.info.count)
 
             def named(pixels: Pixels) -> Pixels:
                 with naming(job.sources[0]):
-                    return paint(pixels)
+                    return stylize_frame(pixels)
 
             done = stylize_video(source, sink, named, progress)
             bar.update(task, completed=done, total=done)

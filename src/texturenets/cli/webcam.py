@@ -44,11 +44,11 @@ def show(
     window: live.PreviewWindow = (
         virtual_camera.VirtualCamera(say) if virtual else live.TkWindow("texturenets")
     )
-    painter = load()
+    style = load()
     if not quiet:
-        engine_note(painter.engine)
+        engine_note(style.engine)
     try:
-        live.watch(frames, frame_stylizer(painter, options), window, painter.name)
+        live.watch(frames, frame_stylizer(style, options), window, style.name)
     except Terminated:
         raise
     except KeyboardInterrupt:  # the usual end of a virtual camera

@@ -211,7 +211,8 @@ def _now() -> str:
 
 
 def _opened(path: Path) -> IO[str]:
-    """Open the manifest at `path` for appending, and lock it until it is closed. Raises UserError."""
+    """Open the manifest at `path` for appending, and lock it until it is closed. Raises UserError if it cannot be
+    written, and if another run has locked it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")

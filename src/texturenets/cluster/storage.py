@@ -53,7 +53,7 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _asking(message: str) -> Iterator[None]:
+def _as_user_errors(message: str) -> Iterator[None]:
     """Turn any error of a file system in the block into a UserError that begins with `message`."""
     try:
         yield
@@ -65,19 +65,20 @@ def _asking(message: str) -> Iterator[None]:
 
 
 def fetch(url: str, path: Path) -> None:
-    """Copy the file at a URL to `path`. Raises UserError."""
+    """Copy the file at a URL to `path`. Raises UserError if it cannot be read."""
     fs, there = filesystem(url)
-    with _asking(f"cannot read {url}"):
+    with _as_user_errors(f"cannot read {url}"):
         fs.get_file(there, str(path))
 
 
 def put(path: Path, url: str) -> None:
     """Copy a file to a URL atomically: an object store shows an object only once its upload is complete.
 
-    On other file systems the data goes to a temporary file that is then renamed. Raises UserError.
+    On other file systems the data goes to a temporary file that is then renamed. Raises UserError if the URL cannot
+    be written.
     """
     fs, there = filesystem(url)
-    with _asking(f"cannot write {url}"):
+    with _as_user_errors(f"cannot write {url}"):
         if _has_folders(fs):
             fs.makedirs(fs._parent(there), exist_ok=True)
             temporary = f"{fs._parent(there)}/.{there.rsplit('/', 1)[-1]}.{secrets.token_hex(4)}.part"
@@ -134,7 +135,7 @@ def _local(pattern: str, output: str, ignored: list[str]) -> Iterator[Photo]:
 
 def _remote(url: str, output: str, ignored: list[str]) -> Iterator[Photo]:
     fs, path = filesystem(url)
-    with _asking(f"cannot read {url}"):
+    with _as_user_errors(f"cannot read {url}"):
         folder = bool(fs.isdir(path))
         if folder:
             infos = fs.find(path, detail=True)
@@ -191,7 +192,7 @@ class Folder:
         if not self.remote:
             return dict(_walk(self.path, ""))
         fs, path = filesystem(self.name)
-        with _asking(f"cannot read {self.name}"):
+        with _as_user_errors(f"cannot read {self.name}"):
             if not fs.exists(path):
                 return {}
             infos = fs.find(path, detail=True)
@@ -219,7 +220,7 @@ class Folder:
             if any(f"{here}/{result}".startswith(root) for result in results):
                 raise UserError(
                     f"--output {self.name}: results would lie among the photos of {pattern} and be stylized the "
-                    f"next time: give another folder, or one in it, for example -o {pattern.rstrip('/')}/painted"
+                    f"next time: give another folder, or one in it, for example -o {pattern.rstrip('/')}/stylized"
                 )
 
 

@@ -110,7 +110,7 @@ class Worker:
 
         def stylize(request: PhotoRequest, picture: Any) -> Any:
             with _named(request.photo, local[request.number][0]):
-                return pipeline.paint(local[request.number], picture)
+                return pipeline.stylize(local[request.number], picture)
 
         def write(request: PhotoRequest, picture: Any) -> None:
             photo, result = local[request.number]

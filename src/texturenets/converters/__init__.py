@@ -33,7 +33,8 @@ class Converter(Protocol):
     """The common name of the format."""
 
     def matches(self, path: Path) -> Path | None:
-        """The file or folder to read if the content of `path` is of this format; else None. Raises UserError."""
+        """The file or folder to read if the content of `path` is of this format; else None. Raises UserError if
+        it cannot be read."""
 
     def read(self, path: Path) -> Published:
         """The network. Raises UserError, or one of `readers.DAMAGE`, for a damaged file, or one without a network."""
@@ -63,7 +64,8 @@ class Converted:
         return self.network.state_dict()
 
     def save(self, path: str | Path) -> None:
-        """Write the model file, in the precision in which it was published. Raises UserError."""
+        """Write the model file, in the precision in which it was published. Raises UserError if it cannot be
+        written."""
         network_files.save(self.network, self.header, path, self.precision)
 
 

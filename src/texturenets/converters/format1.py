@@ -30,7 +30,8 @@ def matches(path: Path) -> bool:
 def read(path: Path, custom: str | None) -> tuple[torch.nn.Module, Header, bool]:
     """The network with its weights, the header, and whether the weights are in half precision.
 
-    `custom`: as `generators.build` has it, for the code of a user's network, which is run. Raises UserError.
+    `custom`: as for `networks.build`, for the code of a user's network, which is run. Raises UserError for a
+    damaged header, weights that do not fit the network, and as `networks.build`.
     """
     with safe_open(path, "pt") as file:
         data = modelfile.parse_header(path, file.metadata()["texturenets"])

@@ -39,9 +39,9 @@ class Chain:
         self.builder = GraphBuilder()
         self.values: dict[str, int | Array] = dict(model.arrays)
         self.readers: dict[str, list[ONNXNode]] = {}
-        for operation in model.operations:
-            for name in operation.inputs:
-                self.readers.setdefault(name, []).append(operation)
+        for node in model.nodes:
+            for name in node.inputs:
+                self.readers.setdefault(name, []).append(node)
 
     def build(self) -> GraphBuilder:
         """Add all nodes. Raises UserError for an unsupported operation."""
@@ -52,11 +52,11 @@ class Chain:
                 "a network of images to images has one each"
             )
         self.values[model.inputs[0]] = self.builder.photo(self.colors_in)
-        for operation in model.operations:
-            if not operation.outputs or not operation.kind:
+        for node in model.nodes:
+            if not node.outputs or not node.op_type:
                 raise UserError("an operation without kind or result")
-            if operation.outputs[0] not in self.values:
-                self.values[operation.outputs[0]] = self._one(operation)
+            if node.outputs[0] not in self.values:
+                self.values[node.outputs[0]] = self._one(node)
         last = self.values.get(model.outputs[0])
         if not isinstance(last, int):
             raise UserError("its result does not depend on the photo")
@@ -66,54 +66,54 @@ class Chain:
 
     # Inputs of an operation
 
-    def _get(self, operation: ONNXNode, i: int) -> int | Array | None:
-        if i >= len(operation.inputs) or not operation.inputs[i]:
+    def _get(self, node: ONNXNode, i: int) -> int | Array | None:
+        if i >= len(node.inputs) or not node.inputs[i]:
             return None
-        name = operation.inputs[i]
+        name = node.inputs[i]
         if name not in self.values:
-            raise refuse(operation, f"takes {name[:40]!r}, which nothing gives")
+            raise refuse(node, f"takes {name[:40]!r}, which nothing gives")
         return self.values[name]
 
-    def _map(self, operation: ONNXNode, i: int = 0) -> int:
-        value = self._get(operation, i)
+    def _map(self, node: ONNXNode, i: int = 0) -> int:
+        value = self._get(node, i)
         if not isinstance(value, int):
-            raise refuse(operation, "takes no feature map where it needs one")
+            raise refuse(node, "takes no feature map where it needs one")
         return value
 
-    def _maps(self, operation: ONNXNode) -> list[int]:
-        return [self._map(operation, i) for i in range(len(operation.inputs))]
+    def _maps(self, node: ONNXNode) -> list[int]:
+        return [self._map(node, i) for i in range(len(node.inputs))]
 
-    def _array(self, operation: ONNXNode, i: int) -> Array:
-        value = self._get(operation, i)
+    def _array(self, node: ONNXNode, i: int) -> Array:
+        value = self._get(node, i)
         if not isinstance(value, np.ndarray):
-            raise refuse(operation, "depends on the photo where it has to be constant")
+            raise refuse(node, "depends on the photo where it has to be constant")
         return value
 
-    def _optional(self, operation: ONNXNode, i: int) -> Array | None:
-        return None if self._get(operation, i) is None else self._array(operation, i)
+    def _optional(self, node: ONNXNode, i: int) -> Array | None:
+        return None if self._get(node, i) is None else self._array(node, i)
 
-    def _one(self, operation: ONNXNode) -> int | Array:
-        values = [self._get(operation, i) for i in range(len(operation.inputs))]
+    def _one(self, node: ONNXNode) -> int | Array:
+        values = [self._get(node, i) for i in range(len(node.inputs))]
         if not any(isinstance(value, int) for value in values):
-            return fold(operation, [value for value in values if isinstance(value, np.ndarray)])
-        if operation.kind not in self._LAYERS:
-            raise refuse(operation, "is not an operation that is known")
-        return self._LAYERS[operation.kind](self, operation)
+            return fold(node, [value for value in values if isinstance(value, np.ndarray)])
+        if node.op_type not in self._LAYERS:
+            raise refuse(node, "is not an operation that is known")
+        return self._LAYERS[node.op_type](self, node)
 
     def _add(self, operation: str, *sources: int, **settings: Any) -> int:
         return self.builder.add(operation, sources, settings=settings)
 
     # Windows
 
-    def _window(self, operation: ONNXNode, kernel: int) -> tuple[int, int, list[int]]:
+    def _window(self, node: ONNXNode, kernel: int) -> tuple[int, int, list[int]]:
         """Stride, dilation and padding (top, bottom, left, right) of a convolution or pooling."""
-        attributes = operation.attributes
+        attributes = node.attributes
         strides, dilations = attributes.get("strides") or [1, 1], attributes.get("dilations") or [1, 1]
         pads, auto = attributes.get("pads") or [0, 0, 0, 0], attributes.get("auto_pad") or "NOTSET"
         if len(set(strides)) != 1 or len(set(dilations)) != 1 or len(pads) != 4 or min(pads) < 0:
-            raise refuse(operation, "differs between its two directions, which is not supported")
+            raise refuse(node, "differs between its two directions, which is not supported")
         if attributes.get("ceil_mode"):
-            raise refuse(operation, "rounds up, which is not supported")
+            raise refuse(node, "rounds up, which is not supported")
         stride, dilation = strides[0], dilations[0]
         top, left, bottom, right = pads
         if auto in ("SAME_UPPER", "SAME_LOWER"):  # of feature maps whose size is a multiple of the stride
@@ -124,158 +124,156 @@ class Chain:
         elif auto == "VALID":
             top, left, bottom, right = 0, 0, 0, 0
         elif auto != "NOTSET":
-            raise refuse(operation, f"has auto_pad {str(auto)[:20]}, not supported")
+            raise refuse(node, f"has auto_pad {str(auto)[:20]}, not supported")
         return stride, dilation, [top, bottom, left, right]
 
-    def _conv(self, operation: ONNXNode) -> int:
-        weight = self._array(operation, 1)
+    def _conv(self, node: ONNXNode) -> int:
+        weight = self._array(node, 1)
         if weight.ndim != 4:
-            raise refuse(operation, f"has weights of shape {weight.shape}")
-        stride, dilation, sides = self._window(operation, weight.shape[2])
+            raise refuse(node, f"has weights of shape {weight.shape}")
+        stride, dilation, sides = self._window(node, weight.shape[2])
         return self.builder.conv(
-            self.builder.pad(self._map(operation), sides, "zero"),
+            self.builder.pad(self._map(node), sides, "zero"),
             weight,
-            self._optional(operation, 2),
+            self._optional(node, 2),
             stride=stride,
             dilation=dilation,
-            groups=operation.attributes.get("group", 1),
+            groups=node.attributes.get("group", 1),
         )
 
-    def _deconv(self, operation: ONNXNode) -> int:
-        weight, source = self._array(operation, 1), self._map(operation)
+    def _deconv(self, node: ONNXNode) -> int:
+        weight, source = self._array(node, 1), self._map(node)
         if weight.ndim != 4:
-            raise refuse(operation, f"has weights of shape {weight.shape}")
-        if operation.attributes.get("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
-            raise refuse(operation, "has auto_pad SAME, not supported")
-        stride, dilation, (top, bottom, left, right) = self._window(operation, 0)
-        if dilation != 1 or operation.attributes.get("group", 1) != 1:
-            raise refuse(operation, "has groups or dilation, which is not supported")
-        down, across = operation.attributes.get("output_padding") or [0, 0]
-        if operation.attributes.get("output_shape"):
+            raise refuse(node, f"has weights of shape {weight.shape}")
+        if node.attributes.get("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+            raise refuse(node, "has auto_pad SAME, not supported")
+        stride, dilation, (top, bottom, left, right) = self._window(node, 0)
+        if dilation != 1 or node.attributes.get("group", 1) != 1:
+            raise refuse(node, "has groups or dilation, which is not supported")
+        down, across = node.attributes.get("output_padding") or [0, 0]
+        if node.attributes.get("output_shape"):
             if any((top, bottom, left, right, down, across)):
-                raise refuse(operation, "has both an output_shape and pads, which is not supported")
-            down, across = self._excess(operation, source, weight.shape[2], stride)
+                raise refuse(node, "has both an output_shape and pads, which is not supported")
+            down, across = self._excess(node, source, weight.shape[2], stride)
         crop = [top, bottom - down, left, right - across]
-        following = self.readers.get(operation.outputs[0], [])
-        if min(crop) < 0 and len(following) == 1 and following[0].kind == "Crop":
+        following = self.readers.get(node.outputs[0], [])
+        if min(crop) < 0 and len(following) == 1 and following[0].op_type == "Crop":
             # The additional rows and columns are cropped again at once.
             crop = [a + b for a, b in zip(crop, self._border(following[0]), strict=True)]
-            number = self.builder.deconv(
-                source, weight, self._optional(operation, 2), stride=stride, crop=crop
-            )
+            number = self.builder.deconv(source, weight, self._optional(node, 2), stride=stride, crop=crop)
             self.values[following[0].outputs[0]] = number
             return number
-        return self.builder.deconv(source, weight, self._optional(operation, 2), stride=stride, crop=crop)
+        return self.builder.deconv(source, weight, self._optional(node, 2), stride=stride, crop=crop)
 
-    def _excess(self, operation: ONNXNode, source: int, kernel: int, stride: int) -> tuple[int, int]:
+    def _excess(self, node: ONNXNode, source: int, kernel: int, stride: int) -> tuple[int, int]:
         """Rows and columns by which the attribute output_shape exceeds the output of the transposed convolution."""
-        sizes, shape = self.model.sizes.get(self.model.inputs[0], ()), operation.attributes["output_shape"]
+        sizes, shape = self.model.sizes.get(self.model.inputs[0], ()), node.attributes["output_shape"]
         if len(sizes) != 4 or min(sizes[2:]) < 1 or len(shape) < 2:
-            raise refuse(operation, "has an output_shape, and the photo's size is not known")
-        node = self.builder.nodes[source]
-        rows = node.scale * sizes[2] + node.extra_rows
-        columns = node.scale * sizes[3] + node.extra_columns
+            raise refuse(node, "has an output_shape, and the photo's size is not known")
+        its = self.builder.nodes[source]
+        rows = its.scale * sizes[2] + its.extra_rows
+        columns = its.scale * sizes[3] + its.extra_columns
         down, across = (shape[i - 2] - ((n - 1) * stride + kernel) for i, n in enumerate((rows, columns)))
         if not (0 <= down < stride and 0 <= across < stride and down == int(down) and across == int(across)):
-            raise refuse(operation, f"has the output_shape {shape}, which does not fit its input")
+            raise refuse(node, f"has the output_shape {shape}, which does not fit its input")
         return int(down), int(across)
 
     @staticmethod
-    def _border(operation: ONNXNode) -> tuple[int, int, int, int]:
-        border = operation.attributes.get("border") or []
-        if len(border) != 4 or min(border) < 0 or operation.attributes.get("scale"):
-            raise refuse(operation, "to a size of its own is not supported")
+    def _border(node: ONNXNode) -> tuple[int, int, int, int]:
+        border = node.attributes.get("border") or []
+        if len(border) != 4 or min(border) < 0 or node.attributes.get("scale"):
+            raise refuse(node, "to a size of its own is not supported")
         left, top, right, bottom = border
         return top, bottom, left, right
 
-    def _crop(self, operation: ONNXNode) -> int:
-        return self._add("crop", self._map(operation), amount=self._border(operation))
+    def _crop(self, node: ONNXNode) -> int:
+        return self._add("crop", self._map(node), amount=self._border(node))
 
-    def _padding(self, operation: ONNXNode) -> int:
-        mode = operation.attributes.get("mode") or "constant"
-        pads = operation.attributes.get("pads")
+    def _padding(self, node: ONNXNode) -> int:
+        mode = node.attributes.get("mode") or "constant"
+        pads = node.attributes.get("pads")
         if pads is None:
-            pads = integers(self._array(operation, 1), 9)
+            pads = integers(self._array(node, 1), 9)
         if len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)) or min(pads) < 0:
-            raise refuse(operation, "pads something else than height and width")
-        filler = self._optional(operation, 2)
-        filled = bool(filler is not None and filler.any()) or bool(operation.attributes.get("value"))
+            raise refuse(node, "pads something else than height and width")
+        filler = self._optional(node, 2)
+        filled = bool(filler is not None and filler.any()) or bool(node.attributes.get("value"))
         if mode not in _PADS or (filled and mode == "constant"):
-            raise refuse(operation, f"has the mode {mode[:20]} or a value, not supported")
-        return self.builder.pad(self._map(operation), (pads[2], pads[6], pads[3], pads[7]), _PADS[mode])
+            raise refuse(node, f"has the mode {mode[:20]} or a value, not supported")
+        return self.builder.pad(self._map(node), (pads[2], pads[6], pads[3], pads[7]), _PADS[mode])
 
-    def _pool(self, operation: ONNXNode) -> int:
-        kernels = operation.attributes.get("kernel_shape") or []
+    def _pool(self, node: ONNXNode) -> int:
+        kernels = node.attributes.get("kernel_shape") or []
         if len(set(kernels)) != 1:
-            raise refuse(operation, "has a window that is not square")
-        stride, dilation, sides = self._window(operation, kernels[0])
-        average = operation.kind == "AveragePool"
+            raise refuse(node, "has a window that is not square")
+        stride, dilation, sides = self._window(node, kernels[0])
+        average = node.op_type == "AveragePool"
         if dilation != 1 or (any(sides) and not average):
-            raise refuse(operation, "has dilation or padding, which is not supported")
-        if any(sides) and not operation.attributes.get("count_include_pad"):
-            raise refuse(operation, "leaves its padding out of the mean, which is not supported")
-        source = self.builder.pad(self._map(operation), sides, "zero")
+            raise refuse(node, "has dilation or padding, which is not supported")
+        if any(sides) and not node.attributes.get("count_include_pad"):
+            raise refuse(node, "leaves its padding out of the mean, which is not supported")
+        source = self.builder.pad(self._map(node), sides, "zero")
         return self._add("avg_pool" if average else "max_pool", source, kernel=kernels[0], stride=stride)
 
     # Normalizations
 
-    def _instance_norm(self, operation: ONNXNode) -> int:
-        weight, bias = (self._array(operation, i).reshape(-1) for i in (1, 2))
-        eps = operation.attributes.get("epsilon", 1e-5)
-        return self.builder.norm(self._map(operation), weight, bias, eps)
+    def _instance_norm(self, node: ONNXNode) -> int:
+        weight, bias = (self._array(node, i).reshape(-1) for i in (1, 2))
+        eps = node.attributes.get("epsilon", 1e-5)
+        return self.builder.norm(self._map(node), weight, bias, eps)
 
-    def _batch_norm(self, operation: ONNXNode) -> int:
+    def _batch_norm(self, node: ONNXNode) -> int:
         scale, shift, mean, variance = (
-            self._array(operation, i).reshape(-1).astype(np.float64) for i in range(1, 5)
+            self._array(node, i).reshape(-1).astype(np.float64) for i in range(1, 5)
         )
-        channels = self.builder.channels(self._map(operation))
+        channels = self.builder.channels(self._map(node))
         if not scale.size == shift.size == mean.size == variance.size == channels:
-            raise refuse(operation, f"has values for other than its {channels} channels")
-        eps = max(operation.attributes.get("epsilon", 1e-5), 1e-12)
+            raise refuse(node, f"has values for other than its {channels} channels")
+        eps = max(node.attributes.get("epsilon", 1e-5), 1e-12)
         scale = scale / np.sqrt(np.maximum(variance, 0) + eps)
-        return self.builder.add("affine", [self._map(operation)], weight=scale, bias=shift - mean * scale)
+        return self.builder.add("affine", [self._map(node)], weight=scale, bias=shift - mean * scale)
 
     # Sizes
 
-    def _resize(self, operation: ONNXNode) -> int:
-        attributes = operation.attributes
+    def _resize(self, node: ONNXNode) -> int:
+        attributes = node.attributes
         scales = attributes.get("scales")
         # The default of Upsample, and of the first version of Resize, whose second input is the scales.
-        old = operation.kind == "Upsample" or len(operation.inputs) == 2
+        old = node.op_type == "Upsample" or len(node.inputs) == 2
         if scales is None:
-            scales = [float(v) for v in self._array(operation, 1 if old else 2).reshape(-1)[:4]]
+            scales = [float(v) for v in self._array(node, 1 if old else 2).reshape(-1)[:4]]
         mode = attributes.get("mode") or "nearest"
         where = "asymmetric" if old else attributes.get("coordinate_transformation_mode") or "half_pixel"
         even = len(scales) == 4 and scales[:2] == [1, 1] and scales[2] == scales[3] and scales[2] % 1 == 0
         if not even or scales[2] < 1:
-            raise refuse(operation, f"has the scales {scales}, not a whole number for height and width")
+            raise refuse(node, f"has the scales {scales}, not a whole number for height and width")
         if mode not in ("nearest", "linear", "bilinear"):
-            raise refuse(operation, f"has the mode {mode[:20]}, not supported")
+            raise refuse(node, f"has the mode {mode[:20]}, not supported")
         name = "nearest" if mode == "nearest" else "bilinear"
         if name == "bilinear" and where == "align_corners":
             name = "bilinear_corners"
         elif name == "bilinear" and where not in _HALF:
-            raise refuse(operation, f"places pixels as {where[:30]}, not supported")
+            raise refuse(node, f"places pixels as {where[:30]}, not supported")
         rounding = "floor" if old else attributes.get("nearest_mode") or "round_prefer_floor"
         if name == "nearest" and not _repeats(where, rounding, scales[2]):
-            raise refuse(operation, f"places pixels as {where[:30]}, {rounding[:30]}, not supported")
-        source = self._map(operation)
+            raise refuse(node, f"places pixels as {where[:30]}, {rounding[:30]}, not supported")
+        source = self._map(node)
         return source if scales[2] == 1 else self._add("upsample", source, factor=int(scales[2]), mode=name)
 
-    def _shuffle(self, operation: ONNXNode) -> int:
+    def _shuffle(self, node: ONNXNode) -> int:
         """Depth to space. For the order "DCR" a convolution first sorts the channels to the order "CRD"."""
-        source, factor = self._map(operation), operation.attributes.get("blocksize", 0)
+        source, factor = self._map(node), node.attributes.get("blocksize", 0)
         channels = self.builder.channels(source)
         if not isinstance(factor, int) or factor < 2 or channels % factor**2:
-            raise refuse(operation, f"of {channels} channels by {factor} is not possible")
-        if (operation.attributes.get("mode") or "DCR") == "DCR":
+            raise refuse(node, f"of {channels} channels by {factor} is not possible")
+        if (node.attributes.get("mode") or "DCR") == "DCR":
             order = np.arange(channels).reshape(factor**2, -1).T.reshape(-1)
             source = self.builder.conv(source, np.eye(channels)[order][:, :, None, None], None)
         return self._add("shuffle", source, factor=factor)
 
     # Arithmetic
 
-    def _affine(self, source: int, weight: Array, bias: Array, operation: ONNXNode) -> int:
+    def _affine(self, source: int, weight: Array, bias: Array, node: ONNXNode) -> int:
         """A feature map times `weight` plus `bias`: numbers for all or for each channel."""
         flat = [np.asarray(array, np.float64).reshape(-1) for array in (weight, bias)]
         if all(array.size == 1 for array in flat):
@@ -285,73 +283,73 @@ class Chain:
             if array.size not in (1, channels) or (
                 array.size > 1 and array.ndim >= 3 and array.shape[-3] != channels
             ):
-                raise refuse(operation, f"with a constant of shape {array.shape} is not supported")
+                raise refuse(node, f"with a constant of shape {array.shape} is not supported")
         scale, shift = (np.broadcast_to(array, channels) for array in flat)
         return self.builder.add("affine", [source], weight=scale, bias=shift)
 
-    def _arithmetic(self, operation: ONNXNode) -> int:
+    def _arithmetic(self, node: ONNXNode) -> int:
         """Add, Sub, Mul, Div: of two feature maps, or of a feature map and a number for all or for each channel."""
-        if len(operation.inputs) != 2:
-            raise refuse(operation, f"of {len(operation.inputs)} values is not possible")
-        values = [self._get(operation, i) for i in range(2)]
+        if len(node.inputs) != 2:
+            raise refuse(node, f"of {len(node.inputs)} values is not possible")
+        values = [self._get(node, i) for i in range(2)]
         if all(isinstance(value, int) for value in values):
-            if operation.kind not in ("Add", "Mul"):
-                raise refuse(operation, "of two feature maps is not supported")
-            return self._add(operation.kind.lower(), *self._maps(operation))
+            if node.op_type not in ("Add", "Mul"):
+                raise refuse(node, "of two feature maps is not supported")
+            return self._add(node.op_type.lower(), *self._maps(node))
         place = 0 if isinstance(values[0], int) else 1
-        source, number = self._map(operation, place), self._array(operation, 1 - place).astype(np.float64)
-        if place == 1 and operation.kind in ("Sub", "Div"):
-            raise refuse(operation, "from a constant is not supported")
-        if operation.attributes.get("broadcast") and operation.attributes.get("axis") == 1:
+        source, number = self._map(node, place), self._array(node, 1 - place).astype(np.float64)
+        if place == 1 and node.op_type in ("Sub", "Div"):
+            raise refuse(node, "from a constant is not supported")
+        if node.attributes.get("broadcast") and node.attributes.get("axis") == 1:
             number = number.reshape(-1, 1, 1)  # before version 7 of the operators
         if number.size > 1 and number.ndim < 3:
-            raise refuse(operation, f"with a constant of shape {number.shape} is not supported")
+            raise refuse(node, f"with a constant of shape {number.shape} is not supported")
         with np.errstate(all="ignore"):
-            number = {"Sub": -number, "Div": 1 / number}.get(operation.kind, number)
+            number = {"Sub": -number, "Div": 1 / number}.get(node.op_type, number)
         one, zero = np.ones(1), np.zeros(1)
-        multiply = operation.kind in ("Mul", "Div")
-        return self._affine(source, number if multiply else one, zero if multiply else number, operation)
+        multiply = node.op_type in ("Mul", "Div")
+        return self._affine(source, number if multiply else one, zero if multiply else number, node)
 
-    def _sum(self, operation: ONNXNode) -> int:
-        maps = self._maps(operation)
+    def _sum(self, node: ONNXNode) -> int:
+        maps = self._maps(node)
         return maps[0] if len(maps) == 1 else self._add("add", *maps)
 
-    def _experimental_affine(self, operation: ONNXNode) -> int:
-        by, add = operation.attributes.get("alpha", 1.0), operation.attributes.get("beta", 0.0)
-        return self._add("linear", self._map(operation), by=by, add=add)
+    def _experimental_affine(self, node: ONNXNode) -> int:
+        by, add = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 0.0)
+        return self._add("linear", self._map(node), by=by, add=add)
 
-    def _scaler(self, operation: ONNXNode) -> int:
+    def _scaler(self, node: ONNXNode) -> int:
         """ImageScaler: a scale for all, then a bias for each channel."""
-        scale, bias = operation.attributes.get("scale", 1.0), operation.attributes.get("bias") or [0.0]
-        return self._affine(self._map(operation), np.array([scale]), np.array(bias), operation)
+        scale, bias = node.attributes.get("scale", 1.0), node.attributes.get("bias") or [0.0]
+        return self._affine(self._map(node), np.array([scale]), np.array(bias), node)
 
-    def _concat(self, operation: ONNXNode) -> int:
-        if operation.attributes.get("axis") not in (1, -3):
-            raise refuse(operation, "joins something else than channels")
-        return self._add("concat", *self._maps(operation))
+    def _concat(self, node: ONNXNode) -> int:
+        if node.attributes.get("axis") not in (1, -3):
+            raise refuse(node, "joins something else than channels")
+        return self._add("concat", *self._maps(node))
 
-    def _clip(self, operation: ONNXNode) -> int:
+    def _clip(self, node: ONNXNode) -> int:
         limits = []
         for i, (key, default) in enumerate((("min", -1e6), ("max", 1e6)), 1):
-            given = self._optional(operation, i)
-            value = operation.attributes.get(key) if given is None else given.reshape(-1)[0]
+            given = self._optional(node, i)
+            value = node.attributes.get(key) if given is None else given.reshape(-1)[0]
             limits.append(float(default if value is None else np.clip(value, -1e6, 1e6)))
-        return self._add("clamp", self._map(operation), low=limits[0], high=limits[1])
+        return self._add("clamp", self._map(node), low=limits[0], high=limits[1])
 
-    def _prelu(self, operation: ONNXNode) -> int:
-        source, slope = self._map(operation), self._array(operation, 1).reshape(-1)
+    def _prelu(self, node: ONNXNode) -> int:
+        source, slope = self._map(node), self._array(node, 1).reshape(-1)
         if slope.size == 1:
             slope = np.repeat(slope, self.builder.channels(source))
         return self.builder.add("prelu", [source], weight=slope)
 
-    def _activation(self, operation: ONNXNode) -> int:
-        source, attributes = self._map(operation), operation.attributes
-        match operation.kind:
+    def _activation(self, node: ONNXNode) -> int:
+        source, attributes = self._map(node), node.attributes
+        match node.op_type:
             case "LeakyRelu":
                 return self._add("leaky_relu", source, slope=attributes.get("alpha", 0.01))
             case "Elu":
                 return self._add("elu", source, alpha=attributes.get("alpha", 1.0))
-        return self._add(operation.kind.lower(), source)
+        return self._add(node.op_type.lower(), source)
 
     _LAYERS: Final[dict[str, Callable[[Chain, ONNXNode], int]]] = {
         "Conv": _conv,
@@ -395,9 +393,9 @@ def _colors(model: Model) -> ColorEncoding | None:
         return RGB if order.startswith("Rgb") else None
     if order:
         return BGR255 if order.startswith("Bgr") else RGB255
-    for operation in model.operations:
-        bias = operation.attributes.get("bias") or []
-        if operation.kind == "ImageScaler" and len(bias) == 3 and bias[0] != bias[2]:
+    for node in model.nodes:
+        bias = node.attributes.get("bias") or []
+        if node.op_type == "ImageScaler" and len(bias) == 3 and bias[0] != bias[2]:
             # ImageNet's mean has more red than blue.
             return BGR255 if bias[0] > bias[2] else RGB255
     return None

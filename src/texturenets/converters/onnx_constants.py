@@ -18,26 +18,26 @@ MAX_SIZE: Final = 1 << 16  # most elements of a computed array; weights, which a
 _CASTS: Final = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
 
 
-def refuse(operation: ONNXNode, why: str) -> UserError:
+def refuse(node: ONNXNode, why: str) -> UserError:
     """The error for an operation that is not supported, or not with its attributes and inputs."""
-    return UserError(f"its {operation.kind[:40]} {why}")
+    return UserError(f"its {node.op_type[:40]} {why}")
 
 
-def fold(operation: ONNXNode, arrays: list[Array]) -> Array:
-    """The output of `operation` for the constant inputs `arrays`.
+def fold(node: ONNXNode, arrays: list[Array]) -> Array:
+    """The output of `node` for the constant inputs `arrays`.
 
     Raises UserError for an unknown operation, invalid inputs and arrays of more than `MAX_SIZE` elements.
     """
-    if operation.kind not in _FUNCTIONS:
-        raise refuse(operation, "of constants is not known")
-    views = operation.kind in ("Constant", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
+    if node.op_type not in _FUNCTIONS:
+        raise refuse(node, "of constants is not known")
+    views = node.op_type in ("Constant", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
     if not views and sum(a.size for a in arrays) > MAX_SIZE:
-        raise refuse(operation, "of constants is too large")
+        raise refuse(node, "of constants is too large")
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(_FUNCTIONS[operation.kind](operation, arrays))
+            return np.asarray(_FUNCTIONS[node.op_type](node, arrays))
     except (ValueError, TypeError, IndexError, KeyError, OverflowError):
-        raise refuse(operation, "of constants cannot be computed") from None
+        raise refuse(node, "of constants cannot be computed") from None
 
 
 def integers(array: Array, limit: int) -> list[int]:
@@ -45,27 +45,27 @@ def integers(array: Array, limit: int) -> list[int]:
     return [int(n) for n in array.reshape(-1)[:limit]]
 
 
-def _value(operation: ONNXNode, _: list[Array]) -> Array:
+def _value(node: ONNXNode, _: list[Array]) -> Array:
     for key in ("value", "value_float", "value_int", "value_floats", "value_ints"):
-        if operation.attributes.get(key) is not None:
-            return np.asarray(operation.attributes[key])
-    raise refuse(operation, "has no value")
+        if node.attributes.get(key) is not None:
+            return np.asarray(node.attributes[key])
+    raise refuse(node, "has no value")
 
 
-def _constant_of_shape(operation: ONNXNode, arrays: list[Array]) -> Array:
+def _constant_of_shape(node: ONNXNode, arrays: list[Array]) -> Array:
     shape = integers(arrays[0], 9)
     if len(shape) > 8 or any(n < 0 for n in shape) or np.prod(shape, dtype=object) > MAX_SIZE:
-        raise refuse(operation, "is too large")
-    value = np.asarray(operation.attributes.get("value", np.zeros(1, np.float32))).reshape(-1)
+        raise refuse(node, "is too large")
+    value = np.asarray(node.attributes.get("value", np.zeros(1, np.float32))).reshape(-1)
     return np.full(shape, value[0], value.dtype)
 
 
-def _slice(operation: ONNXNode, arrays: list[Array]) -> Array:
+def _slice(node: ONNXNode, arrays: list[Array]) -> Array:
     data = arrays[0]
     lists = [integers(a, 8) for a in arrays[1:]]
     if len(lists) < 2:  # before opset 10 these are attributes
-        lists = [operation.attributes[key] for key in ("starts", "ends")]
-        lists += [operation.attributes["axes"]] if "axes" in operation.attributes else []
+        lists = [node.attributes[key] for key in ("starts", "ends")]
+        lists += [node.attributes["axes"]] if "axes" in node.attributes else []
     starts, ends = lists[0], lists[1]
     axes = lists[2] if len(lists) > 2 else list(range(len(starts)))
     steps = lists[3] if len(lists) > 3 else [1] * len(starts)
@@ -76,12 +76,12 @@ def _slice(operation: ONNXNode, arrays: list[Array]) -> Array:
     return data[tuple(index)]
 
 
-def _concat(operation: ONNXNode, arrays: list[Array]) -> Array:
-    return np.concatenate(arrays, operation.attributes.get("axis", 0))
+def _concat(node: ONNXNode, arrays: list[Array]) -> Array:
+    return np.concatenate(arrays, node.attributes.get("axis", 0))
 
 
-def _unsqueeze(operation: ONNXNode, arrays: list[Array]) -> Array:
-    axes = operation.attributes.get("axes") or integers(arrays[1], 8)
+def _unsqueeze(node: ONNXNode, arrays: list[Array]) -> Array:
+    axes = node.attributes.get("axes") or integers(arrays[1], 8)
     return np.expand_dims(arrays[0], tuple(axes))
 
 

@@ -96,5 +96,6 @@ def matches(path: Path) -> Path | None:
 
 
 def read(path: Path) -> Published:
-    """The network in a state dictionary of PyTorch or a safetensors file. Raises UserError."""
+    """The network in a state dictionary of PyTorch or a safetensors file. Raises UserError if it
+    cannot be read or is not such a network."""
     return Published(PYTORCH_EXAMPLES, build(readers.arrays(path)), colors_in=RGB255, colors_out=RGB255)

@@ -202,7 +202,8 @@ def _numbers(cached: bytes | None) -> tuple[float, float] | None:
 def convert(
     path: Path, *, split: bool = False, apply_passes: bool = True, variant: Variant = AS_IT_IS
 ) -> tuple[bytes, IOSpec]:
-    """The model file at `path` as an ONNX file, and its `IOSpec`. Raises UserError.
+    """The model file at `path` as an ONNX file, and its `IOSpec`. Raises UserError for a model that is damaged,
+    holds no graph, or has a graph that ONNX cannot express.
 
     `variant`: as in `load`. `split`: for computing in bf16; `apply_passes`: optimized by the passes
     (`texturenets.graph.onnx.to_onnx`).

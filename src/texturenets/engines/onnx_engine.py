@@ -42,10 +42,10 @@ class ONNXEngine:
             raise UserError(f"`precision` {precision}: ONNX Runtime computes in float32 here")
         self.threads = threads
         self.session = self._session(graph, threads)
-        self.shrinking = onnxruntime.RunOptions()
+        self.shrinking = onnxruntime.RunOptions()  # of calls after which memory is freed
         self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.io_spec, self.precision = io_spec, "float32"
-        self.lock = threading.Lock()
+        self.lock = threading.Lock()  # one call at a time: each takes all threads, and `peak` bytes
 
     def _session(self, graph: bytes, threads: int | None) -> Any:
         import onnxruntime

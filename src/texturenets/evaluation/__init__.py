@@ -24,7 +24,7 @@ from texturenets.modelfiles.modelfile import Header
 from texturenets.perceptual import Descriptors
 from texturenets.stylize.style import Style
 from texturenets.textures import Texture
-from texturenets.train import recipes
+from texturenets.train import presets
 from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConfig, from_dict, to_dict
 from texturenets.train.setup import set_up
 from texturenets.train.trainer_config import TrainerConfig
@@ -46,7 +46,8 @@ class EvaluationOptions:
     `samples`: number of samples of a texture, with seeds `seed`, `seed` + 1, ... `size`: side of samples, or longer
     side of photos, in pixels. `optimize`: number of images optimized iteratively for comparison, 0 for none; for a
     style any other number means every photo. `max_iterations`: maximum for each. `descriptor`: the descriptor network
-    to measure with, "vgg16" or "own"; None: those used in training, and VGG-16.
+    to measure with, "vgg16" or "own"; None: the losses with the networks used in training, the other measures of a
+    style with VGG-16, the distance between samples with SqueezeNet 1.0 and VGG-16.
     """
 
     samples: int = 4
@@ -57,7 +58,8 @@ class EvaluationOptions:
     descriptor: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises UserError for a value that is not an integer, or out of range."""
+        """Raises UserError for a number that is not an integer or out of range, and for a `descriptor` that does not
+        measure."""
         for name in ("samples", "seed", "size", "optimize", "max_iterations"):
             arguments.integer(name, getattr(self, name))
         for name in ("samples", "size", "max_iterations"):
@@ -74,10 +76,10 @@ REPORTED_LOSSES = ("style", "content")
 
 
 def config_of(header: Header) -> TextureConfig | StyleConfig:
-    """The training configuration in a model's header; missing options are those of the default recipe."""
+    """The training configuration in a model's header; missing options are those of the default preset."""
     kind: Any = TextureConfig if header.kind == "texture" else StyleConfig
-    default = recipes.TEXTURE if header.kind == "texture" else recipes.DEFAULT
-    stored = header.training.get("run", {})
+    default = presets.TEXTURE if header.kind == "texture" else presets.DEFAULT
+    stored = header.training.get("run", {})  # the training's options, a `TaskConfig` as JSON
     known = {f.name for f in dataclasses.fields(kind)}
     config: TextureConfig | StyleConfig = from_dict(
         {**to_dict(default), **{k: v for k, v in stored.items() if k in known}}, kind
@@ -86,19 +88,19 @@ def config_of(header: Header) -> TextureConfig | StyleConfig:
 
 
 def _measured_by(config: C, options: EvaluationOptions) -> C:
-    """The training's configuration, with the layers of the network to measure with."""
-    return config if options.descriptor is None else recipes.with_descriptor(config, options.descriptor)
+    """`config`, the training's, with the layers of `options.descriptor` if one is asked for."""
+    return config if options.descriptor is None else presets.with_descriptor(config, options.descriptor)
 
 
-def _networks(
+def _descriptors(
     config: TaskConfig, layers: Sequence[str], trainer: TrainerConfig
 ) -> tuple[Descriptors, torch.device]:
     setup = set_up(config, layers, trainer)
     return setup.networks, setup.device
 
 
-def _objective(networks: Descriptors, settings: LossSettings, picture: Tensor) -> Objective:
-    return Objective.from_settings(networks, settings, [picture], names=REPORTED_LOSSES)
+def _objective(descriptors: Descriptors, settings: LossSettings, style: Tensor) -> Objective:
+    return Objective.from_settings(descriptors, settings, [style], names=REPORTED_LOSSES)
 
 
 def evaluate(
@@ -115,7 +117,8 @@ def evaluate(
     `model`: a loaded model, a shipped name or a model file. `against`: the painting or exemplar that it was
     trained on. `photos`: for a style, the photos to stylize: a file, a folder, a pattern, or several of them.
     `options`: what is measured, for example `texturenets.EvaluationOptions(samples=8)`; for a style, `size` is the
-    photos' longer side in pixels. `progress`: called with lines of text. Custom losses are not measured.
+    photos' longer side in pixels. `trainer`: only its `device`, `weights` and `offline` are used, for the descriptor
+    networks. `progress`: called with lines of text. Custom losses are not measured.
 
     Raises UserError for a style without photos, a texture with photos, arguments of the wrong type, and files that
     cannot be read.
@@ -158,20 +161,23 @@ def evaluate_texture(
     progress: StatusCallback = lambda _: None,
 ) -> dict[str, Any]:
     """Losses, patch distance, diversity, seam visibility and copied patches of a texture's samples, as `evaluate`
-    returns."""
+    returns. `trainer`: as for `evaluate`. Raises UserError for an exemplar that cannot be read, and for missing
+    weights of descriptor networks.
+    """
     config = _measured_by(config_of(model.header), options)
     settings = _with_style_loss(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
-    picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
+    # Read before weights are looked for: an unreadable image is reported before anything is downloaded.
+    target_image = image.read(exemplar, longer=config.style_size or None).rgb
     diversity = measures.DIVERSITY_LAYERS[options.descriptor]
-    networks, device = _networks(config, (*layers, *diversity), trainer)
-    target = picture.to(device)
+    descriptors, device = _descriptors(config, (*layers, *diversity), trainer)
+    target = target_image.to(device)
     side = min(options.size, model.fixed or options.size)
     progress("drawing samples")
     seeds = range(options.seed, options.seed + options.samples)
     samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
-    losses = measures.texture_losses(networks, samples, target, settings)
-    halves = measures.half_losses(networks, target, settings)
+    losses = measures.texture_losses(descriptors, samples, target, settings)
+    halves = measures.half_losses(descriptors, target, settings)
     results: dict[str, Any] = {
         "model": model.name,
         "kind": "texture",
@@ -183,7 +189,7 @@ def evaluate_texture(
     }
     results |= _patch_distances(samples, target, options.seed)
     if options.samples > 1:
-        results["distance between samples"] = measures.pairwise_distance(networks, samples, diversity)
+        results["distance between samples"] = measures.pairwise_distance(descriptors, samples, diversity)
     if min(*target.shape[2:], side) >= measures.PATCH_SIDE:
         results["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
     if model.fixed is None:
@@ -194,11 +200,11 @@ def evaluate_texture(
             name: measures.seam(tiles, model.stride, axis) for name, axis in (("x", 3), ("y", 2))
         }
     if options.optimize:
-        objective = _objective(networks, settings, target)
-        pictures, counts = _optimized_samples(objective, samples, options, device, progress)
+        objective = _objective(descriptors, settings, target)
+        optimized_samples, counts = _optimized_samples(objective, samples, options, device, progress)
         results["iterations"] = _counts(counts, options.max_iterations)
         if options.optimize > 1 and options.samples > 1:
-            optimized = measures.pairwise_distance(networks, pictures, diversity)
+            optimized = measures.pairwise_distance(descriptors, optimized_samples, diversity)
             results["distance between optimized samples"] = optimized
             results["diversity"] = {
                 k: results["distance between samples"][k] / v for k, v in optimized.items()
@@ -230,7 +236,7 @@ def _optimized_samples(
         )
         for i in range(options.optimize)
     ]
-    return [picture for picture, _ in made], [count for _, count in made]
+    return [optimized for optimized, _ in made], [count for _, count in made]
 
 
 def _with_style_loss(config: TaskConfig) -> dict[str, Any]:
@@ -266,21 +272,28 @@ def evaluate_style(
 
     Each photo has the measures of its stylized image, and under `itself` those of the unchanged photo; `means` and
     `means of the photos themselves` are over all photos. `style` and `content` are the model's training losses. With
-    `options.optimize` also `iterations`: how many L-BFGS iterations from the photo reach the same loss. A photo that
-    cannot be read is left out where `failed` returns; if none is left there are no means. Raises UserError.
+    `options.optimize` also `iterations`: how many L-BFGS iterations from the photo reach the same loss. `trainer`:
+    as for `evaluate`. `failed` is called with each photo that cannot be read; if it returns instead of raising, the
+    photo is left out; if none is left there are no means.
+
+    Raises UserError for a painting that cannot be read, for missing weights of descriptor networks, and what
+    `failed` raises.
     """
     config = _measured_by(config_of(model.header), options)
     settings = dataclasses.asdict(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
-    picture = image.read(painting, longer=config.style_size or None).on_white  # before weights are looked for
-    networks, device = _networks(config, layers, trainer)
-    objective = _objective(networks, settings, picture.to(device))
-    # Not the networks of the training, which may have no padding or average pooling; float32, so that every machine
-    # prints the same.
+    # Read before weights are looked for, as in `evaluate_texture`.
+    style = image.read(painting, longer=config.style_size or None).on_white
+    descriptors, device = _descriptors(config, layers, trainer)
+    objective = _objective(descriptors, settings, style.to(device))
+    # Not the networks of the training, which may be unpadded, or use average instead of max pooling; float32, so
+    # that every machine prints the same.
     measuring = options.descriptor or "vgg16"
     wanted = style_measures.MEASURED[measuring].all
-    fixed, _ = _networks(StyleConfig(precision="float32"), wanted, trainer)
-    measure = style_measures.StyleMeasures(fixed, image.read(painting).on_white.to(device), measuring)
+    measuring_networks, _ = _descriptors(StyleConfig(precision="float32"), wanted, trainer)
+    measure = style_measures.StyleMeasures(
+        measuring_networks, image.read(painting).on_white.to(device), measuring
+    )
     rows: list[dict[str, Any]] = []
     for path in photos:
         try:
@@ -336,8 +349,10 @@ def evaluate_videos(
     """Flicker of videos stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each video.
 
     `size`: longer side of the frames in pixels, None keeps it. `frames`: maximum number of frames of each video.
-    Flicker is in units of 1/255; the flicker of the video itself is included for comparison. A video that cannot be
-    read is left out where `failed` returns. Raises UserError.
+    Flicker is in units of 1/255; the flicker of the video itself is included for comparison. `failed` is called with
+    each video that cannot be measured; if it returns instead of raising, the video is left out.
+
+    Raises UserError if OpenCV is not installed, for `frames` below 2, and what `failed` raises.
     """
     check_frames(frames)
     rows = []
@@ -358,7 +373,7 @@ def check_frames(frames: int | None) -> None:
 def _video(
     model: Style, path: Path, size: int | None, frames: int | None, progress: StatusCallback
 ) -> dict[str, Any]:
-    """The flicker of one video. Raises UserError."""
+    """The flicker of one video. Raises UserError if it cannot be read or no two frames can be compared."""
     from texturenets.evaluation.flicker import Flicker
     from texturenets.video.frame import Fit
     from texturenets.video.reading import Video
@@ -377,7 +392,7 @@ def _video(
     return {
         "video": path.name,
         "frames": count,
-        "flicker": figures["painting"],
+        "flicker": figures["stylized"],
         "flicker of the video": figures["video"],
         "ratio": figures["ratio"],
         "compared": figures["compared"],
@@ -400,15 +415,15 @@ def _optimize(
     Returns the optimized image (1, 3, H, W) and the iteration that reached `aim`, None if none did.
     """
     reached: int | None = None
-    picture = start
+    optimized = start
     for record in optimization.minimize(objective, start, targets, steps=max_iterations):
-        picture = record.image
-        progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the network's {aim:.4g})")
+        optimized = record.image
+        progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the model's {aim:.4g})")
         if reached is None and record.loss <= aim:
             reached = record.iteration
             if not to_end:
                 break
-    return picture, reached
+    return optimized, reached
 
 
 def _counts(counts: Sequence[int | None], max_iterations: int) -> Mapping[str, Any]:

@@ -81,42 +81,42 @@ class Flicker:
         self.cv2 = load_cv2()
         self.dis = self.cv2.DISOpticalFlow_create(self.cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
-    def take(self, video: Pixels, painting: Pixels) -> None:
+    def take(self, video: Pixels, stylized: Pixels) -> None:
         """Add the next frame of the video and of its stylized version, both (H, W, 3), 8-bit RGB, of the same
         size."""
         grey = self.cv2.cvtColor(video, self.cv2.COLOR_RGB2GRAY)
         if self._before is not None:
-            video_before, grey_before, painting_before = self._before
+            video_before, grey_before, stylized_before = self._before
             forth = self.dis.calc(grey_before, grey, None)
             mask = visible(forth, self.dis.calc(grey, grey_before, None))
             if mask.any():  # not at a cut
                 self.changes.append(
-                    (change(video_before, video, forth, mask), change(painting_before, painting, forth, mask))
+                    (change(video_before, video, forth, mask), change(stylized_before, stylized, forth, mask))
                 )
             self.shares.append(float(mask.mean()))
-        self._before = video, grey, painting
+        self._before = video, grey, stylized
 
     @property
     def figures(self) -> dict[str, float]:
-        """Means over the video: `video`, `painting` (in 255ths), their `ratio`, and `compared`, a share of the
+        """Means over the video: `video`, `stylized` (in 255ths), their `ratio`, and `compared`, a share of the
         pixels.
 
         Raises UserError if no two frames could be compared.
         """
         if not self.changes:
             raise UserError("flicker is between frames: the video has no two that can be compared")
-        video, painting = (float(n) for n in np.mean(self.changes, 0))
+        video, stylized = (float(n) for n in np.mean(self.changes, 0))
         return {
             "video": video,
-            "painting": painting,
-            "ratio": painting / max(video, 1e-6),
+            "stylized": stylized,
+            "ratio": stylized / max(video, 1e-6),
             "compared": float(np.mean(self.shares)),
         }
 
 
 def flicker(pairs: Iterable[tuple[Pixels, Pixels]]) -> dict[str, float]:
-    """The figures of a video and its painting, given frame by frame."""
+    """The figures of a video and of its stylized version, given frame by frame."""
     meter = Flicker()
-    for video, painting in pairs:
-        meter.take(video, painting)
+    for video, stylized in pairs:
+        meter.take(video, stylized)
     return meter.figures

@@ -20,7 +20,7 @@ DIVERSITY_LAYERS: dict[str | None, tuple[str, ...]] = {
     "vgg16": ("vgg16:relu2_2",),
     "own": ("own:map2_2", "own:map3_3"),
 }
-"""Where samples are compared, by the descriptor network that was asked for; None: no one."""
+"""Where samples are compared, by `EvaluationOptions.descriptor`: None is the default."""
 PATCH_SIDE = 32  # pixels
 MAX_OFFSET_DIFFERENCE = 2  # pixels: neighbours whose offsets differ by at most this are one piece
 

@@ -61,7 +61,7 @@ MIN_PAINTING_SIDE: Final = 16
 """Smallest longer side in pixels to which the painting is scaled."""
 
 MARGIN: Final = 16
-"""Pixels at each border that `calm_paint` leaves out: two standard deviations of the wider Gaussian."""
+"""Pixels at each border that `calm_amplitude` leaves out: two standard deviations of the wider Gaussian."""
 
 PERIODS: Final = (2, 4, 8, 16)
 """Periods in pixels of checkerboard artifacts of strided layers and upsampling."""
@@ -84,7 +84,7 @@ class StyleMeasures:
         over VGG-16's layers `SHALLOW_STYLE` and `DEEP_STYLE`; the smallest over the painting's `SIZES`. Also each
         layer, by its name, at that size of the painting. `structure`: relative squared distance to the photo's
         features at relu4_2, the content layer of that paper. `calm`: stroke amplitude in the smoothest quarter of the
-        photo, relative to the painting (`calm_paint`). `checkerboard`, `border`: in dB, see these functions.
+        photo, relative to the painting (`calm_amplitude`). `checkerboard`, `border`: in dB, see these functions.
         """
         shallow, deep, structure = self.layers.shallow, self.layers.deep, self.layers.structure
         mine, theirs = self.networks(result, self.layers.all), self.networks(photo, (structure,))
@@ -100,7 +100,7 @@ class StyleMeasures:
             values |= {layer: best[layer] for layer in layers}
         values["structure"] = _relative(mine[structure].float(), theirs[structure].float())
         if min(result.shape[2:]) >= MIN_SIDE:
-            values["calm"] = calm_paint(photo, result, self._painting(max(result.shape[2:])))
+            values["calm"] = calm_amplitude(photo, result, self._painting(max(result.shape[2:])))
             values["checkerboard"], values["border"] = checkerboard(result), border(result)
         return values
 
@@ -134,7 +134,7 @@ def means(rows: list[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def calm_paint(photo: Tensor, result: Tensor, painting: Tensor) -> float:
+def calm_amplitude(photo: Tensor, result: Tensor, painting: Tensor) -> float:
     """Stroke amplitude of `result` where the photo is smooth, relative to the painting: 1 means as much as there.
 
     The median `amplitude` of `result` in the quarter of the pixels where that of the photo is lowest, divided by the

@@ -98,8 +98,8 @@ def _use(header: Header, file: str, repo: str, revision: str | None) -> Iterator
 
 
 def _rest(header: Header) -> Iterator[str]:
-    """The recipe and the terms."""
-    rows = {key: value for key, value in _recipe(header).items() if value}
+    """How the model was trained, and the terms."""
+    rows = {key: value for key, value in _training_rows(header).items() if value}
     if rows:
         yield from ("", "## How it was made", "", "| | |", "|---|---|")
         yield from (f"| {key} | {value} |" for key, value in rows.items())
@@ -108,8 +108,8 @@ def _rest(header: Header) -> Iterator[str]:
         yield from ("", _plain(header.terms))
 
 
-def _recipe(header: Header) -> dict[str, str]:
-    """The recipe in the header, worded for the card; "" for missing values."""
+def _training_rows(header: Header) -> dict[str, str]:
+    """The training options in the header, worded for the card; "" for missing values."""
     training = header.training
     run = training.get("run", {})
     layers = {key: run.get(f"{key}_layers") for key in ("style", "content")}

@@ -20,6 +20,7 @@ SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 
 WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 WEBGPU = ("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm")
+"""Files of the package that run networks on the processor (WebAssembly), and on the GPU (WebGPU)."""
 
 LICENCE = f"""ONNX Runtime Web {VERSION}, in the folder ort/: MIT License, Copyright (c) Microsoft Corporation
 
@@ -39,8 +40,8 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def files(package: Path | None = None) -> dict[str, bytes]:
-    """{name: contents} of WASM and WEBGPU. `package`: the npm package as a file; by default that in the cache, or
-    fetched by npm.
+    """{name: contents} of the files `WASM` and `WEBGPU`. `package`: the npm package as a file; by default that in the
+    cache, or fetched by npm.
 
     Raises UserError if there is no npm, and for a file that is not this package.
     """

@@ -2,6 +2,12 @@
 
 `grammar`: the table of operations. `shapes`: sizes of feature maps. `io_spec`: inputs and output of a graph. `onnx`:
 conversion to ONNX. `passes`: rewrites that make a graph faster.
+
+"Stride" has four meanings here. Of a graph, an `IOSpec` and a generator: height and width of the image must be
+multiples of it. Of `shapes.stride(nodes)`: the same, as far as the nodes alone need it; the graph's is the least
+common multiple of that and its `multiple`. Of an input (`NoiseInput`, `NamedInput`, and the settings of the nodes
+`noise` and `input`): the input has 1/stride of the image's height and width. Of a convolution or pooling: the step of
+its window, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -52,11 +58,11 @@ class ConversionError(UserError):
 
 @dataclass
 class Graph:
-    """`nodes` in an order in which each follows its sources, the image last; `weights` by name, float32.
+    """`nodes` in an order in which each follows its sources; the last one is the output. `weights` by name, float32.
 
-    `margin`: pixels of reflection padding that a photo needs on each side, cropped from the image. `multiple`: height
-    and width must also be multiples of this, besides the stride of the nodes. `fixed_size`: its images have only one
-    size: its stride.
+    `margin`: pixels of reflection padding that a photo needs on each side, cropped from the output. `multiple`:
+    height and width must also be multiples of this, besides the stride of the nodes. `fixed_size`: its output is
+    always `stride` x `stride` pixels.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -66,7 +72,7 @@ class Graph:
     fixed_size: bool = False
 
     def add(self, operation: str, sources: Sequence[int], names: Mapping[str, str], **settings: Any) -> int:
-        """Add a node whose weights have these names; returns its number. Raises UserError."""
+        """Add a node whose weights have these names; returns its number. Raises UserError for an invalid node."""
         self.nodes.append(parse_node(line(operation, sources, names, **settings), self.nodes))
         return len(self.nodes) - 1
 
@@ -104,7 +110,7 @@ class Graph:
 
     @property
     def stride(self) -> int:
-        """Height and width of its images must be multiples of this."""
+        """Height and width of its input and output images must be multiples of this."""
         return lcm(shapes.stride(self.nodes), self.multiple)
 
     @property

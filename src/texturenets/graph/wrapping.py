@@ -94,7 +94,7 @@ class _Wrapping(GraphRewriter):
         return self.add("crop", new, amount=tuple(less)) if any(less) else new
 
     def _moved(self, number: int, node: Node) -> None:
-        """A pad or crop: of the wrapped axes only the origin moves."""
+        """A pad or crop: along wrapped axes no row or column is added or removed, only the origin moves."""
         (first,) = node.sources
         sign = 1 if node.operation == "pad" else -1
         top, bottom, left, right = node.settings["amount"]
@@ -125,7 +125,8 @@ class _Wrapping(GraphRewriter):
         self.number[number] = self.put(node, self._extended(self.number[first], amounts))
 
     def _deconv(self, number: int, node: Node) -> None:
-        """A transposed convolution: of a period with a window more on either side, cropped to a period."""
+        """A transposed convolution: its input is extended by a window on either side, and its output cropped to a
+        period."""
         (first,) = node.sources
         step, crop = node.settings["stride"], list(node.settings["crop"])
         amounts, origin = [0] * 4, [0, 0]
@@ -144,7 +145,7 @@ class _Wrapping(GraphRewriter):
         self.number[number] = self.new.add("deconv", [source], names, **settings, crop=tuple(crop))
 
     def _unpool(self, number: int, node: Node) -> None:
-        """An unpooling begins where the feature map began that was pooled."""
+        """An unpooling: its output begins where the feature map began that was pooled."""
         first, pool = node.sources
         rows, columns = self.origin[pool]
         self.origin[number] = (2 * rows, 2 * columns)
@@ -164,7 +165,7 @@ class _Wrapping(GraphRewriter):
         mode = node.settings.get("mode")
         if mode == "bilinear_corners" or node.operation == "upsample_rows":
             raise UserError(
-                "this network upsamples with its corners in place (`align_corners`), so that its pictures cannot "
+                "this network upsamples with its corners in place (`align_corners`), so that its images cannot "
                 "wrap around: leave `wrap` out"
             )
         source = self.number[first]
@@ -173,7 +174,8 @@ class _Wrapping(GraphRewriter):
         self.number[number] = self._extended(new, [-factor * amount for amount in beyond])
 
     def _joined(self, number: int, node: Node) -> None:
-        """An operation on feature maps that begin at the same place; those of one size for every image have none."""
+        """An operation on several feature maps, all moved to the origin of the first; those that have one size for
+        every image (`global_pool`) have no origin."""
         moving = [source for source in node.sources if self.old.nodes[source].scale]
         self.origin[number] = self.origin[moving[0]]
         self.number[number] = self.put(

@@ -94,7 +94,8 @@ def _model_files(name: HubName) -> list[str] | None:
 
 
 def _chosen(name: HubName, files: Sequence[str]) -> str:
-    """The one of `files`, the models of a repository, to which `name` refers. Raises UserError."""
+    """The one of `files`, the models of a repository, to which `name` refers. Raises UserError if there is none, or
+    if `name` names no file and there are several."""
     if name.file is not None and name.file in files:
         return name.file
     if not files:

@@ -23,7 +23,8 @@ MAX_LISTED = 200  # maximum number of a user's models that are searched for the 
 
 
 def options() -> dict[str, Any]:
-    """Arguments of every call of the library: the URL from HF_ENDPOINT, and the user agent. Raises UserError."""
+    """Arguments of every call of the library: the URL from HF_ENDPOINT, and the user agent. Raises UserError if
+    huggingface_hub is not installed."""
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:

@@ -32,8 +32,8 @@ def send(
 
     A missing repository is created, `private` or public; so is the branch `revision`. Other files in it stay.
 
-    Raises UserError if there is no token or it may not write, if `private` is set and the repository is public, where
-    the Hub cannot be reached, and where huggingface_hub is not installed.
+    Raises UserError if there is no token or it may not write, if `private` is set and the repository is public, if
+    the Hub cannot be reached, and if huggingface_hub is not installed.
     """
     name = HubName(repo, None, revision)
     api = library.api()

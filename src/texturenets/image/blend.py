@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from texturenets.arrays import A
 from texturenets.image.sizes import continuation, take
 
-WIDE: Final = 2.0
+SIGMA: Final = 2.0
 """Standard deviation, in pixels, of the Gaussian blur that separates low from high frequencies. From 1.5 to 6, on
 tubingen.jpg at 1024 with strokes of 4 by `wave`, a reduction to 256 has a structural similarity of 0.90 to 0.78 with
 the photo stylized at 256, and 0.91 to 1.00 of the energy in the top octave of plain stylization; without the blend,
 colours of even regions drift."""
 
 
-def bell() -> NDArray[np.float32]:
+def gaussian_kernel() -> NDArray[np.float32]:
     """The Gaussian kernel along one axis."""
-    reach = math.ceil(3 * WIDE)
-    line = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * WIDE**2))
+    reach = math.ceil(3 * SIGMA)
+    line = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * SIGMA**2))
     weights: NDArray[np.float32] = (line / line.sum()).astype(np.float32)
     return weights
 
@@ -34,7 +34,7 @@ def blend(wide: A, fine: A, wrap: str = "") -> A:
     """
     fine = fine.clip(0, 1)
     difference = wide - fine
-    weights = bell()
+    weights = gaussian_kernel()
     reach = len(weights) // 2
     for axis in (2, 3):
         size = difference.shape[axis]

@@ -44,7 +44,8 @@ def read(data: bytes, limit: int) -> npt.NDArray[Any]:
     """The first part of an EXR file (H, W, 1, 3 or 4), float16 or float32, linear light: grey, RGB, RGBA.
 
     `limit`: pixels at most. It is read in a child process: for damaged files the library prints messages, and may
-    crash. Raises UserError.
+    crash. Raises UserError for a file that the child refuses (more pixels than `limit`, other channels), ValueError
+    for one that it cannot decode.
     """
     import subprocess  # here, as few images are EXR, and importing it takes as long as reading a small one
     import tempfile

@@ -103,7 +103,7 @@ def decodable_formats() -> dict[str, str]:
     return {suffix: name for suffix, name in _FORMATS.items() if can_decode(name)}
 
 
-def readable() -> str:
+def readable_formats_text() -> str:
     """The formats that this installation decodes, for a message: "JPEG, PNG"."""
     return ", ".join(dict.fromkeys(decodable_formats().values()))
 
@@ -228,7 +228,8 @@ def expand(
 def _matches(
     path: Path, wanted: Collection[str], others: dict[Path, None], recursive: bool, without: StrPath | None
 ) -> list[Path]:
-    """The files that one pattern names; none for a folder without images. Raises UserError."""
+    """The files that one pattern names; none for a folder without images. Raises UserError for a folder that cannot
+    be read and for a pattern without matches."""
     if path.is_dir():
         return _pictures(_below(path, without) if recursive else _entries(path), wanted, others)
     if path.exists():  # checked before globs: a file may be called "photo [1].jpg"

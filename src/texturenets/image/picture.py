@@ -111,9 +111,9 @@ class PictureInfo(Protocol):
         """Whether light beyond [0, 1] was clipped."""
 
 
-def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
-    """Properties of `source` that a result with `bits` per channel does not keep: ends of sentences that begin "FILE
-    holds"."""
+def lost_by_stylizing(source: PictureInfo, bits: int = 8) -> list[str]:
+    """Properties of `source` that are lost by stylizing it to `bits` per channel, whatever the format: ends of
+    sentences that begin "FILE holds"."""
     dropped = []
     if source.bits > bits:
         dropped.append(f"{source.bits} bits per channel, of which results have {bits}")

@@ -27,7 +27,7 @@ from texturenets.image.sizes import fit_longer
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded; what Pillow itself refuses, 2 GB as float32."""
 
-MAX_PIXELS_VARIABLE = "TEXTURENETS_MAX_PIXELS"
+MAX_PIXELS_ENV_VAR = "TEXTURENETS_MAX_PIXELS"
 """The environment variable that overrides `MAX_PIXELS`."""
 
 # Grey with associated alpha (TIFF 6.0, section 18: ExtraSamples 1). Pillow 13 supports it; earlier versions have the
@@ -52,13 +52,13 @@ def without_pillows_limit() -> Iterator[None]:
 def _max_pixels(max_pixels: int | None) -> int:
     if max_pixels is not None:
         return max_pixels
-    text = os.environ.get(MAX_PIXELS_VARIABLE)
+    text = os.environ.get(MAX_PIXELS_ENV_VAR)
     if not text:
         return MAX_PIXELS
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"{MAX_PIXELS_VARIABLE}={text!r} is not a whole number of pixels") from None
+        raise UserError(f"{MAX_PIXELS_ENV_VAR}={text!r} is not a whole number of pixels") from None
 
 
 def pixel_limit() -> int:
@@ -73,7 +73,7 @@ def _check_pixels(image: Image.Image, limit: int) -> None:
     if width * height > limit:
         raise UserError(
             f"it has {width} x {height} pixels, over the limit of {limit}; "
-            f"if you trust it set {MAX_PIXELS_VARIABLE}={width * height}"
+            f"if you trust it set {MAX_PIXELS_ENV_VAR}={width * height}"
         )
 
 
@@ -134,15 +134,15 @@ def _bits(mode: str, raw: str) -> int:
 
 
 def _several(image: Image.Image) -> bool:
-    # A phone's JPEG (MPO) also holds depth maps and the like.
+    """Whether the file holds several images. A phone's JPEG (MPO) counts as one, though it holds depth maps, too."""
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
 def decode(
     image: Image.Image, limit: int, longer: int | None, keep_gps: bool, raw: str | None = None
 ) -> Picture:
-    """An image of Pillow's as `read` gives it. `raw`: its `raw_mode`, if it is already decoded. Raises UserError, and
-    errors of Pillow.
+    """An image of Pillow's as `read` gives it. `limit`: maximum number of pixels. `raw`: its `raw_mode`, if it is
+    already decoded. Raises UserError for an image of no pixels or too many, and errors of Pillow for a damaged one.
     """
     width, height = image.size
     raw = raw_mode(image) if raw is None else raw
@@ -189,8 +189,8 @@ def read(
     floats of a TIFF, from 0 to 1, keep their depth, which `bits` says; CMYK of 16 bits is cut to 8.
     EXR, where the package OpenEXR is installed, is linear light, which becomes sRGB, clipped to [0, 1].
 
-    `longer` makes the longer side that many pixels, up or down (Lanczos). `keep_gps` carries the place in
-    the metadata. `max_pixels` is the limit on width times height; else the environment's
+    `longer` makes the longer side that many pixels, up or down (Lanczos). `keep_gps`: the metadata keep the
+    GPS position. `max_pixels` is the limit on width times height; else the environment's
     TEXTURENETS_MAX_PIXELS, else `MAX_PIXELS`. May be called from several threads at once.
 
     Raises UserError for a file that is missing, unreadable, no image, damaged, cut short or too large.
@@ -266,9 +266,10 @@ def from_bytes(
     return _read(io.BytesIO(data), name, _max_pixels(max_pixels), longer, keep_gps)
 
 
-def measure(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int], bool]:
-    """Format, as Pillow calls it, (H, W), and whether there are several images in it, from the bytes of a file,
-    without decoding. Raises UserError if it is empty or not an image.
+def probe(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int], bool]:
+    """Read an image's header from the bytes of a file, without decoding it: (format, as Pillow calls it, (H, W) as
+    stored, whether the file holds several images). `name`: what errors call it. Raises UserError if it is empty or
+    not an image.
     """
     with _opened(io.BytesIO(data), name) as image:
         return str(image.format), (image.height, image.width), _several(image)
@@ -319,7 +320,7 @@ def _read(file: IO[bytes], name: StrPath, limit: int, longer: int | None, keep_g
 
 
 def _of_light(values: npt.NDArray[Any], longer: int | None) -> Picture:
-    """An EXR's pixels (H, W, 1, 3 or 4), linear light, as `read` gives them. Raises UserError."""
+    """An EXR's pixels (H, W, 1, 3 or 4), linear light, as `read` gives them. Raises UserError for NaN."""
     light = values.astype(np.float32)
     if np.isnan(light).any():
         raise UserError("it holds values that are not numbers (NaN)")
@@ -356,6 +357,6 @@ def _unidentified(path: StrPath, start: bytes) -> UserError:
     ):  # the length of a JSON header, in eight bytes, and the header
         return UserError(f"{path} is a .safetensors file, as models are, not an image")
     return UserError(
-        f"{path} is not an image that can be read here ({formats.readable()}): save it as one of these with another "
-        "program"
+        f"{path} is not an image that can be read here ({formats.readable_formats_text()}): save it as one of these "
+        "with another program"
     )

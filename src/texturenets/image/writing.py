@@ -70,20 +70,20 @@ def kept_bits(path: StrPath, bits: int) -> int:
     return min(bits, _BITS.get(output_format(path), 8))
 
 
-def laid_on_white(result: Path) -> str:
+def laid_on_white_message(result: Path) -> str:
     """The message for a transparent image that the file `result` cannot hold."""
     return f"transparent pixels, which {result.suffix} does not keep: they are laid on white"
 
 
-def lost(result: Path, picture: Picture) -> list[str]:
-    """Properties of `picture` that a file called `result` does not hold: ends of sentences that begin "FILE
-    holds"."""
-    flat = [laid_on_white(result)] if picture.transparent and not keeps_alpha(result) else []
-    return [*flat, *lost_metadata(result, picture.exif, picture.texts)]
+def lost_by_format(result: Path, picture: Picture) -> list[str]:
+    """Properties of `picture` that the format of a file called `result` cannot hold: ends of sentences that begin
+    "FILE holds"."""
+    flat = [laid_on_white_message(result)] if picture.transparent and not keeps_alpha(result) else []
+    return [*flat, *metadata_lost_by_format(result, picture.exif, picture.texts)]
 
 
-def lost_metadata(result: Path, exif: bytes | None, texts: Mapping[str, str]) -> list[str]:
-    """As `lost`, of EXIF and of texts by keyword."""
+def metadata_lost_by_format(result: Path, exif: bytes | None, texts: Mapping[str, str]) -> list[str]:
+    """As `lost_by_format`, of EXIF and of texts by keyword."""
     name = output_format(result)
     found = ["EXIF"] if exif is not None and name in _WITHOUT_EXIF else []
     others = sorted(key for key in texts if key not in _TEXTS.get(name, texts))

@@ -38,7 +38,8 @@ class AutocorrelationLoss(LayerLoss):
         return cls.of(settings, "autocorrelation_weight", "structure_layers")
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
-        """Those of several style images are averaged, by their shares, at the distances that all have."""
+        """Compute the autocorrelations of the style images; those of several are averaged, by their shares, at the
+        distances that all have."""
         self.targets = []
         for share, style in styles:
             correlations = [
@@ -48,7 +49,7 @@ class AutocorrelationLoss(LayerLoss):
             self.targets = added(self.targets, correlations, lambda m, n: torch.stack(_common(m, n)).sum(0))
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`autocorrelation/network:layer`."""
+        """See `Loss.__call__`; the names are `autocorrelation/network:layer`."""
         losses = {}
         for scale, layers in enumerate(self.targets):
             for layer, target in layers.items():
@@ -86,11 +87,12 @@ def _half(features: Tensor) -> tuple[int, int]:
 
 
 def _reach(correlations: Tensor) -> tuple[int, int]:
+    """The largest distances, (down, right), in the result of `autocorrelation`."""
     return correlations.shape[2] - 1, correlations.shape[3] // 2
 
 
 def _common(*correlations: Tensor) -> list[Tensor]:
-    """The part of each that all have."""
+    """Of each result of `autocorrelation` the distances that all of them hold."""
     reaches = [_reach(one) for one in correlations]
     down, right = min(r[0] for r in reaches), min(r[1] for r in reaches)
     return [

@@ -17,8 +17,8 @@ from texturenets.losses.base import Features, Loss, LossSettings, Targets, regis
 class CheckerboardPenalty(Loss):
     """`checkerboard` of the images, added up over all grids.
 
-    It counts from the middle of the training on (`share`). Values below 0 count as 0: they belong to a grid of the
-    opposite sign in each next window of 16 pixels, which is not an aim either.
+    Its weight is 0 in the first half of the training, then rises (`share`). Values below 0 count as 0: they belong to
+    a grid of the opposite sign in each next window of 16 pixels, which is not an aim either.
     """
 
     name = "checkerboard"
@@ -31,7 +31,7 @@ class CheckerboardPenalty(Loss):
         return cls(weight=weight) if weight else None
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`checkerboard`."""
+        """See `Loss.__call__`; the name is `checkerboard`."""
         strength = checkerboard(features.images).clamp_min(0).sum(1).mean()
         return {"checkerboard": self.weight * strength * share(targets.progress)}
 
@@ -50,7 +50,7 @@ def share(progress: float | Tensor) -> float | Tensor:
     return min(1.0, max(0.0, 2 * progress - 1))
 
 
-WINDOW = 16  # pixels: bands a sixteenth wide, so that little beside a grid's frequency is taken for it
+WINDOW = 16  # pixels: tells apart frequencies a sixteenth of a cycle a pixel apart; little else is taken for a grid
 # (rows, columns) in quarters of a cycle a pixel: all grids of 2 and of 4 pixels, each once
 GRIDS = ((0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, 3), (1, 2), (2, 1), (2, 2))
 AREA = 4  # windows: a grid is often found in parts of an image, out of phase with that in others

@@ -29,7 +29,7 @@ class ContentLoss(LayerLoss):
         return cls.of(settings, "content_weight", "content_layers")
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`content/network:layer`; nothing without photos."""
+        """See `Loss.__call__`; the names are `content/network:layer`. Empty without photos."""
         losses = {}
         for scale, content in enumerate(targets.content):
             weight = self.weight_at(scale)

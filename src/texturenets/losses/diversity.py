@@ -56,7 +56,7 @@ class DiversityLoss(Loss):
         self.spread = max(math.sqrt(variance), 1e-6)
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`diversity`."""
+        """See `Loss.__call__`; the name is `diversity`."""
         compared = self._compared(features)
         if self.layer == PIXELS and self.scaling == "paper":
             compared = 255 * compared

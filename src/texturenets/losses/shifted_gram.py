@@ -54,7 +54,8 @@ class ShiftedGramLoss(LayerLoss):
         return {shift: share * shifted_gram(features, *shift) for shift in shifts(features, self.reach)}
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`shifted/network:layer`. Raises UserError if a map is too small to be shifted."""
+        """See `Loss.__call__`; the names are `shifted/network:layer`. Raises UserError if a map is too small to be
+        shifted."""
         losses = {}
         for scale, layers in enumerate(self.targets):
             for layer, matrices in layers.items():

@@ -49,7 +49,7 @@ class SlicedWassersteinLoss(LayerLoss):
         ]
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`sliced/network:layer`."""
+        """See `Loss.__call__`; the names are `sliced/network:layer`."""
         losses = {}
         for scale, maps in enumerate(features.maps):
             for number, layer in enumerate(self.layers):

@@ -45,7 +45,7 @@ class StyleLoss(LayerLoss):
             self.targets = added(self.targets, matrices, torch.add)
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`style/network:layer`."""
+        """See `Loss.__call__`; the names are `style/network:layer`."""
         losses = {}
         for scale, style in enumerate(self.targets):
             weight = self.weight_at(scale)

@@ -1,7 +1,7 @@
 """The temporal consistency loss, for videos: images change little when their photos change little.
 
 Stability training (Zheng et al., arXiv 1604.04326, equation 3), with the image as the network's output. How photos
-are changed: `training.temporal_consistency`.
+are changed: `train/temporal_consistency.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TemporalConsistencyLoss(Loss):
         return cls(weight=weight) if weight else None
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`temporal`; nothing without moved photos."""
+        """See `Loss.__call__`; the name is `temporal`. Empty without moved photos."""
         if targets.moved is None:
             return {}
         change = temporal_consistency(features.images, targets.moved, targets.shifts, BORDER)

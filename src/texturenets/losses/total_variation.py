@@ -26,7 +26,7 @@ class TotalVariation(Loss):
         return cls(weight=weight, scaling=settings["loss_scaling"]) if weight else None
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """`tv`."""
+        """See `Loss.__call__`; the name is `tv`."""
         variation = reference_variation if self.scaling == "paper" else total_variation
         return {"tv": self.weight * variation(features.images).mean()}
 

@@ -157,7 +157,7 @@ def get(name: str, models: Sequence[ListedModel], progress: fetch.Progress | Non
 
 
 def _bring(model: ListedModel, part: Path, progress: fetch.Progress | None) -> None:
-    """The file of `model` into `part`. Raises UserError."""
+    """Fetch the file of `model` to `part`. Raises UserError if none of its addresses gives a file with its hash."""
     digests, faults = [f"sha256:{model.sha256}"], []
     for address in model.addresses:
         try:
@@ -176,7 +176,7 @@ def _bring(model: ListedModel, part: Path, progress: fetch.Progress | None) -> N
 
 
 def _copy(address: str, part: Path) -> None:
-    """A model on the Hub, or a file, into `part`. Raises UserError."""
+    """Copy a model on the Hub, or a file, to `part`. Raises UserError if it cannot be fetched or read."""
     path = modelfile.find(address) if is_name(address) else Path(address)
     try:
         shutil.copyfile(path, part)

@@ -275,7 +275,8 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _metadata(path: Path) -> str | None:
-    """The JSON text of a model file's header, None if there is none. Raises UserError."""
+    """The JSON text of a model file's header, None if there is none. Raises UserError for a file that is missing,
+    unreadable, damaged or not of safetensors."""
     if path.exists() and not path.is_file():  # a pipe would wait for somebody to write to it
         raise UserError(f"{path} is not a texturenets model: it is not a regular file")
     try:

@@ -29,7 +29,7 @@ from torch import nn
 from texturenets import noise
 from texturenets.errors import UserError, unknown
 from texturenets.graph.grammar import MAX_MARGIN, MAX_STRIDE
-from texturenets.networks.registry import SPECS, make, register
+from texturenets.networks.registry import SPECS, register, registered_spec
 from texturenets.networks.spec import GeneratorSpec
 
 ENTRY_POINTS = "texturenets.networks"
@@ -93,20 +93,20 @@ GRAPH = "graph"
 """The spec of networks that other programs published: it is read from files and cannot be chosen by name."""
 
 
-def make_spec(target: str, settings: Iterable[str] = ()) -> GeneratorSpec:
-    """The spec called `target` with `settings` of the form "key=value" applied.
+def make_spec(target: str, options: Iterable[str] = ()) -> GeneratorSpec:
+    """The spec called `target` with `options` of the form "key=value" applied.
 
     `target`: a network of this package, or one of the user's own, "PATH.py:NAME" or an installed entry point; then
-    every setting is for that. Raises UserError for an unknown name, key or value (with the nearest known one).
+    all options are its own. Raises UserError for an unknown name, key or value (with the nearest known one).
     """
     if target in SPECS and target != GRAPH:
-        return make(target, settings)
+        return registered_spec(target, options)
     points = installed()
     if target in points:
-        return Custom(target=target, options=tuple(settings), source=package_source(points[target]))
+        return Custom(target=target, options=tuple(options), source=package_source(points[target]))
     if not (target.endswith(".py") or split_target(target)):
         raise unknown("generator", target, {*SPECS, *points} - {Custom.name, GRAPH})
-    spec = Custom(target=target, options=tuple(settings))
+    spec = Custom(target=target, options=tuple(options))
     split = split_target(target)
     return dataclasses.replace(spec, source=read_source(split[0])[1]) if split else spec
 

@@ -13,16 +13,16 @@ from texturenets.errors import UserError, unknown
 from texturenets.networks.spec import GeneratorSpec, parse_value
 
 SPECS: dict[str, type[GeneratorSpec]] = {}
-"""The spec of each network, by its name."""
+"""The class of the spec of each generator, by its name."""
 
 BUILDERS: dict[str, Callable[[Any], nn.Module]] = {}
-"""The function that builds a network from a spec, by the same name."""
+"""What builds each generator from its spec, by the same name: its class (a function for the user's own code)."""
 
 B = TypeVar("B", bound=Callable[..., Any])
 
 
 def register(*specs: type[GeneratorSpec]) -> Callable[[B], B]:
-    """Decorator: registers a class for these `specs`, from one of which it is built."""
+    """Decorator: registers a generator's class for these `specs`, from one of which it is built."""
 
     def enter(builder: B) -> B:
         for spec in specs:
@@ -32,34 +32,35 @@ def register(*specs: type[GeneratorSpec]) -> Callable[[B], B]:
     return enter
 
 
-def make(name: str, settings: Iterable[str] = ()) -> GeneratorSpec:
-    """The spec called `name` with `settings` of the form "key=value" applied.
+def registered_spec(name: str, options: Iterable[str] = ()) -> GeneratorSpec:
+    """The spec of the generator `name` of this package, with `options` of the form "key=value", the others at their
+    defaults.
 
-    Raises UserError for an unknown name, key or value (with the nearest known one).
+    Raises UserError for an unknown generator, option or value (with the nearest known one).
     """
     if name not in SPECS:
         raise unknown("generator", name, SPECS)
     cls = SPECS[name]
     hints = typing.get_type_hints(cls)
-    fields = [f.name for f in dataclasses.fields(cls)]
+    known = [f.name for f in dataclasses.fields(cls)]
     values: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
+    for option in options:
+        key, equals, text = option.partition("=")
         if not equals:
-            raise UserError(f"generator option {setting!r} is not of the form key=value")
-        if key not in fields:
-            raise unknown(f"option of the {name} generator", key, fields)
+            raise UserError(f"generator option {option!r} is not of the form key=value")
+        if key not in known:
+            raise unknown(f"option of the {name} generator", key, known)
         if typing.get_origin(hints[key]) is Literal and text not in map(str, typing.get_args(hints[key])):
             raise unknown(f"{key} of the {name} generator", text, map(str, typing.get_args(hints[key])))
         try:
             values[key] = parse_value(text, hints[key])
-        except ValueError as expected:
-            raise UserError(f"{name} generator: {key}={text!r} is not {expected}") from None
+        except ValueError as error:  # its text says what was expected, as "a whole number"
+            raise UserError(f"{name} generator: {key}={text!r} is not {error}") from None
     return cls(**values)
 
 
 def from_dict(data: Mapping[str, Any]) -> GeneratorSpec:
-    """The inverse of `to_dict`. Raises UserError for unknown names and fields and for bad values."""
+    """The inverse of `to_dict`. Raises UserError for an unknown generator or option, and for a bad value."""
     name = data.get("name")
     if not isinstance(name, str) or name not in SPECS:
         raise unknown("generator", str(name), SPECS)

@@ -167,7 +167,8 @@ class _GraphRecorder:
         weights: Mapping[str, Tensor | None] | None = None,
         **settings: Any,
     ) -> TracedMap:
-        """Append a node; returns its number. Raises UserError."""
+        """Append a node; returns its number. Raises UserError if its settings or inputs are not those of the
+        operation."""
         named = {role: value for role, value in (weights or {}).items() if value is not None}
         names = {role: self._name(value) for role, value in named.items()}
         return TracedMap(self.graph.add(operation, sources, names, **settings))

@@ -47,9 +47,8 @@ class LayerCalls:
         align_corners: Any = None, antialias: bool = False,
     ) -> TracedMap:  # fmt: skip
         factor: Any = None if scale_factor is None else one(scale_factor, "factor")
-        if (
-            isinstance(size, TracedSize) and not size.whole
-        ):  # `x.shape[2:]` of another feature map, not numbers
+        # `size` is another feature map's height and width, as in interpolate(x, y.shape[2:]), and not numbers.
+        if isinstance(size, TracedSize) and not size.whole:
             factor = self.recorder.ratio(size.of_map, x)
         if factor is None or factor != int(factor) or mode not in ("nearest", "bilinear") or antialias:
             raise UserError(f"interpolation {mode!r} to {scale_factor or size}")

@@ -15,10 +15,12 @@ from texturenets.networks.trace_calls import Calls
 from texturenets.networks.trace_values import TracedMap
 
 Take = Callable[[Calls, Any, TracedMap], TracedMap]
+"""Adds the node of a layer, (calls, layer, input) to its output; `calls` translates calls of PyTorch's functions."""
 
 
 def take(calls: Calls, layer: nn.Module, input: TracedMap) -> TracedMap:  # noqa: A002 (torch's name)
-    """Convert a call of `layer`. Raises UserError for a layer without counterpart."""
+    """Convert a call of `layer`. Raises UserError for a layer without counterpart in the graph; its text is a noun,
+    of which the tracer makes a sentence."""
     for kind in type(layer).__mro__:
         if kind in _LAYERS:
             return _LAYERS[kind](calls, layer, input)
@@ -26,7 +28,7 @@ def take(calls: Calls, layer: nn.Module, input: TracedMap) -> TracedMap:  # noqa
 
 
 def _unary(name: str, **settings: str) -> Take:
-    """An operation whose settings are attributes of the layer."""
+    """For a layer that is the operation `name`; `settings`: each setting of it, by the layer's attribute."""
     return lambda calls, layer, x: calls.add(
         name, x, **{key: getattr(layer, value) for key, value in settings.items()}
     )

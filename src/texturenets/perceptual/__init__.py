@@ -31,6 +31,7 @@ from texturenets.perceptual.random_filters import RandomFilters
 
 PoolMode = Literal["max", "average"]
 Tap = Callable[[str, Tensor], Tensor]
+"""Called with a layer's name and its features; what it returns takes their place in the rest of the network."""
 
 LAYERS: dict[str, tuple[str, ...]] = {
     **{network: tuple(step.name for step in plan) for network, plan in PLANS.items()},
@@ -59,8 +60,9 @@ def full_names(layers: Iterable[str], default: str = "vgg16") -> tuple[str, ...]
 
 
 class Descriptor(nn.Module):
-    """One network, truncated after the last requested layer, evaluated in one pass. The weights are frozen buffers in
-    the precision of `dtype`; the network's input preprocessing (channel order, scale, mean) is applied inside.
+    """One descriptor network, truncated after the last requested layer, evaluated in one pass. The weights are frozen
+    buffers in the precision of `dtype`; the network's input preprocessing (channel order, scale, mean) is applied
+    inside.
     """
 
     def __init__(
@@ -100,8 +102,8 @@ class Descriptor(nn.Module):
     ) -> dict[str, Tensor]:
         """Images (N, 3, H, W), RGB in [0, 1], to {layer: features (N, C, h, w)} in one pass.
 
-        `layers`: a subset of the layers given to the constructor; evaluation ends after the last of them. `tap` is
-        called with each layer's name and features; its result replaces the features in the rest of the network.
+        `layers`: a subset of the layers given to the constructor; evaluation ends after the last of them. `tap`:
+        called for each of them.
         Raises UserError for an image that is too small to have these layers.
         """
         wanted = set(self.layers if layers is None else layers)
@@ -111,13 +113,13 @@ class Descriptor(nn.Module):
             x = self.preprocess(x).to(self.dtype, memory_format=torch.channels_last)
             for step in self.plan:
                 if isinstance(step, LinearMap) and step.name not in wanted:
-                    continue
+                    continue  # a branch of its own (`own`): no later layer takes it as input
                 try:
                     made = self._apply_step(step, x)
                 except RuntimeError as error:
                     if min(x.shape[2:]) > 3 or "memory" in str(error):
                         raise
-                    made = x[:, :, :0]
+                    made = x[:, :, :0]  # the kernel is larger than the feature map: reported below
                 if 0 in made.shape:
                     raise UserError(
                         f"an image of {size[1]} x {size[0]} is too small for {self.name}'s layer {step.name}; "
@@ -161,6 +163,7 @@ class Descriptor(nn.Module):
 
 
 def _keys(step: DescriptorLayer) -> list[str]:
+    """The names of the step's convolutions in the state dictionary; empty for a pooling."""
     if isinstance(step, ConvLayer | LinearMap):
         return [step.key]
     if isinstance(step, FireModule):
@@ -169,15 +172,17 @@ def _keys(step: DescriptorLayer) -> list[str]:
 
 
 def _named(tap: Tap, network: str) -> Tap:
+    """`tap` for one network: called with `network:layer` instead of the layer's name."""
     return lambda layer, features: tap(f"{network}:{layer}", features)
 
 
 def _attribute(key: str, part: str) -> str:
+    """The name of a buffer: PyTorch allows no dots in it."""
     return f"{key}.{part}".replace(".", "_")
 
 
 class Descriptors(nn.Module):
-    """Several networks behind one call: layers are `network:layer`."""
+    """Several descriptor networks behind one call: layers are `network:layer`."""
 
     def __init__(self, networks: Iterable[Descriptor | RandomFilters]) -> None:
         super().__init__()

@@ -89,7 +89,8 @@ _CAFFE: Final = (b"\x0a", b"\x12", b"\x1a", b"\x32", b"\x42", b"\xa2\x06")
 
 
 def recognise(path: Path) -> WeightsFormat | None:
-    """The format of the file at `path`, by its content; None if it is unknown. Raises UserError."""
+    """The format of the file at `path`, by its content; None if it is unknown. Raises UserError if it cannot be
+    read."""
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:

@@ -2,7 +2,7 @@
 
 VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E). SqueezeNet: Iandola et al., arXiv
 1602.07360, table 1 (1.1: the authors' later revision). Canonical names are torchvision's. `own`: this project's,
-distilled from VGG-16 (docs/measurements.md, "A perceptual network of our own").
+distilled from VGG-16 (docs/measurements.md, "A descriptor network of our own").
 """
 
 from __future__ import annotations

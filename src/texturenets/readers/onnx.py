@@ -30,9 +30,9 @@ Array = NDArray[Any]
 
 @dataclass
 class ONNXNode:
-    """One node: its kind, the names of its inputs and outputs, and its attributes."""
+    """One node: the operation (`op_type`, as "Conv"), the names of its inputs and outputs, and its attributes."""
 
-    kind: str
+    op_type: str
     inputs: list[str]
     outputs: list[str]
     attributes: dict[str, Any]
@@ -40,12 +40,13 @@ class ONNXNode:
 
 @dataclass
 class Model:
-    """`operations` in order, `arrays` by name, names of the `inputs` that are not arrays, and of the `outputs`.
-    `sizes`: the declared shapes of inputs, 0 for undefined dimensions. `metadata`: texts stored with the graph
-    (licence, order of colours).
+    """`nodes` in an order in which each follows its inputs. `arrays`: the stored weights and constants, by name.
+    `inputs`: names of the graph's inputs without stored weights (older files list the weights as inputs, too).
+    `outputs`: names of its outputs. `sizes`: the declared shapes of inputs, 0 for undefined dimensions. `metadata`:
+    texts stored with the graph (licence, order of colours).
     """
 
-    operations: list[ONNXNode]
+    nodes: list[ONNXNode]
     arrays: dict[str, Array]
     inputs: list[str]
     outputs: list[str]
@@ -64,8 +65,8 @@ def _array(tensor: TensorProto) -> Array:
 
 def _value(attribute: AttributeProto) -> Any:
     """The value of an attribute, by the field that is present: old files do not state its type."""
-    for kind, value in attribute.ListFields():
-        match kind.name:
+    for field, value in attribute.ListFields():
+        match field.name:
             case "f" | "i":
                 return value
             case "s":
@@ -77,7 +78,7 @@ def _value(attribute: AttributeProto) -> Any:
     return None
 
 
-def _operation(node: NodeProto) -> ONNXNode:
+def _node(node: NodeProto) -> ONNXNode:
     attributes = {attribute.name: _value(attribute) for attribute in node.attribute}
     return ONNXNode(node.op_type, list(node.input), list(node.output), attributes)
 
@@ -87,7 +88,12 @@ def _shape(value: ValueInfoProto) -> tuple[int, ...]:
 
 
 def read(path: Path) -> Model:
-    """The graph in the ONNX file at `path`. Raises UserError for one that is too large, FormatError and OSError."""
+    """The graph in the ONNX file at `path`. Nothing but shapes and types of arrays is checked: not the operations.
+
+    Raises UserError for a file over `MAX_BYTES` and for one that texturenets exported, FormatError for one that is
+    not an ONNX model, has over `MAX_NODES` nodes or arrays in other files or of unknown types, and OSError if it
+    cannot be read.
+    """
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"it is larger than {MAX_BYTES >> 20} MiB, the most that is read of an ONNX file")
     try:
@@ -105,7 +111,7 @@ def read(path: Path) -> Model:
         raise FormatError("it has too many operations")
     arrays = {tensor.name: _array(tensor) for tensor in graph.initializer}
     return Model(
-        operations=[_operation(node) for node in graph.node],
+        nodes=[_node(node) for node in graph.node],
         arrays=arrays,
         inputs=[value.name for value in graph.input if value.name not in arrays],
         outputs=[value.name for value in graph.output],

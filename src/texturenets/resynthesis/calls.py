@@ -54,13 +54,14 @@ def tile(
     line_search: LineSearch = "strong_wolfe",
     progress: RecordCallback | None = None,
 ) -> Any:
-    """Make an image tile seamlessly: its edges are replaced so that left meets right and top meets bottom.
+    """Make an image tile seamlessly: left meets right and top meets bottom.
 
-    The central rectangle, half as wide and half as high as the image, stays bitwise equal. `photo`: as for a style;
-    the result has the same type. `config`: the losses: the name of a descriptor network, for its default layers, or a
-    `TextureConfig`; `trainer`: device and weights. `steps`: maximum number of L-BFGS iterations at each of `scales`
-    sizes, each twice the previous one. `progress`: called with an `optimization.IterationRecord` after each
-    iteration; if it returns the string "stop", the current image is the result.
+    Only the central rectangle, half as wide and half as high as the image, stays bitwise equal. `photo`: the image,
+    of any type that a style takes; the result has the same type. `config`: the losses: the name of a descriptor
+    network, for its default layers, or a `TextureConfig`; `trainer`: device and weights. `steps`: maximum number of
+    L-BFGS iterations at each of `scales` sizes, each twice the previous one. `progress`: called with an
+    `optimization.IterationRecord` after each iteration; if it returns the string "stop", the current image is the
+    result.
 
     Raises UserError for transparent pixels, and as the command line does.
     """

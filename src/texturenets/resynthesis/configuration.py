@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from texturenets.field_docs import with_attributes
-from texturenets.train import recipes
+from texturenets.train import presets
 from texturenets.train.configuration import VGG_LAYERS, Precision, TextureConfig
 
 NETWORK = "vgg16"
@@ -25,4 +25,4 @@ class ResynthesisConfig(TextureConfig):
 
 def of_network(network: str = NETWORK) -> ResynthesisConfig:
     """The options for the layers of only this descriptor network. Raises UserError for one that does not exist."""
-    return recipes.with_descriptor(ResynthesisConfig(), network)
+    return presets.with_descriptor(ResynthesisConfig(), network)

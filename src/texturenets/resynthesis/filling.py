@@ -33,7 +33,7 @@ def fill(
     Yields a record for each iteration, with the whole image; the last one is the result. All pixels that are not free
     are those of the hole's image. Raises UserError if the known part is too small, and for invalid `scales`.
     """
-    size = (int(hole.picture.shape[2]), int(hole.picture.shape[3]))
+    size = (int(hole.image.shape[2]), int(hole.image.shape[3]))
     sizes = scale_sizes(size, scales)
     with torch.no_grad():
         begin = patches.start(hole, settings["seed"])

@@ -22,13 +22,13 @@ statistics."""
 class Hole:
     """An image of which a part is replaced.
 
-    `picture` (1, 3, H, W): RGB in [0, 1]. `free` (1, 1, H, W) in [0, 1]: 0 where pixels stay, 1 where they are
+    `image` (1, 3, H, W): RGB in [0, 1]. `free` (1, 1, H, W) in [0, 1]: 0 where pixels stay, 1 where they are
     replaced, in between the share of the new ones. `exemplar` (1, 3, h, w): the image from which the texture is
     learned, at the pixels where `usable` (1, 1, h, w) is 1, not 0. `wraps`: whether the image continues at the
     opposite edge.
     """
 
-    picture: Tensor
+    image: Tensor
     free: Tensor
     exemplar: Tensor
     usable: Tensor
@@ -41,46 +41,46 @@ class Hole:
     @property
     def in_exemplar(self) -> bool:
         """Whether the exemplar is the image itself, around its hole."""
-        return self.exemplar is self.picture
+        return self.exemplar is self.image
 
     def to(self, device: torch.device) -> Hole:
         """A copy on a device."""
-        picture = self.picture.to(device)
-        exemplar = picture if self.in_exemplar else self.exemplar.to(device)
-        return Hole(picture, self.free.to(device), exemplar, self.usable.to(device), self.wraps)
+        image = self.image.to(device)
+        exemplar = image if self.in_exemplar else self.exemplar.to(device)
+        return Hole(image, self.free.to(device), exemplar, self.usable.to(device), self.wraps)
 
-    def over(self, picture: Tensor) -> Hole:
+    def over(self, image: Tensor) -> Hole:
         """The same hole in another image (1, 3, H, W), which is also the exemplar if the old image was."""
-        return replace(self, picture=picture, exemplar=picture if self.in_exemplar else self.exemplar)
+        return replace(self, image=image, exemplar=image if self.in_exemplar else self.exemplar)
 
     def resized(self, size: tuple[int, int]) -> Hole:
         """The hole with its image resized to `size` (H, W) and the exemplar resized by the same factor."""
-        if tuple(self.picture.shape[2:]) == size:
+        if tuple(self.image.shape[2:]) == size:
             return self
         rows, columns = self.exemplar.shape[2:]
-        shape = self.picture.shape
+        shape = self.image.shape
         inner = max(1, round(rows * size[0] / shape[2])), max(1, round(columns * size[1] / shape[3]))
         usable = (
             F.interpolate(self.usable, inner, mode="area") > 1 - 1e-4
         )  # only pixels made entirely of usable ones
 
-        def picture(x: Tensor) -> Tensor:
+        def resized(x: Tensor) -> Tensor:
             return resize_wrapped(x, size, "xy") if self.wraps else resize(x, size)
 
         free = F.interpolate(self.free, size, mode="area")
-        new = picture(self.picture)
+        new = resized(self.image)
         exemplar = new if self.in_exemplar else resize(self.exemplar, inner)
         return Hole(new, free, exemplar, usable.to(self.usable), self.wraps)
 
-    def pixels(self, picture: Tensor) -> Tensor:
-        """The free pixels of `picture` (1, 3, H, W): (1, 3, 1, P)."""
-        return picture.flatten(2)[:, :, None, self._places]
+    def pixels(self, image: Tensor) -> Tensor:
+        """The free pixels of `image` (1, 3, H, W): (1, 3, 1, P)."""
+        return image.flatten(2)[:, :, None, self._places]
 
     def pasted(self, pixels: Tensor) -> Tensor:
         """The image (1, 3, H, W) with these free pixels (1, 3, 1, P); all others are bitwise equal."""
-        flat, share = self.picture.flatten(2), self.free.flatten()[self._places]
+        flat, share = self.image.flatten(2), self.free.flatten()[self._places]
         blended = (1 - share) * flat[:, :, self._places] + share * pixels[:, :, 0]
-        return flat.index_copy(2, self._places, blended).view_as(self.picture)
+        return flat.index_copy(2, self._places, blended).view_as(self.image)
 
     def changed(self) -> Tensor:
         """Where pixels are free, as 0 and 1: (1, 1, H, W)."""
@@ -95,15 +95,15 @@ def continued(x: Tensor, *, wraps: bool) -> Tensor:
     return x
 
 
-def edges(picture: Tensor) -> Hole:
+def edges(image: Tensor) -> Hole:
     """The edges of an image (1, 3, H, W), to be replaced so that it repeats; the texture is learned from all of it.
     The middle half of each side stays. From there to the middle of the adjacent strips the share of new pixels rises
     from 0 to 1, so that no line is visible.
     """
-    height, width = picture.shape[2:]
+    height, width = image.shape[2:]
     share = torch.maximum(_rise(height)[:, None], _rise(width)[None])
-    free = share[None, None].to(picture)
-    return Hole(picture, free, picture.clone(), torch.ones_like(free), wraps=True)
+    free = share[None, None].to(image)
+    return Hole(image, free, image.clone(), torch.ones_like(free), wraps=True)
 
 
 def _rise(side: int) -> Tensor:

@@ -44,7 +44,7 @@ def edges(picture: Picture) -> Job:
     """The job of making the edges of an image meet. Raises UserError for an image with transparent pixels, and for
     one that is too small.
     """
-    rgb, name = _checked(picture), "the picture"
+    rgb, name = _checked(picture), "the image"
     style_images.check_opaque(picture, name)
     alpha = None if picture.transparency is None else picture.alpha
     return Job(picture, holes.edges(rgb), (0, 0, *picture.size), alpha)

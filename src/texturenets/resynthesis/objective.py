@@ -50,7 +50,7 @@ class HoleObjective(Objective):
     def __init__(
         self, descriptors: Descriptors, losses: Sequence[Loss], hole: Hole, shown: Places, known: Places
     ) -> None:
-        """`shown`, `known`: positions of the picture's maps, and of the exemplar's, that are compared."""
+        """`shown`, `known`: positions of the image's maps, and of the exemplar's, that are compared."""
         self.hole, self.shown, self.known = hole, shown, known
         super().__init__(descriptors, losses, [hole.exemplar], scales=len(shown))
         self.allowed = self._of_real_parts()
@@ -61,8 +61,8 @@ class HoleObjective(Objective):
         the exemplar. Raises UserError if there is none.
         """
         layers, scales = layers_of(build(settings)), int(settings["pyramid_loss"])
-        picture = _positions(descriptors, layers, scales, hole.picture, hole.changed(), wraps=hole.wraps)
-        shown = [{k: shows for k, (shows, _) in maps.items()} for maps in picture]
+        image = _positions(descriptors, layers, scales, hole.image, hole.changed(), wraps=hole.wraps)
+        shown = [{k: shows for k, (shows, _) in maps.items()} for maps in image]
         exemplar = _positions(descriptors, layers, scales, hole.exemplar, 1 - hole.usable)
         known = [{k: rest for k, (_, rest) in maps.items()} for maps in exemplar]
         few = [
@@ -73,11 +73,11 @@ class HoleObjective(Objective):
         losses = build(_without(settings, few))
         if few and not any(loss.compares_style for loss in losses):
             raise UserError(
-                f"the known part is too small for the layers {', '.join(few)}: use a smaller hole, a larger picture "
+                f"the known part is too small for the layers {', '.join(few)}: use a smaller hole, a larger image "
                 "or earlier `style_layers`"
             )
         if few:
-            height, width = hole.picture.shape[2:]
+            height, width = hole.image.shape[2:]
             warnings.warn(
                 f"left out at {width} x {height}, as the known part is too small for "
                 f"{'it' if len(few) == 1 else 'them'}: {', '.join(few)}",
@@ -114,10 +114,10 @@ class HoleObjective(Objective):
         return {name: sum(values) / len(values) for name, values in found.items()}
 
     def _moved(self, shown: Tensor, known: Tensor, size: Sequence[int], shift: tuple[float, float]) -> Tensor:
-        """The positions `shown` of maps of `size` (H, W) moved by shares of the picture's sides, as far as they are
+        """The positions `shown` of maps of `size` (H, W) moved by shares of the image's sides, as far as they are
         `known`; none if that leaves less than half of them, or if they are nearly all known positions."""
         moved = []
-        rows = zip((shown // size[1], shown % size[1]), size, self.hole.picture.shape[2:], shift, strict=True)
+        rows = zip((shown // size[1], shown % size[1]), size, self.hole.image.shape[2:], shift, strict=True)
         for place, positions, side, share in rows:
             first = round(positions * MARGIN / (side + 2 * MARGIN))
             inside = positions - 2 * first
@@ -142,8 +142,8 @@ class HoleObjective(Objective):
     ) -> dict[str, Tensor]:
         """Free pixels (1, 3, 1, P), RGB in [0, 1], to {name: weighted loss, a scalar}."""
         losses = [loss for loss in self.losses if loss.name not in without]
-        picture = self.hole.pasted(images)
-        surrounded = continued(picture, wraps=self.hole.wraps)
+        image = self.hole.pasted(images)
+        surrounded = continued(image, wraps=self.hole.wraps)
         layers = tuple(dict.fromkeys(layer for loss in losses for layer in loss.layers))
         maps = self._maps(surrounded, layers) if layers else []
         gathered = _gathered(maps, self.shown)
@@ -151,7 +151,7 @@ class HoleObjective(Objective):
         values: dict[str, Tensor] = {}
         for loss in losses:
             seen = gathered if _compares_positions(loss) else maps
-            values.update(loss(Features(picture, seen, grams), targets or Targets()))
+            values.update(loss(Features(image, seen, grams), targets or Targets()))
         return {name: F.relu(value - self.allowed.get(name, 0.0)) for name, value in values.items()}
 
 
@@ -194,26 +194,26 @@ def _positions(
     descriptors: Descriptors,
     layers: Sequence[str],
     scales: int,
-    picture: Tensor,
+    image: Tensor,
     mask: Tensor,
     *,
     wraps: bool = False,
 ) -> list[dict[str, tuple[Tensor, Tensor]]]:
-    """Of the maps of `picture`, continued: the positions inside it that show what is under `mask` (1, 1, H, W), and
+    """Of the maps of `image`, continued: the positions inside it that show what is under `mask` (1, 1, H, W), and
     those that do not; by layer, for each scale."""
-    noise = white_noise(0, (picture.shape[2], picture.shape[3])).to(picture)
-    pair = [continued(torch.where(mask > 0, x, picture), wraps=wraps) for x in (picture, noise)]
+    noise = white_noise(0, (image.shape[2], image.shape[3])).to(image)
+    pair = [continued(torch.where(mask > 0, x, image), wraps=wraps) for x in (image, noise)]
     inside = F.pad(torch.ones_like(mask), (MARGIN,) * 4)
     found = []
     for scale in range(scales):
-        # One after the other: the features of a large picture take much memory.
+        # One after the other: the features of a large image take much memory.
         before, after = (descriptors(shrink(x, 2**scale), layers) for x in pair)
         found.append({k: _split(before[k], after[k], inside) for k in layers})
     return found
 
 
 def _split(before: Tensor, after: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions `inside` the picture where two maps (1, C, h, w) differ, and those where they do not, as indices."""
+    """Positions `inside` the image where two maps (1, C, h, w) differ, and those where they do not, as indices."""
     change = (after.float() - before.float()).square().mean(1)[0]
     within = F.interpolate(inside, before.shape[2:], mode="area")[0, 0] > 0.5
     level = before.float().square().mean(1)[0][within].mean()

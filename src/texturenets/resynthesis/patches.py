@@ -30,7 +30,7 @@ def start(hole: Hole, seed: int) -> Tensor:
     entirely free. Raises UserError if no known part is as large as the smallest patch.
     """
     factor = math.ceil(max(hole.exemplar.shape[2:]) / MAX_SEARCH_SIDE)
-    height, width = hole.picture.shape[2:]
+    height, width = hole.image.shape[2:]
     small = hole.resized((math.ceil(height / factor), math.ceil(width / factor)))
     search = _Search(small, seed)
     search.run()
@@ -38,7 +38,7 @@ def start(hole: Hole, seed: int) -> Tensor:
     rows, columns = hole.exemplar.shape[2:]
     copied = hole.exemplar[:, :, down.clamp(0, rows - 1), right.clamp(0, columns - 1)]
     unknown = _unknown(hole)
-    return closed(hole, torch.where(unknown, copied, hole.picture), (down, right), unknown)
+    return closed(hole, torch.where(unknown, copied, hole.image), (down, right), unknown)
 
 
 def _unknown(hole: Hole) -> Tensor:
@@ -55,9 +55,9 @@ def _enlarged(sources: tuple[Tensor, Tensor], small: Hole, hole: Hole) -> tuple[
         shape[axis - 2] = -1
         position = torch.arange(source.shape[axis - 2], device=source.device).view(shape)
         moved = (source - position)[None, None].float()  # the same for a whole patch
-        factor = hole.picture.shape[axis] / small.picture.shape[axis]
-        moved = F.interpolate(moved, hole.picture.shape[2:], mode="nearest")[0, 0] * factor
-        there = torch.arange(hole.picture.shape[axis], device=source.device).view(shape)
+        factor = hole.image.shape[axis] / small.image.shape[axis]
+        moved = F.interpolate(moved, hole.image.shape[2:], mode="nearest")[0, 0] * factor
+        there = torch.arange(hole.image.shape[axis], device=source.device).view(shape)
         found.append(there + moved.round().long())
     return found[0], found[1]
 
@@ -67,15 +67,15 @@ class _Search:
 
     def __init__(self, hole: Hole, seed: int) -> None:
         self.hole = hole
-        self.picture = hole.picture.clone()
-        self.known = (~_unknown(hole)).to(hole.picture)
+        self.image = hole.image.clone()
+        self.known = (~_unknown(hole)).to(hole.image)
         self.random = torch.Generator().manual_seed(seed % 2**63)
-        height, width = self.picture.shape[2:]
-        # Where the picture wraps, a window reaches over the new edges to the known part at both sides.
+        height, width = self.image.shape[2:]
+        # Where the image wraps, a window reaches over the new edges to the known part at both sides.
         largest = min(height, width) * 3 // 8 if hole.wraps else min(height, width) // 5
         self.side, self.blocked = self._windows(largest)
         self.spectrum = torch.fft.rfft2(torch.cat([hole.exemplar.square(), hole.exemplar], 1))
-        down, right = (torch.arange(n, device=self.picture.device) for n in (height, width))
+        down, right = (torch.arange(n, device=self.image.device) for n in (height, width))
         self.sources = down[:, None].repeat(1, width), right[None].repeat(height, 1)
 
     def _windows(self, largest: int) -> tuple[int, Tensor]:
@@ -96,12 +96,12 @@ class _Search:
         """Fill windows until no pixel is unknown."""
         while not bool(self.known.all()):
             rows, columns = self._next()
-            window = self.picture[:, :, rows[:, None], columns]
+            window = self.image[:, :, rows[:, None], columns]
             known = self.known[:, :, rows[:, None], columns]
             top, left = self._best(window, known, int(rows[0]), int(columns[0]))
             side = len(rows)
             copied = self.hole.exemplar[:, :, top : top + side, left : left + side]
-            self.picture[:, :, rows[:, None], columns] = torch.where(known > 0, window, copied)
+            self.image[:, :, rows[:, None], columns] = torch.where(known > 0, window, copied)
             self._note(rows, columns, known[0, 0] > 0, (top, left))
             self.known[:, :, rows[:, None], columns] = 1
 
@@ -115,9 +115,9 @@ class _Search:
     def _next(self) -> tuple[Tensor, Tensor]:
         """Rows and columns of the window around the unknown pixel that is nearest to having half of it known.
 
-        Where the picture wraps, those on its edges come first: no seam lies along an edge then.
+        Where the image wraps, those on its edges come first: no seam lies along an edge then.
         """
-        height, width = self.picture.shape[2:]
+        height, width = self.image.shape[2:]
         before = self.side // 2
         around = self.known
         for axis, side in ((-2, height), (-1, width)):

@@ -19,19 +19,19 @@ Places = tuple[Tensor, Tensor]
 """Rows and columns of the exemplar that pixels are copied from, (H, W) each."""
 
 
-def closed(hole: Hole, picture: Tensor, places: Places, unknown: Tensor) -> Tensor:
-    """`picture` (1, 3, H, W), whose pixels `unknown` (1, 1, H, W) were copied from `places`, without seams."""
+def closed(hole: Hole, image: Tensor, places: Places, unknown: Tensor) -> Tensor:
+    """`image` (1, 3, H, W), whose pixels `unknown` (1, 1, H, W) were copied from `places`, without seams."""
     steps, known = zip(*(_steps(hole, places, axis) for axis in (2, 3)), strict=True)
     edges = [_edge(unknown, a, hole.wraps) * k for a, k in zip((2, 3), known, strict=True)]
     wanted = [s * e for s, e in zip(steps, edges, strict=True)]
-    free = unknown.to(picture)
+    free = unknown.to(image)
 
     def applied(x: Tensor) -> Tensor:
         return free * _back([_ahead(x, a) * e for a, e in zip((2, 3), edges, strict=True)])
 
-    start = [_ahead(picture, a) * e for a, e in zip((2, 3), edges, strict=True)]
+    start = [_ahead(image, a) * e for a, e in zip((2, 3), edges, strict=True)]
     residual = free * _back([w - s for w, s in zip(wanted, start, strict=True)])
-    change, direction = torch.zeros_like(picture), residual
+    change, direction = torch.zeros_like(image), residual
     power = first = residual.square().sum()
     for _ in range(ITERATIONS):
         if not bool(power > TOLERANCE * first):
@@ -42,7 +42,7 @@ def closed(hole: Hole, picture: Tensor, places: Places, unknown: Tensor) -> Tens
         residual = residual - length * along
         before, power = power, residual.square().sum()
         direction = residual + power / before * direction
-    return torch.where(unknown, (picture + change).clamp(0, 1), picture)
+    return torch.where(unknown, (image + change).clamp(0, 1), image)
 
 
 def _ahead(x: Tensor, axis: int) -> Tensor:
@@ -58,7 +58,7 @@ def _back(steps: list[Tensor]) -> Tensor:
 
 
 def _edge(unknown: Tensor, axis: int, wraps: bool) -> Tensor:
-    """Which steps count, as 0 and 1: those at an unknown pixel, and across the picture's edge where it wraps."""
+    """Which steps count, as 0 and 1: those at an unknown pixel, and across the image's edge where it wraps."""
     counted = (unknown | unknown.roll(-1, axis)).float()
     if not wraps:
         counted.narrow(axis, counted.shape[axis] - 1, 1).zero_()

@@ -121,7 +121,8 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
 
 
 def _trainings(settings: Settings) -> Trainings | None:
-    """The training queue, or None without `--photos`. Raises UserError."""
+    """The training queue, or None without `--photos`. Raises UserError for `--photos` without `--models`, and if this
+    installation or system cannot train."""
     if settings.photos is None:
         return None
     if settings.models is None:

@@ -49,7 +49,7 @@ class Masks:
 
 def _read(data: bytes, what: str, size: tuple[int, int], most: int) -> image.Picture:
     """The mask `data`; `what`: its name in errors."""
-    _, stored = uploads.measure(data, what)
+    _, stored = uploads.probe(data, what)
     if stored[0] * stored[1] > most:
         raise HTTPProblem(413, f"{what} has {stored[1]} x {stored[0]} pixels: at most {most} are allowed")
     check_shape(what, stored, size)

@@ -179,7 +179,7 @@ class Service:
         """
         instead = "; videos and animations are stylized on the command line, by `texturenets stylize`"
         try:
-            kind, size = await asyncio.to_thread(uploads.measure, data, "the body", instead)
+            kind, size = await asyncio.to_thread(uploads.probe, data, "the body", instead)
         except UserError as error:
             raise refused(error, 415) from None
         self.check_size(*size, "a photo")
@@ -239,7 +239,7 @@ class Service:
                 read = await _in_thread(lane, lambda: masks.read(styles, picture.size, self.limits.pixels))
                 chosen = replace(chosen, masks=read)
             picture = await self._run_model(
-                lane, request, served, pixels, lambda model: pipeline.paint(model, picture, chosen)
+                lane, request, served, pixels, lambda model: pipeline.stylize_picture(model, picture, chosen)
             )
             if format_name == "auto":
                 format_name = SAME_FORMAT.get(kind, "jpeg" if picture.transparency is None else "png")

@@ -23,7 +23,7 @@ from texturenets.server.numbers import WHOLE
 from texturenets.server.service import Service
 from texturenets.server.training_runner import weights_missing
 from texturenets.train import lacking
-from texturenets.train import recipes as all_recipes
+from texturenets.train import presets as all_presets
 from texturenets.train.configuration import TaskConfig, flag
 from texturenets.train.min_size import too_small
 
@@ -55,10 +55,10 @@ async def enqueue(
     """Add a training to the queue. Must be called within `queue.slot()`. Raises HTTPProblem.
 
     `data`: the file of the image to learn. `start`: a model of the service whose weights it starts from. `changes`:
-    fields of the recipe with other values.
+    fields of the preset with other values.
 
     """
-    known = recipes(kind)
+    known = presets(kind)
     if preset not in known:
         raise HTTPProblem(422, f"preset: one of {', '.join(known)}")
     if name in modelfile.shipped():  # requests for that model would get the new one
@@ -75,7 +75,7 @@ async def enqueue(
         suffix = SUFFIXES.get(form, ".img")
         try:
             run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
-        except UserError as error:  # it names fields of the recipe as options of the command line
+        except UserError as error:  # it names fields of the preset as options of the command line
             raise HTTPProblem(422, str(error).replace("--", "")) from None
         learned = sizes.fit_longer(size, run.style_size) if run.style_size else size
         if message := (kind == "style" and too_small(*size)) or too_small(*learned):
@@ -133,16 +133,17 @@ def _check_weights(run: TaskConfig, preset: str) -> None:
 
 
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
-    """The file of a model that `run` can start from. Raises UserError."""
+    """The file of the service's model `name`. Raises UserError if a training by `run` cannot start from it: its
+    generator is another."""
     _, found = service.catalogue.find(name, kind)
     if not run.may_start_from(found.header.generator):
-        raise UserError(f"{name} has another network than this recipe, which cannot start from it")
+        raise UserError(f"{name} has another network than this preset, which cannot start from it")
     return found.path
 
 
-def recipes(kind: Literal["style", "texture"]) -> Mapping[str, TaskConfig]:
-    """The recipes of a kind."""
-    return all_recipes.STYLE_RECIPES if kind == "style" else all_recipes.TEXTURE_RECIPES
+def presets(kind: Literal["style", "texture"]) -> Mapping[str, TaskConfig]:
+    """The presets of a kind."""
+    return all_presets.STYLE_PRESETS if kind == "style" else all_presets.TEXTURE_PRESETS
 
 
 def add(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
@@ -176,12 +177,14 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
         request: Request,
         name: Annotated[str, Query(max_length=64, description="Of the model: letters, digits, - and _.")],
         kind: Annotated[Literal["style", "texture"], Query()] = "style",
-        preset: Annotated[str, Query(max_length=64, description="Recipe.")] = "default",
+        preset: Annotated[
+            str, Query(max_length=64, description="Named set of training options.")
+        ] = "default",
         steps: Annotated[
             int | None,
             Interval(ge=1, le=MAX_STEPS),
             WHOLE,
-            Query(description="Optimizer steps; by default those of the recipe."),
+            Query(description="Optimizer steps; by default those of the preset."),
         ] = None,
         photos: Annotated[
             str,

@@ -8,12 +8,12 @@ from texturenets.server.bodies import ANIMATED
 from texturenets.server.http_errors import HTTPProblem
 
 
-def measure(data: bytes, what: str, instead: str = "") -> tuple[str, tuple[int, int]]:
+def probe(data: bytes, what: str, instead: str = "") -> tuple[str, tuple[int, int]]:
     """Format and (H, W) of an image file, which errors call `what`; `instead`: hint for animations. Raises UserError
     if it is not an image, and HTTPProblem (415) for an animation and for a format whose optional decoder is missing.
     """
     try:
-        kind, size, several = image.measure(data, what)
+        kind, size, several = image.probe(data, what)
     except MissingError:  # its text is for the operator
         name = image.suffix_of_start(data[:16])[1:].upper()
         detail = f"cannot read {what}: this service lacks what decodes {name}; send JPEG, PNG or WebP"

@@ -80,17 +80,17 @@ def _stylize_strips(
             bands = _Bands(
                 source.size, writer.write, _Finish(source.rgb, alpha, options, choice, writer.alpha)
             )
-            if np.max(choice.painted) == 0:
+            if np.max(choice.stylized) == 0:
                 bands.whole(source.rgb)
             else:
-                _paint(style, source, bands, options, choice, folder=folder)
-        flat = [image.laid_on_white(result)] if alpha is not None and not writer.alpha else []
-        return [*flat, *large_files.lost(result, metadata)]
+                _coarse_to_fine(style, source, bands, options, choice, folder=folder)
+        flat = [image.laid_on_white_message(result)] if alpha is not None and not writer.alpha else []
+        return [*flat, *large_files.lost_by_format(result, metadata)]
     finally:
         source.close()
 
 
-def _paint(
+def _coarse_to_fine(
     style: Style,
     photo: large_files.LargePhoto,
     bands: _Bands,
@@ -114,8 +114,8 @@ def _paint(
             spool = SpooledImage(folder, 3, stage, "uint16")
             stack.callback(spool.close)
 
-            def keep(rows: Interval, painted: Array, spool: SpooledImage = spool) -> None:
-                spool.write(rows, np.rint(painted[0].transpose(1, 2, 0).clip(0, 1) * 65535))
+            def keep(rows: Interval, stylized: Array, spool: SpooledImage = spool) -> None:
+                spool.write(rows, np.rint(stylized[0].transpose(1, 2, 0).clip(0, 1) * 65535))
 
             style.tiled.run(source, stage, keep, fine=fine, **arguments)
             source = Resized(OnDisk(spool), stage, following)
@@ -161,23 +161,23 @@ class _Finish:
     ) -> None:
         self.photo, self.alpha, self.options, self.choice, self.beside = photo, alpha, options, choice, beside
 
-    def __call__(self, rows: Interval, painted: Array) -> NDArray[np.uint8]:
+    def __call__(self, rows: Interval, stylized: Array) -> NDArray[np.uint8]:
         """(1, 3, height, W) at `rows` to (height, W, 3 or 4)."""
-        if not np.isfinite(painted.sum()):
+        if not np.isfinite(stylized.sum()):
             raise UserError("the image holds values that are not numbers (NaN)")
-        painted = painted.clip(0, 1)
-        share = self.choice.painted
+        stylized = stylized.clip(0, 1)
+        share = self.choice.stylized
         if not isinstance(share, float):
             share = share[:, :, rows[0] : rows[1]]
         if self.options.preserve_color or np.min(share) != 1:
             photo = self.photo.read(rows)
             if self.options.preserve_color:
-                painted = image.preserve_color(painted, photo)
-            painted = photo + np.asarray(share, np.float32) * (painted - photo)
+                stylized = image.preserve_color(stylized, photo)
+            stylized = photo + np.asarray(share, np.float32) * (stylized - photo)
         if self.alpha is not None:
             alpha = self.alpha.read(rows)
-            painted = np.concatenate([painted, alpha], 1) if self.beside else painted * alpha + (1 - alpha)
-        values: NDArray[np.uint8] = np.rint(painted[0].transpose(1, 2, 0) * 255).astype(np.uint8, order="C")
+            stylized = np.concatenate([stylized, alpha], 1) if self.beside else stylized * alpha + (1 - alpha)
+        values: NDArray[np.uint8] = np.rint(stylized[0].transpose(1, 2, 0) * 255).astype(np.uint8, order="C")
         return values
 
 
@@ -187,9 +187,9 @@ class _Bands:
     def __init__(self, size: Size, write: Callable[[NDArray[np.uint8]], Any], finish: _Finish) -> None:
         self.size, self.write, self.finish = size, write, finish
 
-    def take(self, rows: Interval, painted: Array) -> None:
+    def take(self, rows: Interval, stylized: Array) -> None:
         """The next strip, as `run` gives them."""
-        self.write(self.finish(rows, painted))
+        self.write(self.finish(rows, stylized))
 
     def whole(self, picture: RowSource) -> None:
         """All of an image."""

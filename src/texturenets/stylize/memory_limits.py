@@ -39,5 +39,5 @@ def _memory_needed(photo: image.ImageInfo, size: int | None) -> int:
 def way_out(photo: image.ImageInfo, size: int | None) -> str:
     """The end of an error message: what to change so that a photo that is too large can be processed in memory."""
     if photo.size[0] * photo.size[1] > image.pixel_limit():
-        return f"or in memory where {image.MAX_PIXELS_VARIABLE} allows so many pixels"
+        return f"or in memory where {image.MAX_PIXELS_ENV_VAR} allows so many pixels"
     return f"or give {Budget.of().needed(_memory_needed(photo, size))}"

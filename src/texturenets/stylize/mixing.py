@@ -29,13 +29,13 @@ M = TypeVar("M")
 class Selection:
     """Which variant of the network is run for a call, and how its result is used. `mixture`: the styles; None for a
     network with one style. `stroke`: the remaining factor for coarse-to-fine stylization, if strokes of that size
-    were not learned. `painted`: the share of the stylized image in the result, a number or (1, 1, H, W); the rest is
+    were not learned. `stylized`: the share of the stylized image in the result, a number or (1, 1, H, W); the rest is
     the photo. `styles`: the style map (1, components, H, W), if the network has that input.
     """
 
     mixture: Mixture | None
     stroke: Stroke
-    painted: float | Array
+    stylized: float | Array
     styles: Array | None = None
 
 
@@ -78,21 +78,21 @@ def choose(
                 "with masks, styles have no weights: a mask's grey says how much of a style there is"
             )
         where = regions(_among(mix, masks), masks, size)
-        painted: float | Array = 1 - where.photo
+        stylized: float | Array = 1 - where.photo
         weights: list[dict[str, float]] = [{name: 1.0} for name in where.styles]
     else:
         plain = checked_mix(mix or {})
-        painted = 1 - plain.pop(PHOTO, 0.0)
+        stylized = 1 - plain.pop(PHOTO, 0.0)
         weights = [checked_mix(plain) if plain else {names[0]: 1.0}]
     if not rows:
-        return Selection(None, stroke, strength * painted)
+        return Selection(None, stroke, strength * stylized)
     drawn = [row for row in rows if any(row.style in weight for weight in weights)]
     at, mixed = _strength(drawn, strength)
     size_of_strokes, rest = _stroke(drawn, stroke)
     components = tuple(shares(rows, weight, at, size_of_strokes) for weight in weights)
     if len(components) == 1:
-        return Selection(Mixture(components), rest, mixed * painted)
-    return Selection(Mixture(components, stride=1), rest, mixed * painted, where.shares)
+        return Selection(Mixture(components), rest, mixed * stylized)
+    return Selection(Mixture(components, stride=1), rest, mixed * stylized, where.shares)
 
 
 def assigned(styles: Sequence[str], masks: Sequence[M], keep: M | None = None) -> dict[str, M]:

@@ -21,8 +21,9 @@ PathPair = tuple[Path, Path]
 """A photo and its result."""
 
 
-def paint(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
-    """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError."""
+def stylize_picture(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
+    """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError as
+    `Style.stylize`."""
     picture.pixels = style.stylize(to_numpy(picture.pixels), **options.stylize_arguments)
     return picture
 
@@ -36,7 +37,8 @@ def _resize_wrapped(picture: Picture, longer: int, wrap: Wrap) -> None:
 
 
 def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int) -> Picture:
-    """Decode the photo in the bytes of a file, at the requested size; errors call it `name`. Raises UserError."""
+    """Decode the photo in the bytes of a file, at the requested size; errors call it `name`. Raises UserError as
+    `image.read`."""
     longer = None if options.wrap else options.size
     picture = image.from_bytes(data, name, longer=longer, max_pixels=max_pixels)
     if options.wrap and options.size is not None:
@@ -45,7 +47,7 @@ def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int)
 
 
 class Pipeline:
-    """Stylizes image files in three steps (read, paint, write), which `overlap.overlapped` runs in parallel.
+    """Stylizes image files in three steps (read, stylize, write), which `overlap.overlapped` runs in parallel.
 
     `options`: the options of each result, by its path. Consecutive jobs with the same photo read it once.
     `note(photo, what)` is called for each property that a result does not keep, such as EXIF or bit depth; `what`
@@ -62,7 +64,8 @@ class Pipeline:
         self._read_cached = functools.lru_cache(maxsize=1)(image.read)
 
     def read(self, job: PathPair) -> Picture | None:
-        """Read the photo of a job; None for a photo larger than memory. Raises UserError."""
+        """Read the photo of a job; None for a photo larger than memory. Raises UserError if it cannot be
+        read."""
         photo, result = job
         options = self.options[result]
         if memory_limits.too_large(self.style, photo, options.size):
@@ -74,16 +77,16 @@ class Pipeline:
         self._note_losses(photo, picture, image.kept_bits(result, picture.bits))
         return picture
 
-    def paint(self, job: PathPair, picture: Picture | None) -> Picture | None:
+    def stylize(self, job: PathPair, picture: Picture | None) -> Picture | None:
         """Stylize the photo. A photo larger than memory is written strip by strip at once, and None returned.
 
-        Raises UserError, which names the photo.
+        Raises UserError, which names the photo, as `Style.stylize` and `large.stylize`.
         """
         photo, result = job
         options = self.options[result]
         if picture is not None:
             with naming(photo):
-                return paint(self.style, picture, options)
+                return stylize_picture(self.style, picture, options)
         from texturenets.stylize import large
 
         with naming(photo):
@@ -93,14 +96,14 @@ class Pipeline:
         return None
 
     def write(self, job: PathPair, picture: Picture | None) -> None:
-        """Write the result, unless it is already written. Raises UserError."""
+        """Write the result, unless it is already written. Raises UserError if it cannot be written."""
         if picture is not None:
             image.write(job[1], picture, quality=self.options[job[1]].quality)
-            for what in image.lost(job[1], picture):
+            for what in image.lost_by_format(job[1], picture):
                 self.note(job[0], what)
 
     def _note_losses(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
         """Call `note` for each property that is lost by reading `source` and by writing it with `bits` bits per
         channel."""
-        for what in image.not_kept(source, bits) if source is not None else ():
+        for what in image.lost_by_stylizing(source, bits) if source is not None else ():
             self.note(photo, what)

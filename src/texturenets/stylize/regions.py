@@ -152,10 +152,10 @@ def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, 
     stack = np.stack([given[name] for name in styles])
     stack /= stack.sum(0).clip(1e-6)
     bare = sum(given.values(), _none(size)) < 1e-6
-    painted = tuple(name for name in styles if name != PHOTO)
+    learned = tuple(name for name in styles if name != PHOTO)
     photo = stack[styles.index(PHOTO)] if PHOTO in styles else _none(size)
     photo = np.where(bare, 1, photo)  # where all masks are black the photo stays
-    shares = np.stack([stack[styles.index(name)] for name in painted])
+    shares = np.stack([stack[styles.index(name)] for name in learned])
     rest = shares.sum(0)
-    shares = np.where(rest > 1e-3, shares / rest.clip(1e-3), 1 / len(painted))
-    return Regions(painted, shares[None].astype(np.float32), photo[None, None].astype(np.float32))
+    shares = np.where(rest > 1e-3, shares / rest.clip(1e-3), 1 / len(learned))
+    return Regions(learned, shares[None].astype(np.float32), photo[None, None].astype(np.float32))

@@ -70,7 +70,7 @@ class Style:
         self._variants: OrderedDict[Variant, Style] = OrderedDict()
         self.between: Callable[[], None] = lambda: (
             None
-        )  # called between the sizes of `_paint`; may raise to cancel
+        )  # called between the sizes of `_coarse_to_fine`; may raise to cancel
         self.tiled = TiledStyle(path, engine, MIN_NETWORK_SIDE, memory=memory, spool=spool, variant=variant)
 
     @property
@@ -178,7 +178,7 @@ class Style:
         source, kind = image.from_any(picture)
         if kind.container == "pil":  # of 8 bits, and one image
             name = picture if isinstance(picture, str | Path) else "the image"
-            for what in image.not_kept(source):
+            for what in image.lost_by_stylizing(source):
                 warnings.warn(f"{name} holds {what}", stacklevel=2)
         photo: Any = source.pixels
         if size is not None:
@@ -235,14 +235,19 @@ class Style:
         )
         with devices.memory_errors(advice):
             # One by one, so that a result does not depend in any bit on the rest of the batch.
-            painted = concatenate(
-                [variant._paint(photos[i : i + 1], seed, noise_level, choice) for i in range(len(photos))]
+            result = concatenate(
+                [
+                    variant._coarse_to_fine(photos[i : i + 1], seed, noise_level, choice)
+                    for i in range(len(photos))
+                ]
             )
-            painted = painted.clip(0, 1)  # outside of inference mode, so that autograd accepts the result
+            result = result.clip(0, 1)  # outside of inference mode, so that autograd accepts the result
             if preserve_color:
-                painted = image.preserve_color(painted, photos)
-            share: Any = choice.painted if isinstance(choice.painted, float) else like(choice.painted, photos)
-            return painted if _is_all(choice.painted) else photos + share * (painted - photos)
+                result = image.preserve_color(result, photos)
+            share: Any = (
+                choice.stylized if isinstance(choice.stylized, float) else like(choice.stylized, photos)
+            )
+            return result if _is_all(choice.stylized) else photos + share * (result - photos)
 
     def chosen(
         self,
@@ -275,7 +280,7 @@ class Style:
         self._variants[variant] = made
         return choice, made
 
-    def _paint(self, photo: A, seed: int, level: float, choice: Selection) -> A:
+    def _coarse_to_fine(self, photo: A, seed: int, level: float, choice: Selection) -> A:
         """Stylize (1, 3, H, W); with a stroke other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
         wrap, stride = self.tiled.variant.wrap, self.engine.io_spec.stride

@@ -196,10 +196,10 @@ class Metadata:
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
-def lost(path: Path, metadata: Metadata) -> list[str]:
+def lost_by_format(path: Path, metadata: Metadata) -> list[str]:
     """Messages about the parts of `metadata` that the file `path`, written strip by strip, cannot hold."""
     name = image.output_format(path)
-    found = image.lost_metadata(path, metadata.exif, metadata.texts)
+    found = image.metadata_lost_by_format(path, metadata.exif, metadata.texts)
     if name == "TIFF" and metadata.exif is not None:
         found.append(f"EXIF, which is not kept in strips in {path.suffix}")
     if name == "JPEG" and "Comment" in metadata.texts:

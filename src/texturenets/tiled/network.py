@@ -15,7 +15,7 @@ from texturenets.graph import Graph
 from texturenets.graph.conditional import STYLES
 from texturenets.graph.passes import CPU_PASSES, optimize
 from texturenets.graph.wrapping import Wrap
-from texturenets.image.blend import bell
+from texturenets.image.blend import gaussian_kernel
 from texturenets.image.sizes import padding, period
 from texturenets.noise import NoiseInput
 from texturenets.tiled import plan as planning
@@ -145,16 +145,16 @@ def refined(graph: Graph) -> Graph:
     """
     result = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed_size)
     photo = next(i for i, node in enumerate(result.nodes) if node.operation == "photo")
-    weights = bell()
+    weights = gaussian_kernel()
     reach = len(weights) // 2
-    painted = _append(result, "clamp", len(result.nodes) - 1, low=0, high=1)
-    lost = _append(result, "add", photo, _append(result, "linear", painted, by=-1))
+    stylized = _append(result, "clamp", len(result.nodes) - 1, low=0, high=1)
+    lost = _append(result, "add", photo, _append(result, "linear", stylized, by=-1))
     wide = _append(result, "pad", lost, amount=(reach,) * 4, mode="reflect")
     for number, kernel in enumerate(((len(weights), 1), (1, len(weights)))):
         name = f"blur.{number}"
         result.weights[name] = np.tile(weights.reshape(1, 1, *kernel), (3, 1, 1, 1))
         wide = result.add("conv", [wide], {"weight": name}, out=3, kernel=kernel, groups=3)
-    _append(result, "add", painted, wide)
+    _append(result, "add", stylized, wide)
     return result
 
 

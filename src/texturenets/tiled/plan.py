@@ -40,14 +40,14 @@ _NEVER: Final = 1 << 30
 
 @dataclass
 class PlannedNetwork:
-    """The nodes of a network for an image `picture` (H, W), and the data needed for planning.
+    """The nodes of a network for an image of `size` (H, W), and the data needed for planning.
 
     `sources[i]`: the nodes whose feature maps node i reads; for an unpooling the feature map that was pooled, instead
     of the pool. `sizes[i]`: height and width of node i's feature map. `first_use[i]`: the first pass that needs it.
     """
 
     nodes: Sequence[Node]
-    picture: Size
+    size: Size
     sources: list[tuple[int, ...]] = field(init=False)
     sizes: list[Size] = field(init=False)
     first_use: list[int] = field(init=False)
@@ -57,7 +57,7 @@ class PlannedNetwork:
             (n.sources[0], self.nodes[n.sources[1]].sources[0]) if n.operation == "unpool" else n.sources
             for n in self.nodes
         ]
-        self.sizes = [map_size(node, self.picture) for node in self.nodes]
+        self.sizes = [map_size(node, self.size) for node in self.nodes]
         self.first_use = self._first_uses()
 
     @property
@@ -109,7 +109,7 @@ class PlannedNetwork:
         """
         scale, height = self.nodes[i].scale, self.sizes[i][0]
         low = min(int(strip[0] * scale), height)
-        return low, height if strip[1] >= self.picture[0] else min(int(strip[1] * scale), height)
+        return low, height if strip[1] >= self.size[0] else min(int(strip[1] * scale), height)
 
     def num_elements(self, i: int) -> int:
         """How many elements node i's feature map has."""

@@ -40,14 +40,15 @@ ELEMENTWISE: Final = frozenset(
 """Operations whose pixel depends only on the same pixel of their sources."""
 
 
-def map_size(node: Node, picture: Size) -> Size:
-    """Height and width of the node's feature map for an image of that size, a multiple of the network's stride."""
-    height, width = (int(side * node.scale) for side in picture)
+def map_size(node: Node, image: Size) -> Size:
+    """Height and width of the node's feature map for an image of the size `image`, a multiple of the network's
+    stride."""
+    height, width = (int(side * node.scale) for side in image)
     return height + node.extra_rows, width + node.extra_columns
 
 
 def before(node: Node) -> int:
-    """Rows that the node pads above its source, or cuts off."""
+    """Rows at the top that the node adds to its source (`pad`) or removes (`crop`, `deconv`)."""
     return int(node.settings.get("amount", node.settings.get("crop", (0,)))[0])
 
 
@@ -89,7 +90,7 @@ def _upsampled(factor: int, mode: str, size: int, start: int, end: int) -> Inter
 
 
 def _inside(low: int, high: int, size: int) -> Interval:
-    """An interval cut to a line of `size` entries, with at least one entry in it."""
+    """The interval cut to rows 0 to `size`, but never empty: at least the nearest row."""
     low = min(max(low, 0), size - 1)
     return low, max(min(high, size), low + 1)
 
@@ -108,7 +109,7 @@ def _padded(mode: str, size: int, start: int, end: int) -> list[Interval]:
 
 
 def wrapped(start: int, end: int, size: int) -> list[Interval]:
-    """The intervals of a periodic line of `size` entries that `start` to `end` runs through, in this order."""
+    """The intervals, in order, of rows 0 to `size` that `start` to `end` runs through if they repeat endlessly."""
     cuts = [start, *(k * size for k in range(start // size + 1, -(-end // size))), end]
     return [(a % size, a % size + b - a) for a, b in pairwise(cuts)]
 

@@ -74,13 +74,13 @@ BYTES: Final[dict[SpoolDtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2
 class TiledJob:
     """The parameters of a run over one large image.
 
-    `picture`: height and width, multiples of the graph's stride. `inputs` are the sources of the nodes "photo" and
-    "noise", by number. `memory`: bytes for a strip. `rows`: rows of a strip, a multiple of the stride;
+    `size`: height and width of the image, multiples of the graph's stride. `inputs` are the sources of the nodes
+    "photo" and "noise", by number. `memory`: bytes for a strip. `rows`: rows of a strip, a multiple of the stride;
     None: as many as fit. `exact`: compute, and keep feature maps, in float32.
     """
 
     graph: Graph
-    picture: Size
+    size: Size
     inputs: Mapping[int, RowSource]
     folder: Path
     memory: int
@@ -121,7 +121,7 @@ def disk(job: TiledJob) -> int:
     """Maximum number of bytes on disk at once, if no value exceeds the range of `spool_dtype_of`. Raises
     TooLittleMemoryError."""
     tiled = _TiledRun(job, spool_dtype_of(job))
-    slack = (tiled.streams + 2) * max(tiled.heights) / job.picture[0]
+    slack = (tiled.streams + 2) * max(tiled.heights) / job.size[0]
     return planning.disk(tiled.network, tiled.image_passes, BYTES[tiled.spool_dtype], slack)
 
 
@@ -136,7 +136,7 @@ class _Strip:
 class _TiledRun:
     def __init__(self, job: TiledJob, dtype: SpoolDtype) -> None:
         self.job, self.spool_dtype = job, dtype
-        self.network = PlannedNetwork(job.graph.nodes, job.picture)
+        self.network = PlannedNetwork(job.graph.nodes, job.size)
         self.image_passes = planning.plan_passes(self.network)
         self.maps: dict[int, FeatureMap] = {}
         self.weights = dict(job.graph.weights)
@@ -158,7 +158,7 @@ class _TiledRun:
                 for i in image_pass.written:
                     channels, size = self.network.nodes[i].channels, self.network.sizes[i]
                     self.maps[i] = FeatureMap(spool, channels, size, self.spool_dtype)
-                strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
+                strips = planning.strips(self.job.size[0], rows, self.job.graph.stride)
                 leaving = {i: feature_map for i, feature_map in self.maps.items() if last_read[i] == number}
                 self.releases = Releases(self.network, image_pass, strips, leaving)
                 last = sink if number == len(self.image_passes) - 1 else None
@@ -170,7 +170,7 @@ class _TiledRun:
 
     def _shares(self) -> list[float]:
         """The estimated share of each pass in the work, by the multiply-adds of a strip."""
-        strip = (0, min(self.job.picture[0], 16 * self.job.graph.stride))
+        strip = (0, min(self.job.size[0], 16 * self.job.graph.stride))
         steps = [planning.plan_steps(self.network, image_pass, strip) for image_pass in self.image_passes]
         efforts = [planning.effort(self.network, node_steps) for node_steps in steps]
         return [effort / sum(efforts) for effort in efforts]
@@ -179,7 +179,7 @@ class _TiledRun:
         """How many strips are computed at once, as many as the engine asks for and as fit, and the number of rows of
         the strips in each pass. Raises TooLittleMemoryError with the memory that one at a time needs.
         """
-        height, stride, memory = self.job.picture[0], self.job.graph.stride, self.job.memory
+        height, stride, memory = self.job.size[0], self.job.graph.stride, self.job.memory
         fewest = self.job.rows or min(height, -(-MIN_ROWS // stride) * stride)
         least = max(self._needed(image_pass, fewest) for image_pass in self.image_passes)
         if least > memory and not self.job.rows:
@@ -193,14 +193,14 @@ class _TiledRun:
     def _rows(self, image_pass: ImagePass, rows: int, most: int) -> int:
         """Number of rows of the image in a strip of that pass: `rows`, doubled as long as it needs at most `most`
         bytes."""
-        while 2 * rows <= min(self.job.picture[0], MAX_ROWS) and self._needed(image_pass, 2 * rows) <= most:
+        while 2 * rows <= min(self.job.size[0], MAX_ROWS) and self._needed(image_pass, 2 * rows) <= most:
             rows *= 2
         return rows
 
     def _needed(self, image_pass: ImagePass, rows: int) -> int:
         """Memory in bytes that a strip of `rows` rows needs."""
         stride = self.job.graph.stride
-        middle = (self.job.picture[0] - rows) // 2 // stride * stride
+        middle = (self.job.size[0] - rows) // 2 // stride * stride
         strip = build(self.network, image_pass, (middle, middle + rows), self.weights)
         nodes = strip.graph.nodes
         size = [node.channels * node.extra_rows * node.extra_columns for node in nodes]

@@ -117,17 +117,17 @@ class TiledStyle:
         """
         from texturenets.tiled.sources import InMemory
 
-        painted = np.empty(photo.shape, np.float32)
+        stylized = np.empty(photo.shape, np.float32)
 
         def keep(rows: Interval, y: NDArray[np.float32]) -> None:
-            painted[:, :, rows[0] : rows[1]] = y
+            stylized[:, :, rows[0] : rows[1]] = y
 
         source = InMemory(photo)
-        beside = painted.nbytes if self.device is None else 0
+        beside = stylized.nbytes if self.device is None else 0
         size = (photo.shape[2], photo.shape[3])
         where = None if styles is None else InMemory(styles)
         self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside, styles=where)
-        return painted
+        return stylized
 
     def run(
         self,

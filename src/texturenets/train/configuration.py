@@ -1,6 +1,6 @@
 """Training options as frozen dataclasses, from which the command line's flags are made. No torch.
 
-The defaults of the recipe `default` are those of the fields; `recipes` says where others differ.
+The fields' defaults are the preset `default`; `presets` says where others differ.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ and 0.04: `etretat` into the network of `wave`, crops of 128 pixels, validation 
 5.1, after 100 of the first three 8.1, 4.8 and 4.4; `cezanne`, after 50 of 0.002 and 0.02 7.6 and 6.0."""
 
 STYLE_LAYERS = (*VGG_LAYERS, *(f"squeezenet1_0:fire{i}" for i in (2, 4, 7)))
-"""Layers of the style loss of the default recipe (how they were chosen: docs/models.md)."""
+"""Layers of the style loss of the default preset (how they were chosen: docs/models.md)."""
 
 
 @with_attributes
@@ -100,15 +100,15 @@ class RunConfig:
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(RunConfig):
-    """Options common to `train style` and `train texture`: network, optimizer, losses."""
+    """Options common to `train style` and `train texture`: generator, optimizer, losses."""
 
     generator: str = "residual"
-    """Network to train: one of residual, johnson, multiscale, pyramid, pyramid2, skip, skip_noise, skip_unpool, or
-    FILE.py:CLASS for your own."""
+    """Generator (the network that makes the images) to train: one of residual, johnson, multiscale, pyramid,
+    pyramid2, skip, skip_noise, skip_unpool, or FILE.py:CLASS for your own."""
     set: tuple[str, ...] = ()
-    """Constructor argument of the network, KEY=VALUE; may be given several times. docs/training.md lists the keys."""
+    """Option of the generator, KEY=VALUE; may be given several times. docs/training.md lists the keys."""
     noise_depth: int = 0
-    """Channels of noise input; 0: the generator's default, which is 4 for the default style network."""
+    """Channels of noise input; 0: the generator's default, which is 4 for residual."""
     style_size: int = 512
     """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     style_layers: tuple[str, ...] = STYLE_LAYERS
@@ -121,8 +121,9 @@ class TaskConfig(RunConfig):
     """Weight of the penalty on checkerboard artifacts, which strided layers cause, with periods of 2 and 4 pixels; it
     is applied in the second half of the training."""
     loss_scaling: Literal["relative", "paper"] = "relative"  # losses.Scaling, which needs PyTorch
-    """relative: style and content losses divided by the mean square of the target; paper: mean squared
-    differences, not divided, as in the Texture Networks papers."""
+    """relative: style and content losses are divided by the mean square of the target; paper: mean squared
+    differences, not relative to the target, and Gram matrices also divided by the number of channels, as in the
+    Texture Networks papers."""
     pyramid_loss: int = 1
     """Number of scales of the style and content losses, each half as large as the one before; 1: full size only."""
     pyramid_decay: float = 0.9
@@ -172,7 +173,7 @@ class TaskConfig(RunConfig):
             raise UserError("`style_weight` is 0, and no other loss is used: give it a value above 0")
         for name in ("style_layers", "structure_layers"):
             if not getattr(self, name):
-                raise UserError(f"`{name}` names no layer; leave it out to use the recipe's layers")
+                raise UserError(f"`{name}` names no layer; leave it out to use the preset's layers")
         if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
             raise UserError(
                 "`diversity_weight` compares the images of a batch: it needs `batch_size` 2 or more, and "
@@ -180,21 +181,22 @@ class TaskConfig(RunConfig):
             )
 
     @property
-    def given_settings(self) -> tuple[str, ...]:
-        """The options of the network given by the user, KEY=VALUE."""
+    def given_options(self) -> tuple[str, ...]:
+        """The options of the generator given by the user, KEY=VALUE."""
         return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
 
     @property
-    def settings(self) -> tuple[str, ...]:
-        """All options of the network, KEY=VALUE: the recipe's, then those given by the user."""
-        return self.given_settings
+    def generator_options(self) -> tuple[str, ...]:
+        """All options of the generator, KEY=VALUE: those that this kind of training sets, then those given by the
+        user."""
+        return self.given_options
 
     def may_start_from(self, generator: Mapping[str, Any]) -> bool:
         """Whether a training may start from a model with this `generator` (the entry in its header).
 
-        It must have the network's name and the options given by the user; its other options are then used.
+        It must have the generator's name and the options given by the user; its other options are then used.
         """
-        given = dict(setting.partition("=")[::2] for setting in self.given_settings)
+        given = dict(option.partition("=")[::2] for option in self.given_options)
         return generator["name"] == self.generator and all(
             flag_text(generator.get(key)).lower() == value.lower() for key, value in given.items()
         )
@@ -237,9 +239,9 @@ class StyleConfig(TaskConfig):
             )
 
     @property
-    def settings(self) -> tuple[str, ...]:
-        """As in `TaskConfig`; a network whose photo input is optional gets it."""
-        return (*STYLE_SETTINGS.get(self.generator, ()), *super().settings)
+    def generator_options(self) -> tuple[str, ...]:
+        """As in `TaskConfig`; a generator whose photo input is optional gets it (`STYLE_GENERATOR_OPTIONS`)."""
+        return (*STYLE_GENERATOR_OPTIONS.get(self.generator, ()), *super().generator_options)
 
 
 @with_attributes
@@ -250,8 +252,8 @@ class GalleryConfig(StyleConfig):
     steps: int = 32000
     """Optimizer steps; the paintings take turns."""
     light: float = 4.0
-    """Every painting is also learned with a weaker style, for --strength 0.5, with its content weight multiplied by
-    this; 1: one strength only."""
+    """Every painting is also learned with a weaker style, which `stylize --strength 0.5` then uses: with the content
+    weight multiplied by this; 1: one strength only."""
     large: float = 2.0
     """Every painting is also learned with larger strokes, its style image enlarged by this factor; 1: one size
     only."""
@@ -274,10 +276,10 @@ class TextureConfig(TaskConfig):
     """Options of `train texture`: a texture from an exemplar."""
 
     generator: str = "multiscale"
-    """Network to train: one of multiscale, johnson, pyramid, pyramid2, skip, skip_noise, fully_connected, or
-    FILE.py:CLASS for your own."""
+    """Generator (the network that makes the images) to train: one of multiscale, johnson, pyramid, pyramid2, skip,
+    skip_noise, fully_connected, or FILE.py:CLASS for your own."""
     noise_depth: int = 0
-    """Channels of noise input; 0: the generator's default, which is 3 for the default texture network."""
+    """Channels of noise input; 0: the generator's default, which is 3 for multiscale."""
     style_size: int = 0
     """Longer side of the exemplar in pixels; 0 keeps its size."""
     batch_size: int = 4
@@ -289,19 +291,20 @@ class TextureConfig(TaskConfig):
     style_layers: tuple[str, ...] = VGG_LAYERS[:7] + SQUEEZENET_LAYERS
     """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     checkerboard_weight: float = 0.0
-    """Weight of the penalty on checkerboard artifacts with periods of 2 and 4 pixels; the default network causes
-    few."""
+    """Weight of the penalty on checkerboard artifacts with periods of 2 and 4 pixels; the default generator
+    causes few."""
 
     @property
-    def settings(self) -> tuple[str, ...]:
-        """As in `TaskConfig`; a network whose photo input is optional does without it."""
-        return (*TEXTURE_SETTINGS.get(self.generator, ()), *super().settings)
+    def generator_options(self) -> tuple[str, ...]:
+        """As in `TaskConfig`; a generator whose photo input is optional does without it
+        (`TEXTURE_GENERATOR_OPTIONS`)."""
+        return (*TEXTURE_GENERATOR_OPTIONS.get(self.generator, ()), *super().generator_options)
 
 
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class PerceptualConfig(RunConfig):
-    """Options of `train perceptual`: a small perceptual (descriptor) network, distilled from VGG-16."""
+    """Options of `train perceptual`: a small descriptor network, distilled from VGG-16."""
 
     image_size: int = 128
     """Side in pixels of the square images that features are compared on."""
@@ -340,18 +343,18 @@ class PerceptualConfig(RunConfig):
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
-# Options of networks that can also stylize photos, when used for textures: only noise as input, and circular padding,
-# so that their samples tile. Three channels of noise are those of the reference (texture_train.lua).
-TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
+# Options of generators that can also stylize photos, when used for textures: only noise as input, and circular
+# padding, so that their samples tile. Three channels of noise are those of the reference (texture_train.lua).
+TEXTURE_GENERATOR_OPTIONS: dict[str, tuple[str, ...]] = {
     "pyramid": ("photo=false", "noise_depth=3", "padding=circular"),
     "johnson": ("photo=false", "noise_depth=3", "padding=circular"),
 }
 
 
-# Options of networks when used for styles: those with only noise inputs by default get a photo. The default network
+# Options of generators when used for styles: those with only noise inputs by default get a photo. The default one
 # also gets noise, from which strokes can start in smooth areas of the photo, and dilation for a larger receptive
 # field (how these were chosen: docs/models.md).
-STYLE_SETTINGS: dict[str, tuple[str, ...]] = {
+STYLE_GENERATOR_OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("multiscale", "pyramid2", "skip", "skip_noise"), ("photo=true",)),
     "residual": ("dilation=4", "noise_depth=4"),
 }
@@ -433,7 +436,7 @@ def replaced(output: Path) -> str:
 
 
 def model_file(out: Path) -> Path:
-    """`out`, checked to be a valid name for a model file. Raises UserError."""
+    """`out`, checked to be a valid name for a model file. Raises UserError unless it ends in .safetensors."""
     if out.suffix != ".safetensors":
         raise UserError(f"`output` {out}: the name of a model file must end in .safetensors")
     return out

@@ -1,5 +1,5 @@
-"""The fallback for missing weights of the default descriptor networks that cannot be fetched: `own`, which comes with
-the package."""
+"""The fallback for weights of the default descriptor networks that are missing and cannot be fetched: `own`, if this
+installation contains `own.safetensors` (`weights.shipped`; at present it does not)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from texturenets.errors import UserError, WeightsMissingError, reason
 from texturenets.perceptual import weights
-from texturenets.train import checkpoint, recipes
+from texturenets.train import checkpoint, presets
 from texturenets.train.configuration import TaskConfig
 
 C = TypeVar("C", bound=TaskConfig)
@@ -25,14 +25,14 @@ def with_own(
     """
     if chosen or weights.shipped("own") is None:
         return make(config)
-    small = recipes.with_descriptor(config, "own")
+    small = presets.with_descriptor(config, "own")
     if resumed is not None and _is_run_of(resumed, small):
         return make(small)
     try:
         return make(config)
     except WeightsMissingError as error:
         say(
-            "weights are missing, so own is used, the small network that comes with texturenets "
+            "weights are missing, so own is used, the small descriptor network in this installation "
             f"(`descriptor` vgg16 insists): {reason(error)}"
         )
         return make(small)

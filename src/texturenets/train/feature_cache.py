@@ -1,4 +1,4 @@
-"""Content features of a folder of photos, computed once: an HDF5 file (v1's `extract4_2.lua`).
+"""The content feature file: content features of a folder of photos, computed once, in HDF5 (v1's `extract4_2.lua`).
 
 Training from it uses exactly the crops in it, `crops_per_photo` of each, cut, scaled and mirrored at
 random when the file was made.
@@ -31,7 +31,7 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """The settings of a cache file; a training with other layers, sizes or padding refuses it."""
+    """The options with which a content feature file was made; a training with other ones refuses it."""
 
     layers: tuple[str, ...]
     image_size: int
@@ -59,7 +59,8 @@ def write(
     device: torch.device,
     batch: int = 4,
 ) -> Iterator[tuple[int, int, list[str]]]:
-    """Fill the cache at `path`; yields (done, total, unreadable so far) a batch. The file appears whole.
+    """Write the content feature file `path`; yields after each batch (crops done, crops in total, messages
+    about unreadable photos so far). The file appears only once it is complete.
 
     Features are stored in half precision, which holds what a bf16 network gives exactly.
     """
@@ -82,7 +83,8 @@ def write(
                     if not variant:  # decoded once for all crops of a photo
                         unreadable.append(str(error))
             if crops:
-                # The features are those of the stored 8-bit crops, so that cache and no cache agree.
+                # The features are those of the stored 8-bit crops, so that a training from the file and one from the
+                # folder agree.
                 pixels = (torch.stack(crops) * 255).round().to(torch.uint8)
                 with torch.no_grad():
                     features = descriptors((pixels.float() / 255).to(device), layers)
@@ -135,7 +137,7 @@ def _append(
 
 
 def read_info(path: Path) -> CacheInfo:
-    """The settings of the cache at `path`. Raises UserError if it is not a cache of this package."""
+    """The options with which the file `path` was made. Raises UserError if it is no content feature file."""
     try:
         with h5py.File(path, "r") as file:
             info = json.loads(file.attrs["texturenets"])
@@ -143,15 +145,16 @@ def read_info(path: Path) -> CacheInfo:
             raise UserError(f"{path} was written by another version of texturenets; write it again")
         return CacheInfo(**{**info, "layers": tuple(info["layers"])})
     except FileNotFoundError:
-        raise UserError(f"no such cache: {path}; `texturenets cache` writes one") from None
+        raise UserError(f"no such content feature file: {path}; `texturenets cache` writes one") from None
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} is not a cache of texturenets ({reason(error)}): give it, or a folder of photos"
+            f"{path} is not a content feature file ({reason(error)}): give one that `texturenets cache` wrote, or a "
+            "folder of photos"
         ) from None
 
 
 class CachedCrops(Dataset[data.Batch]):
-    """The batches of a run from a cache, by step; the file is opened in each worker by itself."""
+    """The batches of a run from a content feature file, by step; the file is opened in each worker by itself."""
 
     def __init__(self, path: Path, info: CacheInfo, *, batch: int, slots: range, seed: int) -> None:
         self.path, self.info, self.batch, self.slots = path, info, batch, slots

@@ -36,10 +36,10 @@ class GeneratorTask(ABC):
     def check(self, config: TrainerConfig) -> None:
         """As `Task`."""
         self.spec = network.check(self.config, config)
-        self.custom = network.own_code(self.spec, self.config)
+        self.custom = network.user_code(self.spec, self.config)
         """`generator` as "FILE.py:CLASS" if it is the user's own code; else None."""
         self.fixed_kernels = self.fixed_kernels and self.custom is None  # the user's code may do anything
-        # With the recipe's options, which are not among those of the training.
+        # All options of the generator: those of `generator_options` are not among the training's own.
         self.fingerprint = {"generator": spec.to_dict(self.spec), **self.fingerprint}
 
     def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Adding a style to a model with several styles (`--into`): the model and the recipe. No torch."""
+"""Adding a style to a model with several styles (`--into`): the model and the training's configuration. No torch."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def find(name: str | Path) -> Path:
     return file
 
 
-def recipe(base: Path, minutes: float) -> GalleryConfig:
-    """The recipe for adding a painting to the model at `base` in `minutes`: with the losses of that model's training.
+def configuration(base: Path, minutes: float) -> GalleryConfig:
+    """The configuration for adding a painting to the model at `base` in `minutes`: with the losses of that model's
+    training.
 
     No photo is held out. Raises UserError for a model whose header has no such options, or whose network is code of
     somebody's own.

@@ -20,7 +20,7 @@ from texturenets.train.configuration import TaskConfig, TextureConfig, flag_text
 from texturenets.train.trainer_config import TrainerConfig
 
 
-def own_code(spec: GeneratorSpec, options: TaskConfig) -> str | None:
+def user_code(spec: GeneratorSpec, options: TaskConfig) -> str | None:
     """The `generator` of `options`, "FILE.py:CLASS", if it is the user's own code; else None."""
     return options.generator if isinstance(spec, Custom) else None
 
@@ -39,7 +39,7 @@ def make(
     """
     torch.manual_seed(options.seed)
     # Naming a file for training is consent to run its code.
-    custom = own_code(spec, options)
+    custom = user_code(spec, options)
     network = _rows_for(config.into, conditions) if config.into else build(spec, custom=custom)
     if config.unfreeze:
         network.requires_grad_(True)
@@ -85,11 +85,11 @@ def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
     """The spec of the network of `options`; with `config.init` that of the model, if it matches the options. Raises
     UserError for an unknown network, and for a different one in `config.init`.
     """
-    spec = make_spec(options.generator, options.settings)
+    spec = make_spec(options.generator, options.generator_options)
     start = config.init or config.into
     if not start:
         return spec
-    keys = {setting.partition("=")[0] for setting in options.given_settings}
+    keys = {option.partition("=")[0] for option in options.given_options}
     kind = "texture" if isinstance(options, TextureConfig) else "style"
     return _spec_of_start(spec, ("into" if config.into else "init", start), kind, keys)
 
@@ -134,7 +134,7 @@ def _spec_of_start(
             f"`{option}` {name}: the code of its network, {spec.target}, is not that of {trained.target} as it is "
             "now: name another model"
         )
-    has, here = _settings(spec), _settings(trained)
+    has, here = _options_of(spec), _options_of(trained)
     differ = [key for key in here if key in keys and (key not in has or has[key] != here[key])]
     if differ:
         its = " ".join(
@@ -148,6 +148,6 @@ def _spec_of_start(
     return spec
 
 
-def _settings(spec: GeneratorSpec) -> dict[str, Any]:
-    """The settings of --set by key: fields of the spec, or arguments of the user's code."""
+def _options_of(spec: GeneratorSpec) -> dict[str, Any]:
+    """The generator's options by their names: fields of its spec, or arguments of the user's code."""
     return keyword_arguments(spec.options) if isinstance(spec, Custom) else dataclasses.asdict(spec)

@@ -1,4 +1,4 @@
-"""Sources of photos for training a style: a folder, or a cache with content features."""
+"""Sources of photos for training a style: a folder, or a content feature file."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class FolderPhotos:
 
 
 class CachedPhotos:
-    """A file that `texturenets cache` wrote: crops with their content features.
+    """A content feature file, as `texturenets cache` writes it: crops with their content features.
 
     `count`: its crops to train on; `readable`: the photos that they are of; `held`: crops held out, one a photo.
     """
 
     def __init__(self, path: Path, config: StyleConfig) -> None:
-        """Raises UserError for a file that is not a cache, and options that do not go with one."""
+        """Raises UserError for another file, and for options that do not go with such a file."""
         self.path, self.config = path, config
         self.info = feature_cache.read_info(path)
         self.digest, self.count = self.info.digest, self.info.train
@@ -69,13 +69,17 @@ class CachedPhotos:
         self.readable = self.info.train // self.info.crops_per_photo
         if config.pyramid_loss > 1:
             raise UserError(
-                "`pyramid_loss` takes content features at several scales, a cache holds one: use a folder"
+                "`pyramid_loss` takes content features at several scales, and a content feature file holds one: "
+                "use a folder"
             )
         if config.texture_photos:
-            raise UserError("`texture_photos` chooses among photos: give `content` a folder, not a cache")
+            raise UserError(
+                "`texture_photos` chooses among photos: give `content` a folder, not a content feature file"
+            )
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
-        """Raises UserError if the cache was made for other losses than those that take `layers` of the photos."""
+        """Raises UserError if the file was made with other options than this training has, or other layers than
+        `layers`, those that the losses take of the photos."""
         descriptor = descriptor_fingerprint(self.config, layers, setup)
         wanted: list[tuple[str, Any, Any]] = [
             ("`content_layers`", self.info.layers, layers),
@@ -103,7 +107,8 @@ class CachedPhotos:
         )
 
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
-        """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds only readable files."""
+        """At most `count` crops (n, 3, S, S) that are not trained on; the file holds crops of readable photos
+        alone."""
         return feature_cache.validation(self.path, count), ()
 
 

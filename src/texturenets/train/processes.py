@@ -47,12 +47,16 @@ def check_processes(config: RunConfig, count: int) -> None:
     if config.minutes:
         raise UserError("`minutes` works in one process only: with several, give `steps`")
     if not isinstance(config, TaskConfig):
-        raise UserError("a perceptual network compares the images of a whole batch: train it in one process")
+        raise UserError(
+            "a descriptor network is trained by comparing the images of a whole batch: train it in one process"
+        )
     whole_batch = {
         "`normalize_gradients`": config.normalize_gradients,
         "`diversity_weight`": config.diversity_weight,
         "`texture_photos`": isinstance(config, StyleConfig) and config.texture_photos,
-        "normalization=batch": getattr(make_spec(config.generator, config.settings), "normalization", "")
+        "normalization=batch": getattr(
+            make_spec(config.generator, config.generator_options), "normalization", ""
+        )
         == "batch",
     }
     for name, given in whole_batch.items():

@@ -14,7 +14,7 @@ from texturenets.errors import UserError
 from texturenets.losses import Loss
 from texturenets.stylize import style
 from texturenets.textures import Texture
-from texturenets.train import recipes, require
+from texturenets.train import presets, require
 from texturenets.train.configuration import StyleConfig, TextureConfig, model_file, replaced
 from texturenets.train.trainer_config import TrainerConfig
 
@@ -48,19 +48,19 @@ def train_style(
 ) -> style.Style:
     """Train a network that stylizes photos like a painting; the style, loaded from the model file `output`.
 
-    `paintings`: an image file, or several that form one style. `content`: a folder of photos, or a file
-    that `texturenets cache` wrote. `output`: must end in .safetensors; a folder NAME.run is created next to it
-    (docs/training.md). `config`: the training options, a recipe's name ("default", "paper", "readme") or a
-    `StyleConfig`; `trainer`: device, weights, intervals of saving. `losses`: your own, in addition to those of
-    `config` (`texturenets.losses.Loss`). `progress`: called with a record after each step: its `step` counted from 1,
-    `losses` by name (tensors), `seconds` of training so far, `validation` (numbers by name, or None), `pictures`
-    occasionally. If it returns the string "stop", the training ends after that step with a checkpoint: the returned
-    style is the last model, and `output` is not written. Ctrl-C and exceptions raised in it also end the training
-    with a checkpoint, and are raised. `resume`: continue a stopped training, or, with more steps or minutes, a
-    finished one. Warnings are issued for few photos, for unreadable photos, and if the file `output` will be
+    `paintings`: an image file, or several that form one style. `content`: a folder of photos, or a file that
+    `texturenets cache` wrote, a content feature file. `output`: must end in .safetensors; a folder NAME.run is
+    created next to it (docs/training.md). `config`: the training options, a preset's name ("default", "paper",
+    "readme") or a `StyleConfig`; `trainer`: device, weights, intervals of saving. `losses`: your own, in addition to
+    those of `config` (`texturenets.losses.Loss`). `progress`: called with a record after each step: its `step`
+    counted from 1, `losses` by name (tensors), `seconds` of training so far, `validation` (numbers by name, or None),
+    `pictures` occasionally. If it returns the string "stop", the training ends after that step with a checkpoint: the
+    returned style is the last model, and `output` is not written. Ctrl-C and exceptions raised in it also end the
+    training with a checkpoint, and are raised. `resume`: continue a stopped training, or, with more steps or minutes,
+    a finished one. Warnings are issued for few photos, for unreadable photos, and if the file `output` will be
     replaced. Raises UserError as the command line does.
     """
-    chosen = recipes.style_recipe(config) if isinstance(config, str) else config
+    chosen = presets.style_preset(config) if isinstance(config, str) else config
     _check(chosen, StyleConfig, trainer, losses)
     _check_run(progress, resume)
     out = model_file(_path("output", output))
@@ -75,7 +75,7 @@ def train_style(
 
     made = _made(made_of, chosen, config, out, resume)
     path = _run(made, progress)
-    return loading.load_style(path, EngineOptions(device=made.config.device, generator=_own_code(made)))
+    return loading.load_style(path, EngineOptions(device=made.config.device, generator=_user_code(made)))
 
 
 def train_texture(
@@ -90,10 +90,10 @@ def train_texture(
 ) -> Texture:
     """Train a network that generates a texture from noise; the texture, loaded from the model file `output`.
 
-    `exemplars`: an image file, or several examples of one texture. `config`: a recipe's name
+    `exemplars`: an image file, or several examples of one texture. `config`: a preset's name
     ("default", "paper", "readme") or a `TextureConfig`. Other arguments, and errors, as in `train_style`.
     """
-    chosen = recipes.texture_recipe(config) if isinstance(config, str) else config
+    chosen = presets.texture_preset(config) if isinstance(config, str) else config
     _check(chosen, TextureConfig, trainer, losses)
     _check_run(progress, resume)
     out = model_file(_path("output", output))
@@ -104,12 +104,12 @@ def train_texture(
 
     made = _made(made_of, chosen, config, out, resume)
     path = _run(made, progress)
-    return loading.load_texture(path, EngineOptions(device=made.config.device, generator=_own_code(made)))
+    return loading.load_texture(path, EngineOptions(device=made.config.device, generator=_user_code(made)))
 
 
 def _check(config: object, kind: type, trainer: object, losses: object) -> None:
     """Raise UserError for an argument of another type."""
-    wanted = f"a recipe's name or {kind.__name__}(...)"
+    wanted = f"a preset's name or {kind.__name__}(...)"
     arguments.instance("config", config, kind, wanted)
     arguments.instance("trainer", trainer, TrainerConfig | None, "TrainerConfig(...)")
     arguments.instance("losses", losses, list | tuple, "a list of instances, [MyLoss()]")
@@ -137,7 +137,7 @@ def _warn_of_unreadable(record: Record) -> None:
 
 
 def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, resume: bool) -> Trainer:
-    """The trainer for `config`; if that is the default recipe and weights are missing, with the fallback descriptor
+    """The trainer for `config`; if that is the default preset and weights are missing, with the fallback descriptor
     `own`."""
     trainer = with_own(
         make,
@@ -151,7 +151,7 @@ def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, res
     return trainer
 
 
-def _own_code(trainer: Trainer) -> str | None:
+def _user_code(trainer: Trainer) -> str | None:
     """The code of the network, if it is the user's own: training it was consent to run it."""
     return cast(GeneratorTask, trainer.task).custom
 

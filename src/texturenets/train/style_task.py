@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
-from texturenets.losses.own import check_own
+from texturenets.losses.user_losses import check_user_losses
 from texturenets.train import data, style_images, temporal_consistency
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.data import Batch
@@ -38,13 +38,13 @@ class StyleTask(GeneratorTask):
     def __init__(
         self, config: StyleConfig, paintings: Sequence[Path], content: Path, losses: Sequence[Loss] = ()
     ) -> None:
-        """`content`: a folder of photos, or a file of `training.cache`. `losses`: the user's, in addition to those of
+        """`content`: a folder of photos, or a content feature file. `losses`: the user's, in addition to those of
         `config`.
 
         Raises UserError for a painting that is too small or of one color, and if there are too few photos.
         """
         self.config = config
-        user_losses = check_own(losses)
+        user_losses = check_user_losses(losses)
         self.losses = [*build(dataclasses.asdict(config)), *user_losses]
         self.layers = layers_of(self.losses)
         self.paintings = [

@@ -31,8 +31,8 @@ from texturenets.train.trainer_config import TrainerConfig
 Forward = Callable[[Tensor | None, Sequence[Tensor], int | None], Any]
 """The network's forward pass, in the precision of the run.
 
-From photos (N, 3, H, W) or None, noise maps, and the condition or None, to images (N, 3, H, W); of a perceptual
-network to its features by name.
+From photos (N, 3, H, W) or None, noise maps, and the condition or None, to images (N, 3, H, W); of the
+descriptor network `own`, which a distillation trains, to its features by name.
 """
 
 StepResult = tuple[Tensor, dict[str, Tensor]]
@@ -49,7 +49,8 @@ class Provenance:
 
 
 class Task(Protocol):
-    """A network to train, with its data and losses. The constructor checks the input files and raises UserError."""
+    """A network to train (a generator, or the descriptor network `own`), with its data and losses. The constructor
+    checks the input files and raises UserError."""
 
     @property
     def config(self) -> RunConfig:
@@ -77,7 +78,8 @@ class Task(Protocol):
         ...
 
     def check(self, config: TrainerConfig) -> None:
-        """Check the options of the network. Raises UserError."""
+        """Raise UserError for options that do not go with the network that is trained, before anything is
+        downloaded."""
 
     def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> nn.Module:
         """Build the network on the device, and prepare the losses; returns the network.

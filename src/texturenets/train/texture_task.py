@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from texturenets import image, noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
-from texturenets.losses.own import check_own
+from texturenets.losses.user_losses import check_user_losses
 from texturenets.train import style_images
 from texturenets.train.configuration import TEXTURE_GENERATORS, TextureConfig
 from texturenets.train.data import Batch
@@ -39,7 +39,7 @@ class TextureTask(GeneratorTask):
         Raises UserError for an exemplar that is too small, of one color or transparent.
         """
         self.config = config
-        user_losses = check_own(losses)
+        user_losses = check_user_losses(losses)
         self.losses = [*build(dataclasses.asdict(config)), *user_losses]
         self.layers = layers_of(self.losses)
         self.exemplars = [_exemplar(path, config.style_size).rgb for path in exemplars]

@@ -51,7 +51,8 @@ class Trainer:
         resume: bool = False,
         progress: Any = None,
     ) -> None:
-        """Checks everything before the first step. Raises UserError.
+        """Checks everything before the first step: raises UserError for options that do not go together, files that
+        cannot be read, missing weights, and a run that cannot be resumed.
 
         `out`: the model file; the folder of the run, NAME.run, is next to it. `progress`: called with the bytes done
         and in total while weights are downloaded.

@@ -43,8 +43,9 @@ class TrainerConfig:
     """With --into: train all weights of that model's network, for this style alone. The result is a whole model of
     one style; the model that it started from stays as it is."""
     engine: Literal["auto", "torch"] = "auto"
-    """torch: accept a network of your own that cannot be traced into a graph; its model then runs only with PyTorch
-    and the network's code. auto: refuse it. Training itself always uses PyTorch."""
+    """What happens to a network of your own (--generator FILE.py:CLASS) that cannot be traced into a graph. auto: it
+    is refused before the training; torch: it is trained, and its model runs only with PyTorch and the network's code.
+    Other networks are not affected, and training itself always uses PyTorch."""
     licence: str = ""
     """Licence of the model, stored in its header."""
     terms: str = ""

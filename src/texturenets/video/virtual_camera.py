@@ -12,7 +12,7 @@ from texturenets.errors import MissingError, UserError, install
 from texturenets.video.frame import Pixels
 
 RATE: Final = 30.0
-"""Frames a second that the camera is said to give; it gives them as they are painted."""
+"""Frames a second that the camera is said to give; it gives them as they are stylized."""
 
 _DRIVERS: Final = {
     "linux": "load v4l2loopback, for example `sudo modprobe v4l2loopback exclusive_caps=1`",

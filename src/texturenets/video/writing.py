@@ -193,7 +193,7 @@ class VideoWriter:
                 self._mux(self._coded(stream, ready))
 
     def _note_transparency(self, pixels: Pixels) -> None:
-        note = f"the frames hold {image.laid_on_white(self.path)}"
+        note = f"the frames hold {image.laid_on_white_message(self.path)}"
         if pixels.shape[2] == 4 and note not in self.notes and bool((pixels[:, :, 3] < 255).any()):
             self.notes.append(note)
 

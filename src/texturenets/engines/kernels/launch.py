@@ -7,7 +7,9 @@ from torch import Tensor
 
 from texturenets.engines.kernels import programs
 
-NUMBERS = 4096  # elements of a block: 32 for each of 128 threads, which load that many bytes most efficiently
+BLOCK_ELEMENTS = (
+    4096  # elements of a block: 32 for each of 128 threads, which load that many bytes most efficiently
+)
 PROGRAMS = (
     512  # programs that sum up a feature map: several for each of the 132 multiprocessors of a large GPU
 )
@@ -16,15 +18,15 @@ PROGRAMS = (
 def _blocks(channels: int) -> tuple[int, int, int]:
     """Positions and channels of a block, powers of two, and how many blocks the channels make."""
     c = min(64, 1 << (channels - 1).bit_length())
-    return NUMBERS // c, c, -(-channels // c)
+    return BLOCK_ELEMENTS // c, c, -(-channels // c)
 
 
 def _chunks(n: int, positions: int, p: int, blocks: int) -> tuple[int, int]:
     """Positions that each Triton program sums, a multiple of p, and the number of programs for one image."""
     each = max(1, PROGRAMS // (n * blocks))
-    rows = -(-positions // each)
-    rows = -(-rows // p) * p
-    return rows, -(-positions // rows)
+    chunk_size = -(-positions // each)
+    chunk_size = -(-chunk_size // p) * p
+    return chunk_size, -(-positions // chunk_size)
 
 
 def _power(number: int) -> int:
@@ -36,14 +38,14 @@ def moments(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     n, channels, height, width = x.shape
     positions = height * width
     p, c, blocks = _blocks(channels)
-    rows, chunks = _chunks(n, positions, p, blocks)
+    chunk_size, chunks = _chunks(n, positions, p, blocks)
     parts = x.new_empty((n, chunks, 2, channels), dtype=torch.float32)
     mean, scale = (x.new_empty((n, channels), dtype=torch.float32) for _ in range(2))
-    programs.sums[n, chunks, blocks](x, parts, positions, channels, rows, chunks, P=p, C=c)
+    programs.sums[n, chunks, blocks](x, parts, positions, channels, chunk_size, chunks, BLOCK_P=p, BLOCK_C=c)
     few = min(c, 16)
     grid = n, -(-channels // few)
     programs.finish[grid](
-        parts, x, mean, scale, positions, channels, chunks, eps, CHUNKS=_power(chunks), C=few
+        parts, x, mean, scale, positions, channels, chunks, eps, BLOCK_CHUNKS=_power(chunks), BLOCK_C=few
     )
     return mean, scale
 
@@ -54,7 +56,9 @@ def normalized(x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Ten
     p, c, blocks = _blocks(channels)
     y = torch.empty_like(x)
     grid = -(-height * width // p), n, blocks
-    programs.apply[grid](x, y, mean, scale, weight, bias, height * width, channels, RELU=relu, P=p, C=c)
+    programs.apply[grid](
+        x, y, mean, scale, weight, bias, height * width, channels, RELU=relu, BLOCK_P=p, BLOCK_C=c
+    )
     return y
 
 
@@ -65,20 +69,33 @@ def normalized_backward(
     n, channels, height, width = x.shape
     positions = height * width
     p, c, blocks = _blocks(channels)
-    rows, chunks = _chunks(n, positions, p, blocks)
+    chunk_size, chunks = _chunks(n, positions, p, blocks)
     parts = x.new_empty((n, chunks, 2, channels), dtype=torch.float32)
     dw, db = (x.new_empty((n, channels), dtype=torch.float32) for _ in range(2))
     programs.backward_sums[n, chunks, blocks](
-        x, grad, parts, mean, scale, weight, bias, positions, channels, rows, chunks, RELU=relu, P=p, C=c
+        x,
+        grad,
+        parts,
+        mean,
+        scale,
+        weight,
+        bias,
+        positions,
+        channels,
+        chunk_size,
+        chunks,
+        RELU=relu,
+        BLOCK_P=p,
+        BLOCK_C=c,
     )
     few = min(c, 16)
     programs.backward_finish[n, -(-channels // few)](
-        parts, dw, db, channels, chunks, CHUNKS=_power(chunks), C=few
+        parts, dw, db, channels, chunks, BLOCK_CHUNKS=_power(chunks), BLOCK_C=few
     )
     dx = torch.empty_like(x)
     grid = -(-positions // p), n, blocks
     programs.backward_apply[grid](
-        x, grad, dx, mean, scale, weight, bias, dw, db, positions, channels, RELU=relu, P=p, C=c
+        x, grad, dx, mean, scale, weight, bias, dw, db, positions, channels, RELU=relu, BLOCK_P=p, BLOCK_C=c
     )
     return dx, dw, db
 
@@ -89,7 +106,7 @@ def reflected(x: Tensor, amount: int) -> Tensor:
     p, c, blocks = _blocks(channels)
     y = _map(x, height + 2 * amount, width + 2 * amount)
     grid = -(-y.shape[2] * y.shape[3] // p), n, blocks
-    programs.reflect[grid](x, y, height, width, channels, amount, P=p, C=c)
+    programs.reflect[grid](x, y, height, width, channels, amount, BLOCK_P=p, BLOCK_C=c)
     return y
 
 
@@ -100,7 +117,7 @@ def reflected_backward(grad: Tensor, amount: int) -> Tensor:
     p, c, blocks = _blocks(channels)
     dx = _map(grad, height, width)
     grid = -(-height * width // p), n, blocks
-    programs.reflect_backward[grid](grad, dx, height, width, channels, amount, P=p, C=c)
+    programs.reflect_backward[grid](grad, dx, height, width, channels, amount, BLOCK_P=p, BLOCK_C=c)
     return dx
 
 
@@ -110,7 +127,7 @@ def upsampled2x(x: Tensor, bilinear: bool) -> Tensor:
     p, c, blocks = _blocks(channels)
     y = _map(x, 2 * height, 2 * width)
     grid = -(-4 * height * width // p), n, blocks
-    programs.upsample2x[grid](x, y, height, width, channels, BILINEAR=bilinear, P=p, C=c)
+    programs.upsample2x[grid](x, y, height, width, channels, BILINEAR=bilinear, BLOCK_P=p, BLOCK_C=c)
     return y
 
 
@@ -122,7 +139,9 @@ def upsampled2x_backward(grad: Tensor, bilinear: bool) -> Tensor:
     dx = _map(grad, height, width)
     grid = -(-height * width // p), n, blocks
     inner, outer = (0.75, 0.25) if bilinear else (1.0, 0.0)
-    programs.upsample2x_backward[grid](grad, dx, height, width, channels, INNER=inner, OUTER=outer, P=p, C=c)
+    programs.upsample2x_backward[grid](
+        grad, dx, height, width, channels, INNER=inner, OUTER=outer, BLOCK_P=p, BLOCK_C=c
+    )
     return dx
 
 

@@ -1,4 +1,9 @@
-"""The kernels themselves. A feature map is rows of positions: (N, P, C), P = H W."""
+"""The Triton kernels of instance normalization, reflection padding and upsampling.
+
+A feature map lies in memory as (N, positions, channels), positions = H W (channels-last). One program handles a block
+of BLOCK_P positions and BLOCK_C channels at a time; for sums the positions of an image are split into `chunks` of
+`chunk_size`.
+"""
 
 # Triton compiles these functions itself: their arguments have no Python types.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -10,21 +15,21 @@ import triton.language as tl
 
 
 @triton.jit
-def sums(x, out, positions, channels, rows, chunks, P: tl.constexpr, C: tl.constexpr):
-    """Sums of differences from a channel's first value, and of their squares, over a chunk of `rows` positions.
+def sums(x, out, positions, channels, chunk_size, chunks, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr):
+    """Sums of differences from a channel's first value, and of their squares, over a chunk of `chunk_size` positions.
 
-    From that value, because a sum of squares loses the digits of a channel that lies far from zero.
+    Not of the values themselves, because a sum of squares loses the digits of a channel that lies far from zero.
     """
     n, chunk = tl.program_id(0), tl.program_id(1)
-    c = tl.program_id(2) * C + tl.arange(0, C)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = c < channels
     begin = x + n.to(tl.int64) * positions * channels
     pivot = tl.load(begin + c, mask=inside, other=0.0).to(tl.float32)
-    total = tl.zeros((C,), tl.float32)
-    squares = tl.zeros((C,), tl.float32)
-    last = min((chunk + 1) * rows, positions)
-    for start in range(chunk * rows, last, P):
-        p = start + tl.arange(0, P)
+    total = tl.zeros((BLOCK_C,), tl.float32)
+    squares = tl.zeros((BLOCK_C,), tl.float32)
+    last = min((chunk + 1) * chunk_size, positions)
+    for start in range(chunk * chunk_size, last, BLOCK_P):
+        p = start + tl.arange(0, BLOCK_P)
         mask = (p < last)[:, None] & inside[None, :]
         value = tl.load(begin + p.to(tl.int64)[:, None] * channels + c[None, :], mask=mask, other=0.0)
         difference = tl.where(mask, value.to(tl.float32) - pivot[None, :], 0.0)
@@ -36,13 +41,15 @@ def sums(x, out, positions, channels, rows, chunks, P: tl.constexpr, C: tl.const
 
 
 @triton.jit
-def finish(parts, x, mean, scale, positions, channels, chunks, eps, CHUNKS: tl.constexpr, C: tl.constexpr):
+def finish(
+    parts, x, mean, scale, positions, channels, chunks, eps, BLOCK_CHUNKS: tl.constexpr, BLOCK_C: tl.constexpr
+):
     """Means and 1 / standard deviations from the sums of all chunks."""
     n = tl.program_id(0)
-    c = tl.program_id(1) * C + tl.arange(0, C)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = c < channels
     pivot = tl.load(x + n.to(tl.int64) * positions * channels + c, mask=inside, other=0.0).to(tl.float32)
-    k = tl.arange(0, CHUNKS)
+    k = tl.arange(0, BLOCK_CHUNKS)
     mask = (k < chunks)[:, None] & inside[None, :]
     place = parts + n * chunks * 2 * channels + k[:, None] * 2 * channels + c[None, :]
     first = tl.sum(tl.load(place, mask=mask, other=0.0), 0) / positions
@@ -54,12 +61,22 @@ def finish(parts, x, mean, scale, positions, channels, chunks, eps, CHUNKS: tl.c
 
 @triton.jit
 def apply(
-    x, y, mean, scale, weight, bias, positions, channels, RELU: tl.constexpr, P: tl.constexpr, C: tl.constexpr
+    x,
+    y,
+    mean,
+    scale,
+    weight,
+    bias,
+    positions,
+    channels,
+    RELU: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_C: tl.constexpr,
 ):
     """(x - mean) * scale * weight + bias, and a ReLU."""
     n = tl.program_id(1)
-    p = tl.program_id(0) * P + tl.arange(0, P)
-    c = tl.program_id(2) * C + tl.arange(0, C)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = c < channels
     s = tl.load(scale + n * channels + c, mask=inside, other=0.0)
     w = tl.load(weight + c, mask=inside, other=0.0).to(tl.float32)
@@ -76,23 +93,23 @@ def apply(
 
 @triton.jit
 def backward_sums(
-    x, grad, out, mean, scale, weight, bias, positions, channels, rows, chunks,
-    RELU: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+    x, grad, out, mean, scale, weight, bias, positions, channels, chunk_size, chunks,
+    RELU: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """Sums of the gradient, and of the gradient times the normalized x, over a chunk of `rows` positions."""
+    """Sums of the gradient, and of the gradient times the normalized x, over a chunk of `chunk_size` positions."""
     n, chunk = tl.program_id(0), tl.program_id(1)
-    c = tl.program_id(2) * C + tl.arange(0, C)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = c < channels
     begin = n.to(tl.int64) * positions * channels
     s = tl.load(scale + n * channels + c, mask=inside, other=0.0)
     w = tl.load(weight + c, mask=inside, other=0.0).to(tl.float32)
     b = tl.load(bias + c, mask=inside, other=0.0).to(tl.float32)
     m = tl.load(mean + n * channels + c, mask=inside, other=0.0)
-    total = tl.zeros((C,), tl.float32)
-    both = tl.zeros((C,), tl.float32)
-    last = min((chunk + 1) * rows, positions)
-    for start in range(chunk * rows, last, P):
-        p = start + tl.arange(0, P)
+    total = tl.zeros((BLOCK_C,), tl.float32)
+    both = tl.zeros((BLOCK_C,), tl.float32)
+    last = min((chunk + 1) * chunk_size, positions)
+    for start in range(chunk * chunk_size, last, BLOCK_P):
+        p = start + tl.arange(0, BLOCK_P)
         mask = (p < last)[:, None] & inside[None, :]
         place = begin + p.to(tl.int64)[:, None] * channels + c[None, :]
         value = (tl.load(x + place, mask=mask, other=0.0).to(tl.float32) - m[None, :]) * s[None, :]
@@ -107,12 +124,12 @@ def backward_sums(
 
 
 @triton.jit
-def backward_finish(parts, dw, db, channels, chunks, CHUNKS: tl.constexpr, C: tl.constexpr):
+def backward_finish(parts, dw, db, channels, chunks, BLOCK_CHUNKS: tl.constexpr, BLOCK_C: tl.constexpr):
     """The sums of all chunks: each image's share of the gradients of scale and shift."""
     n = tl.program_id(0)
-    c = tl.program_id(1) * C + tl.arange(0, C)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = c < channels
-    k = tl.arange(0, CHUNKS)
+    k = tl.arange(0, BLOCK_CHUNKS)
     mask = (k < chunks)[:, None] & inside[None, :]
     place = parts + n * chunks * 2 * channels + k[:, None] * 2 * channels + c[None, :]
     tl.store(db + n * channels + c, tl.sum(tl.load(place, mask=mask, other=0.0), 0), mask=inside)
@@ -122,12 +139,12 @@ def backward_finish(parts, dw, db, channels, chunks, CHUNKS: tl.constexpr, C: tl
 @triton.jit
 def backward_apply(
     x, grad, dx, mean, scale, weight, bias, dw, db, positions, channels,
-    RELU: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+    RELU: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """The gradient of the feature map (arXiv 1502.03167, section 3, its three gradients of x put together)."""
     n = tl.program_id(1)
-    p = tl.program_id(0) * P + tl.arange(0, P)
-    c = tl.program_id(2) * C + tl.arange(0, C)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = c < channels
     s = tl.load(scale + n * channels + c, mask=inside, other=0.0)
     w = tl.load(weight + c, mask=inside, other=0.0).to(tl.float32)
@@ -146,11 +163,11 @@ def backward_apply(
 
 
 @triton.jit
-def reflect(x, y, height, width, channels, amount, P: tl.constexpr, C: tl.constexpr):
+def reflect(x, y, height, width, channels, amount, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr):
     """A feature map, reflection-padded by `amount` pixels on each side."""
     n = tl.program_id(1)
-    p = tl.program_id(0) * P + tl.arange(0, P)
-    c = tl.program_id(2) * C + tl.arange(0, C)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     wide = width + 2 * amount
     count = (height + 2 * amount) * wide
     row = tl.abs(p // wide - amount)
@@ -165,16 +182,16 @@ def reflect(x, y, height, width, channels, amount, P: tl.constexpr, C: tl.conste
 
 
 @triton.jit
-def reflect_backward(grad, dx, height, width, channels, amount, P: tl.constexpr, C: tl.constexpr):
+def reflect_backward(grad, dx, height, width, channels, amount, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr):
     """Each pixel's gradient: its own, and those of its images beyond the sides that are near."""
     n = tl.program_id(1)
-    p = tl.program_id(0) * P + tl.arange(0, P)
-    c = tl.program_id(2) * C + tl.arange(0, C)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     count = height * width
     wide = width + 2 * amount
     inside = p < count
     row, column = p // width, p % width
-    total = tl.zeros((P, C), tl.float32)
+    total = tl.zeros((BLOCK_P, BLOCK_C), tl.float32)
     for i in tl.static_range(3):
         # Where this row stands in the enlarged feature map: itself, reflected above, reflected below.
         if i == 0:
@@ -207,11 +224,13 @@ def reflect_backward(grad, dx, height, width, channels, amount, P: tl.constexpr,
 
 
 @triton.jit
-def upsample2x(x, y, height, width, channels, BILINEAR: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
+def upsample2x(
+    x, y, height, width, channels, BILINEAR: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr
+):
     """Twice the height and width: each pixel four times, or weighted 3 to 1 with its nearest neighbours."""
     n = tl.program_id(1)
-    p = tl.program_id(0) * P + tl.arange(0, P)
-    c = tl.program_id(2) * C + tl.arange(0, C)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     count = 4 * height * width
     row, column = p // (2 * width), p % (2 * width)
     mask = (p < count)[:, None] & (c < channels)[None, :]
@@ -235,7 +254,8 @@ def upsample2x(x, y, height, width, channels, BILINEAR: tl.constexpr, P: tl.cons
 
 @triton.jit
 def upsample2x_backward(
-    grad, dx, height, width, channels, INNER: tl.constexpr, OUTER: tl.constexpr, P: tl.constexpr, C: tl.constexpr
+    grad, dx, height, width, channels, INNER: tl.constexpr, OUTER: tl.constexpr,
+    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """Each pixel's gradient: of the rows 2 i - 1 to 2 i + 2 and as many columns, as much as it counted there.
 
@@ -243,17 +263,17 @@ def upsample2x_backward(
     1: beyond it lies the same pixel once more.
     """
     n = tl.program_id(1)
-    p = tl.program_id(0) * P + tl.arange(0, P)
-    c = tl.program_id(2) * C + tl.arange(0, C)
+    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     count = height * width
     inside = p < count
     row, column = p // width, p % width
-    total = tl.zeros((P, C), tl.float32)
+    total = tl.zeros((BLOCK_P, BLOCK_C), tl.float32)
     begin = grad + n.to(tl.int64) * 4 * count * channels + c[None, :]
     for i in tl.static_range(4):
         r = 2 * row + i - 1
         near_row = inside & (r >= 0) & (r < 2 * height)
-        of_row = tl.full((P,), OUTER, tl.float32)
+        of_row = tl.full((BLOCK_P,), OUTER, tl.float32)
         if i == 1:
             of_row = tl.where(row == 0, 1.0, INNER)
         if i == 2:
@@ -261,7 +281,7 @@ def upsample2x_backward(
         for j in tl.static_range(4):
             q = 2 * column + j - 1
             near = near_row & (q >= 0) & (q < 2 * width)
-            share = tl.full((P,), OUTER, tl.float32)
+            share = tl.full((BLOCK_P,), OUTER, tl.float32)
             if j == 1:
                 share = tl.where(column == 0, 1.0, INNER)
             if j == 2:

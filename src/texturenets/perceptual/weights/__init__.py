@@ -1,8 +1,9 @@
 """Pretrained weights of the descriptor networks: find, fetch, verify and read them.
 
-`load` searches the given files, then in the folders of TEXTURENETS_WEIGHTS, then in the cache
-(TEXTURENETS_CACHE, else XDG_CACHE_HOME or ~/.cache), and else fetches the published file, unless downloads are
-forbidden (TEXTURENETS_OFFLINE=1). The weights of `own` come with the package.
+`load` searches the given files, then in the folders of TEXTURENETS_WEIGHTS, then in the cache (TEXTURENETS_CACHE,
+else XDG_CACHE_HOME or ~/.cache), and else fetches the published file, unless downloads are forbidden
+(TEXTURENETS_OFFLINE=1). The weights of `own` are not published: they are found if they are given, in such a folder,
+in the cache, or part of this installation (at present they are not).
 """
 
 from typing import Final

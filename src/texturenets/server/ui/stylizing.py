@@ -70,7 +70,7 @@ async def stylize(
         result, _, name = await service.stylize(data, style, options, masks=masks)
 
         def previews() -> tuple[tuple[int, int], bytes, bytes]:
-            _, (height, width), _ = image.measure(result)
+            _, (height, width), _ = image.probe(result)
             longer = min(PREVIEW_SIDE, max(height, width))
             before, after = (_jpeg(image.from_bytes(file, longer=longer)) for file in (data, result))
             return (width, height), before, after

@@ -33,7 +33,7 @@ ModelKind = Literal["style", "texture"]
 
 KINDS = [("A style, from a painting", "style"), ("A texture, from an exemplar", "texture")]
 QUICK, QUICK_STEPS, QUICK_START = "quick", 600, "wave"
-"""The default recipe with fewer steps, starting from an existing style (docs/models.md)."""
+"""The default preset with fewer steps, starting from an existing style (docs/models.md)."""
 
 PRESETS = {
     "default": "Ours",
@@ -86,7 +86,7 @@ class TrainTab:
         begun.then(watch.refresh, watch.inputs, watch.outputs, **QUIET)
 
     def _form(self) -> None:
-        first = training_routes.recipes("style")["default"]
+        first = training_routes.presets("style")["default"]
         self.name = gr.Textbox(
             label="Name", max_length=64, elem_id="name", placeholder="that of the image's file"
         )
@@ -144,7 +144,7 @@ class TrainTab:
         return presets, gr.update(visible=style), gr.update(visible=style)
 
     def _of_preset(self, kind: ModelKind, preset: str) -> tuple[Any, ...]:
-        run = _recipe(kind, preset)
+        run = _preset(kind, preset)
         if run is None:
             return (gr.skip(),) * 4
         starts = self._starts(kind, preset)
@@ -159,7 +159,7 @@ class TrainTab:
 
     def _starts(self, kind: ModelKind, preset: str) -> list[tuple[str, str]]:
         """The models whose weights the training can start from: those with the same network."""
-        run = _recipe(kind, preset)
+        run = _preset(kind, preset)
         if run is None:
             return [(NOTHING, NOTHING)]
         known = self.service.catalogue.models()
@@ -175,7 +175,7 @@ class TrainTab:
 
         Without one, from the fastest training on such a machine, because others may have shared it.
         """
-        run = _recipe(kind, preset)
+        run = _preset(kind, preset)
         if run is None:
             return ""
         if refused := _not_whole("Steps", steps):
@@ -258,14 +258,14 @@ def _not_whole(label: str, number: float | None) -> str:
 
 def _presets(kind: ModelKind) -> list[tuple[str, str]]:
     """The choices, as (label, name)."""
-    names = list(training_routes.recipes(kind))
+    names = list(training_routes.presets(kind))
     if kind == "style":
         names.insert(1, QUICK)
     return [(PRESETS.get(name, name), name) for name in names]
 
 
-def _recipe(kind: ModelKind, preset: str) -> TaskConfig | None:
-    return training_routes.recipes(kind).get("default" if preset == QUICK else preset)
+def _preset(kind: ModelKind, preset: str) -> TaskConfig | None:
+    return training_routes.presets(kind).get("default" if preset == QUICK else preset)
 
 
 def _clock(models: Mapping[str, ServedModel], kind: ModelKind, folder: Path) -> tuple[str, float] | None:

@@ -1,5 +1,5 @@
 """Images such as occur during trainings: stylized by trained networks and by networks with noise in their weights,
-and adversarial ones. A generator trained with a perceptual network finds and generates the images that deceive it. So
+and adversarial ones. A generator trained with a descriptor network finds and generates the images that deceive it. So
 the distillation generates such images first, and the teacher provides their features.
 """
 
@@ -24,7 +24,7 @@ from texturenets.networks.conditional import ConditionalNetwork
 Features = Callable[[Tensor], dict[str, Tensor]]
 """Images (N, 3, H, W) to features by name."""
 
-GRADIENT_STEPS = 4  # gradient steps of an adversarial picture
+GRADIENT_STEPS = 4  # gradient steps of an adversarial image
 STEP_SIZE = 3 / 255  # mean change of a pixel in each
 MAX_WEIGHT_NOISE = (
     0.5  # most noise that is added to a network's weights, as a share of each tensor's standard deviation
@@ -47,24 +47,24 @@ def style_files(models: Sequence[str]) -> dict[str, str]:
 
 
 class Styles:
-    """Trained networks, and approximations of half-trained ones: with noise in their weights, blended with the
-    photo."""
+    """Stylizes images by trained generators, some with noise in their weights and some blended with the image, as
+    results of half-trained ones look."""
 
     def __init__(self, files: Sequence[str], device: torch.device) -> None:
         """Raises UserError for files that cannot be read."""
         self.networks = [network_files.load(file)[0].to(device) for file in files]
 
     @torch.no_grad()
-    def __call__(self, picture: Tensor, random: np.random.Generator) -> Tensor:
-        """`picture` (1, 3, H, W) stylized by one of the networks; unchanged if there are none."""
+    def __call__(self, image: Tensor, random: np.random.Generator) -> Tensor:
+        """`image` (1, 3, H, W) stylized by one of the networks; unchanged if there are none."""
         if not self.networks:
-            return picture
+            return image
         network = self.networks[int(random.integers(len(self.networks)))]
         stride = int(getattr(network, "stride", 1))
-        padded, box = sizes.pad_to_multiple(picture, stride)
+        padded, box = sizes.pad_to_multiple(image, stride)
         height, width = padded.shape[2:]
         inputs = tuple(getattr(network, "noise", ()))
-        maps = noise.draw(inputs, [int(random.integers(1 << 30))], height, width, device=picture.device)
+        maps = noise.draw(inputs, [int(random.integers(1 << 30))], height, width, device=image.device)
         given: tuple[Any, ...] = (padded, maps) if inputs else (padded,)
         weights = spoiled(network, random) if random.random() < 0.5 else {}
         if isinstance(
@@ -75,11 +75,11 @@ class Styles:
         made: Tensor = torch.func.functional_call(network, weights, given)
         made = sizes.crop_back(made, box).float().clamp(0, 1)
         share = float(random.uniform(0.2, 1)) if random.random() < 0.5 else 1.0
-        return torch.lerp(picture, made, share) if bool(made.isfinite().all()) else picture
+        return torch.lerp(image, made, share) if bool(made.isfinite().all()) else image
 
 
 def spoiled(network: nn.Module, random: np.random.Generator) -> dict[str, Tensor]:
-    """The weights of `network` with added noise."""
+    """The weights of `network`, by name, with added noise."""
     amount = float(random.uniform(0.05, MAX_WEIGHT_NOISE))
     generator = torch.Generator().manual_seed(int(random.integers(1 << 40)))
     made = {}

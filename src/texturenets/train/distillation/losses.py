@@ -2,7 +2,7 @@
 distances between images.
 
 All are relative, so that layers weigh the same: the error of features is divided by the teacher's variance, that of
-Gram matrices by how much the teacher's differ between the pictures of the batch. Distances between images are
+Gram matrices by how much the teacher's differ between the images of the batch. Distances between images are
 compared by their logarithms, because their order matters at any scale.
 """
 
@@ -26,7 +26,7 @@ def losses(
     """{"features/1_2": scalar, "gram/1_2": ..., "pairs/1_2": ..., "content/4_2": ...}.
 
     `student_features`: (N, c, H, W); `teacher_features`: (N, C, H, W), both by names as "1_2". The
-    batch is groups of `group` pictures of the same photo, one after the other.
+    batch is groups of `group` images of the same photo, one after the other.
     """
     out: dict[str, Tensor] = {}
     for name, there in teacher_features.items():
@@ -50,7 +50,7 @@ def rows_of(maps: Tensor) -> Tensor:
 
 
 def _squared_error(matrix: Tensor, features: Tensor, target: Tensor, made: Tensor, wanted: Tensor) -> Tensor:
-    """The mean over pictures and positions of |M f - t|^2, as |M f|^2 - 2 t M f + |t|^2: sums of products that Gram
+    """The mean over images and positions of |M f - t|^2, as |M f|^2 - 2 t M f + |t|^2: sums of products that Gram
     matrices hold anyway, where M f at each position would be the largest tensor of the training."""
     rows, theirs = rows_of(features), rows_of(target)
     product = (theirs.T @ rows) / len(rows)
@@ -59,7 +59,7 @@ def _squared_error(matrix: Tensor, features: Tensor, target: Tensor, made: Tenso
 
 
 def _variance(target: Tensor, wanted: Tensor) -> Tensor:
-    """The variance of feature maps over pictures and positions, summed over channels; `wanted`: Gram matrices."""
+    """The variance of feature maps over images and positions, summed over channels; `wanted`: Gram matrices."""
     return wanted.diagonal(dim1=1, dim2=2).sum(1).mean() - target.mean((0, 2, 3)).square().sum()
 
 
@@ -79,9 +79,9 @@ def log_error(made: Tensor, wanted: Tensor, group: int | None = None) -> Tensor:
 
 
 def _distances(x: Tensor, group: int | None) -> Tensor:
-    """Mean squared distances of pairs of pictures, as |a|^2 + |b|^2 - 2 a b: no tensor is as large as all pairs.
+    """Mean squared distances of pairs of images, as |a|^2 + |b|^2 - 2 a b: no tensor is as large as all pairs.
 
-    The mean picture is subtracted first, so that near pictures are not lost to rounding. MPS has no `torch.pdist`.
+    The mean image is subtracted first, so that near images are not lost to rounding. MPS has no `torch.pdist`.
     """
     rows = x.flatten(1)
     rows = rows - rows.mean(0)

@@ -22,8 +22,8 @@ from texturenets.train import data
 from texturenets.train.configuration import PerceptualConfig
 from texturenets.train.data import Batch
 from texturenets.train.distillation.generated import Styles, descend, style_files
+from texturenets.train.distillation.images import Groups, ImageFolders
 from texturenets.train.distillation.losses import losses
-from texturenets.train.distillation.pictures import Groups, PictureFolders
 from texturenets.train.distillation.start import prune
 from texturenets.train.distillation.student import NETWORK, TEACHER, Student
 from texturenets.train.microbatch import Microbatch
@@ -37,7 +37,7 @@ PRUNING_IMAGES = 96
 """Pictures from which the first weights are computed: some ten positions for each unknown of the deepest layers."""
 VALIDATION_BATCHES = 4
 VALIDATION_STEP = 1 << 40  # other crops and changes than those that are trained on
-STYLIZED = 0.5  # share of the changed pictures that are stylized
+STYLIZED = 0.5  # share of the changed images that are stylized
 
 
 class DistillationTask:
@@ -46,9 +46,9 @@ class DistillationTask:
     fixed_kernels = False
 
     def __init__(self, config: PerceptualConfig, folders: Sequence[Path]) -> None:
-        """Raises UserError for folders without pictures, and for models that are no styles."""
+        """Raises UserError for folders without images, and for models that are no styles."""
         self.config = config
-        self.folders = PictureFolders(folders, config)
+        self.folders = ImageFolders(folders, config)
         self.models = style_files(config.models)
         self.layers = tuple(f"{TEACHER}:relu{name}" for name in OWN_MAPS)
         self.unreadable: Sequence[str] = ()
@@ -76,7 +76,7 @@ class DistillationTask:
         return student
 
     def _held_out(self) -> tuple[list[Tensor], list[str]]:
-        """Batches of pictures that are not trained on, stylized ones among them."""
+        """Batches of images that are not trained on, stylized ones among them."""
         files = [list(val) for val in self.folders.val if val]
         if not files:
             return [], []
@@ -84,17 +84,17 @@ class DistillationTask:
         slots = range(config.batch_size)
         groups = Groups(files, config, slots)
         batches = [groups[VALIDATION_STEP + i] for i in range(VALIDATION_BATCHES)]
-        pictures = [self._stylized(batch, slots) for batch in batches]
-        return pictures, [problem for batch in batches for problem in batch.unreadable]
+        images = [self._stylized(batch, slots) for batch in batches]
+        return images, [problem for batch in batches for problem in batch.unreadable]
 
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
-        """Groups of pictures, decoded and changed ahead."""
+        """Groups of images, decoded and changed ahead."""
         on_gpu = self.device.type == "cuda"
         made = Groups(self.folders.train, self.config, slots)
         return data.loader(made, steps, workers_for(self.device) if workers is None else workers, on_gpu)
 
     def _first_pictures(self, count: int) -> Tensor:
-        """`count` pictures or some more, as the training has them: (N, 3, S, S), on the device."""
+        """`count` images or some more, as the training has them: (N, 3, S, S), on the device."""
         slots = range(self.config.batch_size)
         groups = Groups(self.folders.train, self.config, slots)
         batches = -(-count // len(slots))
@@ -102,30 +102,30 @@ class DistillationTask:
 
     def microbatches(self, batch: Batch, slots: range) -> list[Microbatch]:
         """The batch, some of it stylized, and now and then some of it adversarial."""
-        pictures = self._stylized(batch, slots)
+        images = self._stylized(batch, slots)
         every = self.config.adversarial_every
         if every and batch.step % every == every - 1 and self.config.variants > 1:
-            self._oppose(pictures, batch.step // every)
-        return [Microbatch(len(pictures), pictures, [])]
+            self._oppose(images, batch.step // every)
+        return [Microbatch(len(images), images, [])]
 
     def _stylized(self, batch: Batch, slots: range) -> Tensor:
-        """The pictures of `batch` on the device; of each group the first stays as it is."""
-        pictures = batch.photos.to(self.device, copy=True)  # the original images are shown next to them
+        """The images of `batch` on the device; of each group the first stays as it is."""
+        images = batch.photos.to(self.device, copy=True)  # the original images are shown next to them
         for at, slot in enumerate(slots):
             random = np.random.default_rng((self.config.seed, 6, batch.step, slot))
             if slot % self.config.variants and random.random() < STYLIZED:
-                whence = pictures[at - slot % self.config.variants] if random.random() < 0.7 else pictures[at]
-                pictures[at] = self.styles(whence[None], random)[0]
-        return pictures.contiguous(memory_format=torch.channels_last)
+                whence = images[at - slot % self.config.variants] if random.random() < 0.7 else images[at]
+                images[at] = self.styles(whence[None], random)[0]
+        return images.contiguous(memory_format=torch.channels_last)
 
-    def _oppose(self, pictures: Tensor, turn: int) -> None:
-        """Change the last picture of each group, in place, by the student's gradient: it comes nearer to another
-        group's first picture. In every other turn the teacher's distance must stay."""
+    def _oppose(self, images: Tensor, turn: int) -> None:
+        """Change the last image of each group, in place, by the student's gradient: it comes nearer to another
+        group's first image. In every other turn the teacher's distance must stay."""
         size = self.config.variants
-        for at in range(size - 1, len(pictures), size):
-            goal = (at + 1) % len(pictures)
+        for at in range(size - 1, len(images), size):
+            goal = (at + 1) % len(images)
             theirs = partial(_by_name, self.teacher) if turn % 2 else None
-            pictures[at] = descend(pictures[at : at + 1], pictures[goal : goal + 1], self._mapped, theirs)[0]
+            images[at] = descend(images[at : at + 1], images[goal : goal + 1], self._mapped, theirs)[0]
 
     def _mapped(self, x: Tensor) -> dict[str, Tensor]:
         """The student's features in the teacher's space, as `descend` compares them: by the small map."""
@@ -133,24 +133,24 @@ class DistillationTask:
         return {name: self.student.reduced(name, features[name]) for name in features}
 
     def training_step(self, forward: Forward, microbatch: Microbatch, progress: Progress) -> StepResult:
-        """The pictures and the losses of the student."""
-        pictures = microbatch.photos
-        assert pictures is not None
+        """The images and the losses of the student."""
+        images = microbatch.photos
+        assert images is not None
         with torch.no_grad():
-            teacher_features = _by_name(self.teacher, pictures)
-        student_features = forward(pictures, (), None)
-        return pictures, losses(self.student, student_features, teacher_features, self.config.variants)
+            teacher_features = _by_name(self.teacher, images)
+        student_features = forward(images, (), None)
+        return images, losses(self.student, student_features, teacher_features, self.config.variants)
 
     def validation_microbatches(self) -> list[Microbatch]:
         """As `Task`."""
-        return [Microbatch(len(pictures), pictures, []) for pictures in self.held_out]
+        return [Microbatch(len(images), images, []) for images in self.held_out]
 
     def validation_step(self, forward: Forward, microbatch: Microbatch) -> StepResult:
         """As `Task`."""
         return self.training_step(forward, microbatch, Progress())
 
     def example_images(self, batch: Batch, images: Tensor) -> Tensor:
-        """The pictures as they were read and changed, and as the networks saw them."""
+        """The images as they were read and changed, and as the networks saw them."""
         return torch.stack([batch.photos[:4], images])
 
     def save(self, path: Path, network: nn.Module, forward: Forward, provenance: Provenance) -> None:
@@ -174,6 +174,6 @@ def _metadata(tensors: dict[str, Tensor], provenance: Provenance) -> dict[str, s
     }
 
 
-def _by_name(teacher: Descriptors, pictures: Tensor) -> dict[str, Tensor]:
+def _by_name(teacher: Descriptors, images: Tensor) -> dict[str, Tensor]:
     """The teacher's features by names as "1_2"."""
-    return {layer.rpartition("relu")[2]: features for layer, features in teacher(pictures).items()}
+    return {layer.rpartition("relu")[2]: features for layer, features in teacher(images).items()}

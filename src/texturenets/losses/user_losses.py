@@ -12,7 +12,7 @@ from texturenets.losses.base import LOSSES, Features, Loss, Targets
 from texturenets.perceptual import full_names
 
 
-class OwnLoss(Loss):
+class UserLoss(Loss):
     """Wraps a user-defined loss and checks its layers and the values that it returns."""
 
     def __init__(self, loss: Loss) -> None:
@@ -60,10 +60,10 @@ def _kind(value: object) -> str:
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:60]
 
 
-def check_own(losses: Sequence[Loss]) -> list[Loss]:
-    """User-defined losses, each in an `OwnLoss`. Raises UserError for a name that another loss has, because names are
-    keys in logs and checkpoints."""
-    wrapped: list[Loss] = [OwnLoss(loss) for loss in losses]
+def check_user_losses(losses: Sequence[Loss]) -> list[Loss]:
+    """User-defined losses, each in an `UserLoss`. Raises UserError for a name that another loss has, because names
+    are keys in logs and checkpoints."""
+    wrapped: list[Loss] = [UserLoss(loss) for loss in losses]
     taken = {loss.name for loss in LOSSES}
     for loss in wrapped:
         if loss.name in taken:

@@ -1,6 +1,6 @@
-"""Named recipes: where they differ from the defaults in `configuration`. Every number has its source.
+"""Named presets (`--preset`): where they differ from the defaults in `configuration`. Every number has its source.
 
-The recipe `default` is those defaults; docs/models.md says how they were chosen.
+The preset `default` is those defaults; docs/models.md says how they were chosen.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ README = dataclasses.replace(
     style_weight=10.0,
 )
 
-STYLE_RECIPES: dict[str, StyleConfig] = {"default": DEFAULT, "paper": PAPER, "readme": README}
+STYLE_PRESETS: dict[str, StyleConfig] = {"default": DEFAULT, "paper": PAPER, "readme": README}
 
 
-def style_recipe(name: str) -> StyleConfig:
-    """The recipe called `name`; raises UserError with the nearest one."""
-    if name not in STYLE_RECIPES:
-        raise unknown("preset", name, STYLE_RECIPES)
-    return STYLE_RECIPES[name]
+def style_preset(name: str) -> StyleConfig:
+    """The preset called `name`; raises UserError with the nearest one."""
+    if name not in STYLE_PRESETS:
+        raise unknown("preset", name, STYLE_PRESETS)
+    return STYLE_PRESETS[name]
 
 
 TEXTURE = TextureConfig()
@@ -92,18 +92,18 @@ README_TEXTURE = dataclasses.replace(
     PAPER_TEXTURE, batch_size=15, descriptor_padding=False, normalize_gradients=True
 )
 
-TEXTURE_RECIPES: dict[str, TextureConfig] = {
+TEXTURE_PRESETS: dict[str, TextureConfig] = {
     "default": TEXTURE,
     "paper": PAPER_TEXTURE,
     "readme": README_TEXTURE,
 }
 
 
-def texture_recipe(name: str) -> TextureConfig:
-    """The recipe for textures called `name`; raises UserError with the nearest one."""
-    if name not in TEXTURE_RECIPES:
-        raise unknown("preset", name, TEXTURE_RECIPES)
-    return TEXTURE_RECIPES[name]
+def texture_preset(name: str) -> TextureConfig:
+    """The preset for textures called `name`; raises UserError with the nearest one."""
+    if name not in TEXTURE_PRESETS:
+        raise unknown("preset", name, TEXTURE_PRESETS)
+    return TEXTURE_PRESETS[name]
 
 
 def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
 class DescriptorLayers:
     """The layers, without the network's name, if the losses use only this descriptor network. `style`, `content`: of
     the style loss and the content loss; `structure`: of the structure losses. `style_weight`: weight of the style
-    loss; None: that of the recipe.
+    loss; None: that of the preset.
     """
 
     style: tuple[str, ...]
@@ -124,14 +124,14 @@ class DescriptorLayers:
 
 
 RANDOM_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)  # sizes of the filters in pixels: section 2 of the paper
-_DEEP = ("relu3_1", "relu4_1")  # the structure layers of the default recipe
+_DEEP = ("relu3_1", "relu4_1")  # the structure layers of the default preset
 _GATYS = DescriptorLayers(tuple(f"relu{block}_1" for block in range(1, 6)), "relu4_2", _DEEP)
 
-# VGG-16: as in the default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods". SqueezeNet: all modules
+# VGG-16: as in the default preset; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods". SqueezeNet: all modules
 # up to fire7 for the style, the last one before the second pooling for the content; structure in a module at a
 # quarter of the image's size, and one at an eighth. random: all sizes for the style, for the content the one size
 # that Ustyuzhaninov et al. use in their models of one scale; structure at a middle and a large size. own: the
-# counterparts of the default recipe's layers; its four style layers replace twelve, with one content layer in both,
+# counterparts of the default preset's layers; its four style layers replace twelve, with one content layer in both,
 # hence the larger style weight.
 LAYERS: dict[str, DescriptorLayers] = {
     "vgg16": DescriptorLayers(VGG_LAYERS, "relu4_2", _DEEP),

@@ -25,14 +25,14 @@ MAX_SCALE = 4.0  # maximum ratio of an image's shorter side to its crop's
 ZOOMS = (0.5, 2.0)  # range of the crop's side relative to the side to which it is resized
 
 
-class PictureFolders:
+class ImageFolders:
     """Folders of training images; they take turns, so that ten paintings count as much as ten thousand
     photos."""
 
     def __init__(self, folders: Sequence[Path], config: PerceptualConfig) -> None:
-        """Raises UserError for a folder that is missing or holds no picture."""
+        """Raises UserError for a folder that is missing or holds no image."""
         if not folders:
-            raise UserError("give folders of pictures to learn from: photos, paintings, textures")
+            raise UserError("give folders of images to learn from: photos, paintings, textures")
         for folder in folders:
             if folder.is_file():
                 raise UserError(f"{folder} is a file: give the folder that it is in")
@@ -53,11 +53,11 @@ class Groups(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of `step`, counted from 0. A file that cannot be read gives way to the next one."""
         size = self.config.variants
-        pictures: list[Tensor] = []
+        images: list[Tensor] = []
         unreadable: list[str] = []
         for group in range(self.slots.start // size, self.slots.stop // size):
-            pictures += self._group(step, group, unreadable)
-        return Batch(step, torch.stack(pictures), unreadable)
+            images += self._group(step, group, unreadable)
+        return Batch(step, torch.stack(images), unreadable)
 
     def _group(self, step: int, group: int, unreadable: list[str]) -> list[Tensor]:
         config = self.config
@@ -78,5 +78,5 @@ class Groups(Dataset[Batch]):
             except UserError as error:
                 unreadable.append(str(error))
         raise UserError(
-            f"none of {counted(len(files), 'picture')} in {files[0].parent} can be read; the last: {unreadable[-1]}"
+            f"none of {counted(len(files), 'image')} in {files[0].parent} can be read; the last: {unreadable[-1]}"
         )
