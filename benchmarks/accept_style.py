@@ -1,6 +1,6 @@
 """The shipped styles at 512 pixels: the judge's scores beside other programs' networks, and artifacts.
 
-    accept_style.py [NAME|MODEL ...] [--keep FOLDER]
+    accept_style.py [NAME|MODEL ...] [--keep FOLDER] [--mirrored PIXELS]
 
 Measured are texture by SqueezeNet, by VGG-16's first three blocks and by its fourth (`deep`), and the photo at
 relu4_2 (`structure`), over four photos. Where the judge's tables have another program's network of the same
@@ -8,6 +8,7 @@ painting: the geometric mean of the ratios to it at most 0.9, none of the four a
 photo's calm quarter (`calm`) at least 0.9 of the other's on three of the photos (`wave`: half). For `starry_night`
 and `composition_vii`: `calm` at least 0.5 on each, and bounds on the means of `structure` and `deep`. For every
 style, on all photos: checkerboard artifacts at most 4 dB and the border at most 2 dB above the photo's own.
+With --mirrored the photos are continued on every side by so many mirrored pixels, which are cropped off the results.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from bars import MEASURES, PHOTOS, judge, of_models, painting, photo, published, shared, texturenets
 from PIL import Image
 
@@ -44,6 +46,18 @@ def resized(path: Path, folder: Path) -> Path:
     out = folder / f"{path.stem}.png"
     picture.resize(size, Image.Resampling.LANCZOS).save(out)
     return out
+
+
+def stylize(photo: Path, style: str, out: Path, mirrored: int) -> None:
+    """Stylize a photo of the judged size, continued by `mirrored` pixels on every side, which are cropped off."""
+    with Image.open(photo) as opened:
+        pixels = np.pad(np.asarray(opened), [(mirrored, mirrored)] * 2 + [(0, 0)], mode="reflect")
+    wide = photo.with_name(f"{photo.stem}-wide.png")
+    Image.fromarray(pixels).save(wide)
+    texturenets("stylize", wide, "-s", style, "-o", out)
+    with Image.open(out) as opened:
+        opened.crop((mirrored, mirrored, opened.width - mirrored, opened.height - mirrored)).save(out)
+    wide.unlink()
 
 
 def beside(stem: str, mine: Scores, theirs: Scores) -> list[str]:
@@ -83,21 +97,27 @@ def bounded(stem: str, mine: Scores) -> list[str]:
 def main() -> int:
     parser = of_models("style", __doc__)
     parser.add_argument("--keep", type=Path, help="folder for the images")
+    parser.add_argument("--mirrored", type=int, default=0, help="pixels on every side")
     options = parser.parse_args()
     table, missed = published(), []
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         photos = sorted((shared() / "images/content/eval").glob("*.jpg"))
-        own = {path.stem: judge("artifacts", resized(path, folder)) for path in photos}
+        small = {path.stem: resized(path, folder) for path in photos}
+        own = {name: judge("artifacts", path) for name, path in small.items()}
         columns = "".join(f"{key:>11}" for key in (*MEASURES, "calm"))
         print(f"{'style':17}{'photo':18}{columns}   checkerboard  border")
         for style in options.models:
             stem, scores = Path(style).stem, {}
             for path in photos:
                 out = folder / f"{path.stem}-{stem}.png"
-                texturenets("stylize", path, "-s", style, "--size", str(SIZE), "-o", out)
-                found, name = judge("artifacts", out), path.stem
+                name = path.stem
+                if options.mirrored:
+                    stylize(small[name], style, out, options.mirrored)
+                else:
+                    texturenets("stylize", path, "-s", style, "--size", str(SIZE), "-o", out)
+                found = judge("artifacts", out)
                 grid, rim = (found[key] - own[name][key] for key in ("lattice", "border"))
                 if grid > CHECKERBOARD or rim > BORDER:
                     missed.append(f"{stem} on {name}: checkerboard {grid:+.1f}, border {rim:+.1f}")

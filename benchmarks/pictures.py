@@ -22,7 +22,7 @@ from texturenets.loading import shipped_styles
 
 PHOTOS = Path(__file__).parents[1] / "src/texturenets/photos"
 CELL, QUALITY = 380, 82
-COLUMNS, SMALL_CELL = 5, 306
+COLUMNS, SMALL_CELL = 6, 306
 PAN, FRAMES = 24, 4  # pixels that the camera moves between two frames that are shown, and their number
 
 

@@ -52,7 +52,9 @@ def evaluate(
     A style has these columns, of which lower is better except for calm. texture and deep: how far its texture is from
     the painting's, as the distance of Gram matrices in shallow and in deep layers of VGG-16. structure: how much of
     the photo's content is lost, as the distance of features at VGG-16's relu4_2 (not at train's --structure-layers).
-    checkerboard, border: artifacts of those kinds, in dB. calm: amplitude of strokes in the photo's smooth areas
+    checkerboard: how far the strongest grid stands out, in dB; photos themselves have 8 to 15, so compare it with the
+    row of unstylized photos. border: difference in fine detail between the outermost 8 pixels and the next 32, in dB;
+    0 is none. calm: amplitude of strokes in the photo's smooth areas
     relative to the painting; 1 is best. flicker, of videos: how much each stylized frame differs from the one before,
     warped by the video's optical flow (the temporal warping error), in units of 1/255. Photos and videos that cannot
     be read are reported and the others are still measured; the exit status is then 2.

@@ -61,7 +61,8 @@ def strided_conv_from_few_channels(x: Tensor, weight: Tensor, bias: Tensor | Non
 def conv_after_upsample(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The 3 x 3 convolution of x upsampled by 2 ("nearest"): (N, I, H + 2, W + 2), padded by 1, to (N, O, 2 H, 2 W).
 
-    Reflection of the upsampled p p q q puts the second p before the first: before the upsampling, "replicate".
+    The caller pads `x`. Where the upsampled map is to be padded by reflection, `x` is padded by "replicate":
+    reflection of the upsampled p p q q puts the second p before the first.
     """
     n, _, height, width = x.shape
     outputs = weight.shape[0]

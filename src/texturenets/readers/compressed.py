@@ -33,7 +33,7 @@ _PLAN: Final = [
 MAX_SIZE: Final = 4 << 20
 
 
-def _length(count: int, shape: tuple[int, ...]) -> int:
+def _num_bytes(count: int, shape: tuple[int, ...]) -> int:
     return 4 * _CODES + 4 * shape[0] + count + (count + 1) // 2
 
 
@@ -41,21 +41,21 @@ def matches(path: Path) -> bool:
     """Whether the counts at the start of the file add up to its size. Raises OSError."""
     size = path.stat().st_size
     with path.open("rb") as stream:
-        counts = stream.read(4 * len(_PLAN))
-    if len(counts) < 4 * len(_PLAN) or size > MAX_SIZE:
+        head = stream.read(4 * len(_PLAN))
+    if len(head) < 4 * len(_PLAN) or size > MAX_SIZE:
         return False
-    lengths = np.frombuffer(counts, "<u4").tolist()
-    return size == len(counts) + sum(_length(k, shape) for k, (_, shape) in zip(lengths, _PLAN, strict=True))
+    kept = np.frombuffer(head, "<u4").tolist()  # weights of each layer that are not 0
+    return size == len(head) + sum(_num_bytes(k, shape) for k, (_, shape) in zip(kept, _PLAN, strict=True))
 
 
 def read(path: Path) -> dict[str, Stored]:
-    """{canonical name: array} of the file. Raises FormatError and OSError."""
+    """{canonical name: array} of the file. Raises OSError; loading an array raises FormatError for a damaged file."""
     data = path.read_bytes()
-    lengths = np.frombuffer(data, "<u4", len(_PLAN)).tolist()
+    kept = np.frombuffer(data, "<u4", len(_PLAN)).tolist()
     position = 4 * len(_PLAN)
     out: dict[str, Stored] = {}
-    for count, (key, shape) in zip(lengths, _PLAN, strict=True):
-        piece = data[position : position + _length(count, shape)]
+    for count, (key, shape) in zip(kept, _PLAN, strict=True):
+        piece = data[position : position + _num_bytes(count, shape)]
         position += len(piece)
         out[f"{key}.weight"] = Stored(shape, lambda p=piece, c=count, s=shape: _weight(p, c, s))  # type: ignore[misc]
         out[f"{key}.bias"] = Stored(shape[:1], lambda p=piece, n=shape[0]: _bias(p, n))  # type: ignore[misc]

@@ -84,10 +84,11 @@ def inpaint(
     progress: RecordCallback | None = None,
 ) -> Any:
     """Fill the white part of `mask` with the texture of its surroundings; all other pixels stay bitwise equal.
-    `mask`: any image of the photo's shape; its luminance counts, from a half on it is white. `context`: pixels around
-    the hole, on each side, from which the texture is learned [128, or more if the hole with its surroundings would be
-    smaller than 512 x 512]. The filled pixels are opaque. Other arguments as for `tile`. A warning says if the mask
-    is scaled. Raises UserError for a mask without any white or without any black, and as the command line does.
+    `mask`: any image with the photo's aspect ratio (another size is scaled, with a warning); its luminance counts,
+    from a half on it is white. `context`: pixels around the hole, on each side, from which the texture is learned
+    [128, or more if the hole with its surroundings would be smaller than 512 x 512]. The filled pixels are opaque.
+    Other arguments as for `tile`. Raises UserError for a mask without any white or without any black, and as the
+    command line does.
     """
     picture, kind = image.from_any(photo)
     job = jobs.hole(picture, mask, context)

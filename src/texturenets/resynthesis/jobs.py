@@ -55,8 +55,8 @@ def hole(picture: Picture, mask: Any, context: int | None) -> Job:
 
     `context`: pixels of surroundings on each side, from which the texture is learned; None: `CONTEXT`, and more if
     sides would be below `WINDOW`. Filled pixels become opaque. A mask of another size is scaled, and a warning says
-    so. Raises UserError for a mask of another shape, without white, or all white; for an image that is too small, and
-    for a `context` below 1.
+    so. Raises UserError for a mask of another aspect ratio, without white, or all white; for an image that is too
+    small, and for a `context` below 1.
     """
     rgb = _checked(picture)
     if context is not None and context < 1:

@@ -48,8 +48,10 @@ class TrainingState:
                 type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
             ):
                 return f"its {name} is not a number"
-        if not isinstance(self.fingerprint, dict) or not isinstance(self.scaler, dict | None):
+        if not isinstance(self.fingerprint, dict):
             return "its fingerprint is not an object"
+        if not isinstance(self.scaler, dict | None):
+            return "its scaler is not an object"
         return ""
 
 
@@ -140,14 +142,10 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
             like = parameters[int(index)]
-            # In the memory format of the weights: the same sums in the same order as without the interruption.
+            # In the memory format of the weights: kernels round differently where two formats meet, and a resumed
+            # training would not be the uninterrupted one.
             fits = value.shape == like.shape
             state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value) if fits else value
     current = optimizer.state_dict()
     current["state"] = state
     optimizer.load_state_dict(current)
-    for parameter, moments in optimizer.state.items():
-        for name, value in moments.items():
-            if torch.is_tensor(value) and value.shape == parameter.shape:
-                # In the parameter's own memory layout: kernels round differently where two layouts meet.
-                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -15,7 +15,8 @@ from texturenets.image.sizes import mirrored, take
 from texturenets.losses.temporal_consistency import BORDER
 
 SHIFT: Final = 4
-"""Maximum shift of a photo in pixels, in each direction: a period of the default network's grid."""
+"""Maximum shift of a photo in pixels, in each direction: as large as the stride of the default
+generator, so that all its phases occur."""
 
 NOISE: Final = 0.01
 """Standard deviation of the noise added to each number in [0, 1], 2.5 of 255: twice what frames of a compressed video
@@ -24,12 +25,13 @@ differ by along its motion."""
 GRAINS: Final = (1, 2, 4, 8, 16)
 """Sides in pixels of the squares of noise, each size with the same share. Compression noise has the size of the
 codec's blocks, and networks respond twice as strongly to a grain of 4 pixels as to one of single pixels. A model
-trained only with the latter flickered 0.65 times as much as before, and its response to the former was 0.63 times as
-large.
+trained with noise in single pixels alone flickered 0.65 times as much as one trained without this loss, and its
+response to grains of 4 pixels was 0.63 times as large: that response predicts flicker, so such grains are trained
+with, too (docs/measurements.md, Flicker).
 """
 
 GREY: Final = 0.8
-"""Share of the noise, squared, that is the same in all channels, as most of a video's is."""
+"""Share of the noise's variance that is common to all channels, as in most of a video's noise."""
 
 BRIGHTNESS: Final = 0.05
 """Maximum relative change of brightness: as when a camera adjusts its exposure."""

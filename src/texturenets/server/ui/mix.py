@@ -146,7 +146,7 @@ async def read_mask(service: Service, path: Path, photo: str, preview: str) -> U
     """Read a mask, white where a brush would paint, from the image at `path`, for the photo in the file `photo`.
 
     `preview`: the file of a small image of the photo. Raises HTTPProblem if the mask is not an image, is too large,
-    or has another shape than the photo.
+    or has another aspect ratio than the photo.
     """
 
     def made() -> UploadedMask:

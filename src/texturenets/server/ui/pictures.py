@@ -40,7 +40,7 @@ class PictureInput:
         self.service, self.store, self.what, self.most = service, store, what, most
         self.uploads = gr.State(())
         self.refused = gr.State(())
-        self.place = gr.Gallery(
+        self.gallery = gr.Gallery(
             label=label,
             show_label=False,
             type="filepath",
@@ -55,13 +55,15 @@ class PictureInput:
             elem_classes="pictures",
         )
 
-    def speaks(self, place: Any) -> None:
-        """Show messages about refused files in the component `place`. Call it once."""
-        outputs = [self.place, self.uploads, self.refused, place]
-        self.place.change(self._changed, [self.place, self.uploads], outputs, show_progress="hidden")
+    def listen(self, message: Any) -> None:
+        """Connect the component: without this call, once, uploads are not read. Messages about refused files appear
+        in the component `message`.
+        """
+        outputs = [self.gallery, self.uploads, self.refused, message]
+        self.gallery.change(self._changed, [self.gallery, self.uploads], outputs, show_progress="hidden")
 
     def example(self, path: Path, request: gr.Request) -> tuple[Any, Uploads]:
-        """New values of `place` and `uploads` when an example image is chosen."""
+        """New values of `gallery` and `uploads` when an example image is chosen."""
         self.store.replace(request.session_hash or "", self.what, [])
         return self._shown([str(path)]), ((str(path), str(path)),)
 
@@ -71,7 +73,7 @@ class PictureInput:
     async def _changed(
         self, value: list[tuple[str, Any]] | None, before: Uploads, request: gr.Request
     ) -> tuple[Any, ...]:
-        """Images were added or removed: new values of `place`, `uploads`, `refused` and the message."""
+        """Images were added or removed: new values of `gallery`, `uploads`, `refused` and the message."""
         paths = [path for path, _ in value or []]
         known = dict(before)
         held: list[tuple[str, str]] = []

@@ -104,8 +104,8 @@ class StylizeTab:
 
     def _listen(self, tries: gr.Gallery, paint: gr.Button, cancel: gr.Button) -> None:
         """Connect the components' events with the methods below."""
-        self.photos.speaks(self.message)
-        tries.select(self._example, None, [self.photos.place, self.photos.uploads], **QUIET)
+        self.photos.listen(self.message)
+        tries.select(self._example, None, [self.photos.gallery, self.photos.uploads], **QUIET)
         self.gallery.select(self._chosen, None, self.style, **QUIET)
         self.blend.listen(self.style, self.message)
         again: Any = {"show_progress_on": self.slider, "trigger_mode": "multiple"}

@@ -66,7 +66,7 @@ class TrainTab:
                 self._form()
             with gr.Column(scale=7, min_width=300):
                 self.watch = watch = Watch(store, trainings)
-        self.picture.speaks(watch.message)
+        self.picture.listen(watch.message)
         kind, preset, steps, start, *rest = self.fields
         photos, weight, _ = rest
         of_kind = [preset, photos, weight]
