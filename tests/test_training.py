@@ -40,6 +40,7 @@ from texturenets.train import (
     feature_cache,
     fingerprint,
     interruption,
+    presets,
     setup,
 )
 from texturenets.train import trainer as trainer_module
@@ -263,6 +264,17 @@ def test_another_model_to_start_from_is_not_the_same_run(studio: tiny.Studio) ->
     start.write_bytes(model.read_bytes())
     other = studio.run("--resume", output=model, steps=2, init=start)
     assert f"what changed: --init {start.stem}, another model of that name;" in other.error
+
+
+def test_a_preset_may_start_from_a_style(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = studio.run(steps=1).model
+    monkeypatch.setitem(presets.STARTS, "quick", str(start))
+    for more, began in (((), start.stem), (("--init", "none"), None)):
+        model = studio.run("--preset", "quick", *more, steps=1).model
+        init = modelfile.read_header(model).training["init"]
+        assert (init or "").partition(" ")[0] == (began or "")
+    texts = studio.run("--preset", "quick", steps=1, set=["channels=16"]).error
+    assert f"--init {start}: its network has channels=8" in texts
 
 
 def test_another_painting_or_other_weights_under_the_same_name_are_not_the_same_run(

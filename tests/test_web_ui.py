@@ -449,6 +449,9 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     job = ask("mine", start="wave", changes={"content_weight": 3.5, "style_size": 600})
     wave = service.catalogue.models()["wave"].path
     assert job.options[-3:] == ("--content-weight=3.5", "--style-size=600", f"--init={wave}")
+    assert ask("nothing", start="").options[-1] == "--init=none"
+    place.stop("nothing")
+    place.remove("nothing")
     with pytest.raises(HTTPProblem, match="another network"):
         ask("two", start="other")
     with pytest.raises(HTTPProblem, match="wave is a model that comes with texturenets"):

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from texturenets.field_docs import field_docs
 from texturenets.train.configuration import flag_text
+from texturenets.train.presets import REPLACEABLE
 
 REPEATED = ("set", "weights")  # may be given several times; other lists are separated by commas
 
@@ -74,4 +75,4 @@ def user_chose_networks(descriptor: str | None, preset: str, changes: Mapping[st
     """Whether the command line says which networks the losses use; if so, they are never replaced by the fallback
     descriptor `own`."""
     layers = {"style_layers", "content_layers", "structure_layers", "diversity_layer"}
-    return descriptor is not None or preset != "default" or bool(layers & changes.keys())
+    return descriptor is not None or preset not in REPLACEABLE or bool(layers & changes.keys())

@@ -68,9 +68,10 @@ PerceptualFile = Annotated[
 Preset = Annotated[
     str,
     Parameter(
-        help="Named set of defaults to start from: default; paper, as in the Texture Networks papers (arXiv "
-        "1603.03417 and 1701.02096); readme, as in the README of their original Torch implementation, texture_nets. "
-        "Other flags override it."
+        help="Named set of defaults to start from: default; quick, for a style: fewer steps, from the weights of the "
+        "style wave; paper, as in the Texture Networks papers (arXiv 1603.03417 and 1701.02096); readme, as in the "
+        "README of their original Torch implementation, texture_nets. Other flags override it; --init none starts "
+        "from nothing."
     ),
 ]
 DescriptorFlag = Annotated[
@@ -132,7 +133,10 @@ def style(
         hundred of your own are enough, or COCO's val2017 (5,000 photos, 1 GB).
     """
     flags = _flags(options, StyleConfig, descriptor)
-    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    run_flags = given(trainer, TrainerConfig)
+    if not {"init", "into"} & run_flags.keys():
+        run_flags["init"] = presets.STARTS.get(preset)
+    trainer_config = TrainerConfig(**run_flags)
     if trainer_config.into and not {"steps", "minutes"} & flags.keys():
         flags["steps"] = INTO_STEPS
     if trainer_config.into and not trainer_config.unfreeze:

@@ -54,9 +54,8 @@ async def enqueue(
 ) -> TrainingJob:
     """Add a training to the queue. Must be called within `queue.slot()`. Raises HTTPProblem.
 
-    `data`: the file of the image to learn. `start`: a model of the service whose weights it starts from. `changes`:
-    fields of the preset with other values.
-
+    `data`: the file of the image to learn. `start`: a model of the service whose weights it starts from; "": it
+    starts from nothing; None: as the preset does. `changes`: fields of the preset with other values.
     """
     known = presets(kind)
     if preset not in known:
@@ -84,7 +83,7 @@ async def enqueue(
         _check_weights(run, preset)
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
-            more.append(f"--init={_start(service, start, kind, run)}")
+            more.append(f"--init={_start(service, start, kind, run) if start else 'none'}")
         count = steps or run.steps
         trainings.check_folder()
         return trainings.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
@@ -112,12 +111,12 @@ def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskCo
 def _check_weights(run: TaskConfig, preset: str) -> None:
     """Raises HTTPProblem if descriptor weights that `run` needs are missing and may not be downloaded.
 
-    The preset "default" then uses the descriptor network `own`, if its weights are shipped.
+    Some presets then use the descriptor network `own`, if its weights are shipped.
     """
     from texturenets import losses
     from texturenets.perceptual import weights
 
-    if preset == "default" and weights.shipped("own"):
+    if preset in all_presets.REPLACEABLE and weights.shipped("own"):
         return
     layers = losses.layers_of(losses.build(dataclasses.asdict(run)))
     messages = []

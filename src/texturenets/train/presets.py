@@ -57,7 +57,16 @@ README = dataclasses.replace(
     style_weight=10.0,
 )
 
-STYLE_PRESETS: dict[str, StyleConfig] = {"default": DEFAULT, "paper": PAPER, "readme": README}
+# Five minutes on two cores with AMX, from another style (docs/models.md says why from that one).
+QUICK = dataclasses.replace(DEFAULT, steps=1500)
+
+STYLE_PRESETS: dict[str, StyleConfig] = {"default": DEFAULT, "quick": QUICK, "paper": PAPER, "readme": README}
+
+STARTS = {"quick": "wave"}
+"""By preset, the shipped style whose weights the training starts from, unless `init` or `into` is given."""
+
+REPLACEABLE = ("default", "quick")
+"""Presets whose descriptor networks may be replaced by `own`, where their weights cannot be fetched."""
 
 
 def style_preset(name: str) -> StyleConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import warnings
 from collections.abc import Callable, Sequence
@@ -50,18 +51,22 @@ def train_style(
 
     `paintings`: an image file, or several that form one style. `content`: a folder of photos, or a file that
     `texturenets cache` wrote, a content feature file. `output`: must end in .safetensors; a folder NAME.run is
-    created next to it (docs/training.md). `config`: the training options, a preset's name ("default", "paper",
-    "readme") or a `StyleConfig`; `trainer`: device, weights, intervals of saving. `losses`: your own, in addition to
-    those of `config` (`texturenets.losses.Loss`). `progress`: called with a record after each step: its `step`
-    counted from 1, `losses` by name (tensors), `seconds` of training so far, `validation` (numbers by name, or None),
-    `pictures` occasionally. If it returns the string "stop", the training ends after that step with a checkpoint: the
-    returned style is the last model, and `output` is not written. Ctrl-C and exceptions raised in it also end the
-    training with a checkpoint, and are raised. `resume`: continue a stopped training, or, with more steps or minutes,
-    a finished one. Warnings are issued for few photos, for unreadable photos, and if the file `output` will be
-    replaced. Raises UserError as the command line does.
+    created next to it (docs/training.md). `config`: the training options, a preset's name ("default", "quick",
+    "paper", "readme") or a `StyleConfig`; `trainer`: device, weights, intervals of saving. `losses`: your own, in
+    addition to those of `config` (`texturenets.losses.Loss`). `progress`: called with a record after each step: its
+    `step` counted from 1, `losses` by name (tensors), `seconds` of training so far, `validation` (numbers by name, or
+    None), `pictures` occasionally. If it returns the string "stop", the training ends after that step with a
+    checkpoint: the returned style is the last model, and `output` is not written. Ctrl-C and exceptions raised in it
+    also end the training with a checkpoint, and are raised. `resume`: continue a stopped training, or, with more
+    steps or minutes, a finished one. Warnings are issued for few photos, for unreadable photos, and if the file
+    `output` will be replaced. Raises UserError as the command line does.
     """
     chosen = presets.style_preset(config) if isinstance(config, str) else config
     _check(chosen, StyleConfig, trainer, losses)
+    if isinstance(config, str) and config in presets.STARTS:
+        trainer = trainer or TrainerConfig()
+        if not (trainer.init or trainer.into):
+            trainer = dataclasses.replace(trainer, init=presets.STARTS[config])
     _check_run(progress, resume)
     out = model_file(_path("output", output))
     base = trainer.into if trainer else None
@@ -137,12 +142,12 @@ def _warn_of_unreadable(record: Record) -> None:
 
 
 def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, resume: bool) -> Trainer:
-    """The trainer for `config`; if that is the default preset and weights are missing, with the fallback descriptor
-    `own`."""
+    """The trainer for `config`; if `given`, a preset's name, allows it and weights are missing, with the fallback
+    descriptor `own`."""
     trainer = with_own(
         make,
         config,
-        chosen=given != "default",
+        chosen=given not in presets.REPLACEABLE,
         resumed=RunFolder(out).path if resume else None,
         say=lambda text: warnings.warn(text, stacklevel=5),
     )

@@ -24,6 +24,7 @@ from texturenets.server.ui.texts import error_html, message_html, sentence
 from texturenets.server.ui.watch import QUIET, Watch
 from texturenets.train import lacking
 from texturenets.train.configuration import TaskConfig
+from texturenets.train.presets import STARTS
 
 if TYPE_CHECKING:
     from texturenets.server.models import ServedModel
@@ -32,12 +33,9 @@ if TYPE_CHECKING:
 ModelKind = Literal["style", "texture"]
 
 KINDS = [("A style, from a painting", "style"), ("A texture, from an exemplar", "texture")]
-QUICK, QUICK_STEPS, QUICK_START = "quick", 600, "wave"
-"""The default preset with fewer steps, starting from an existing style (docs/models.md)."""
-
 PRESETS = {
     "default": "Ours",
-    QUICK: "Quick",
+    "quick": "Quick",
     "paper": "The paper's",
     "readme": "The reference's README",
 }
@@ -147,12 +145,9 @@ class TrainTab:
         run = _preset(kind, preset)
         if run is None:
             return (gr.skip(),) * 4
-        starts = self._starts(kind, preset)
-        known = [one for _, one in starts if one != NOTHING]
-        quick = QUICK_START if QUICK_START in known else next(iter(known), NOTHING)
         return (
-            QUICK_STEPS if preset == QUICK else run.steps,
-            gr.update(choices=starts, value=quick if preset == QUICK else NOTHING),
+            run.steps,
+            gr.update(choices=self._starts(kind, preset), value=STARTS.get(preset, NOTHING)),
             getattr(run, "content_weight", None),
             run.style_size,
         )
@@ -219,10 +214,10 @@ class TrainTab:
                     data,
                     name=name.strip() or self._free(path.stem),
                     kind=kind,
-                    preset="default" if preset == QUICK else preset,
+                    preset=preset,
                     steps=min(int(steps), training_routes.MAX_STEPS) if steps else None,
                     photos="" if photos == ALL or kind == "texture" else photos,
-                    start=None if start == NOTHING else start,
+                    start=start if start != NOTHING else "" if preset in STARTS else None,
                     changes={key: value for key, value in changes.items() if value is not None},
                 )
         except HTTPProblem as problem:
@@ -258,14 +253,11 @@ def _not_whole(label: str, number: float | None) -> str:
 
 def _presets(kind: ModelKind) -> list[tuple[str, str]]:
     """The choices, as (label, name)."""
-    names = list(training_routes.presets(kind))
-    if kind == "style":
-        names.insert(1, QUICK)
-    return [(PRESETS.get(name, name), name) for name in names]
+    return [(PRESETS.get(name, name), name) for name in training_routes.presets(kind)]
 
 
 def _preset(kind: ModelKind, preset: str) -> TaskConfig | None:
-    return training_routes.presets(kind).get("default" if preset == QUICK else preset)
+    return training_routes.presets(kind).get(preset)
 
 
 def _clock(models: Mapping[str, ServedModel], kind: ModelKind, folder: Path) -> tuple[str, float] | None:
