@@ -204,24 +204,26 @@ def texture(
     options: TextureFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Train a network that generates a texture from noise.
+    """Train a network that generates a texture from noise, or all maps of a material in register.
 
     Parameters
     ----------
     images
-        The exemplar, an image of the texture; several images are taken as examples of one texture.
+        The exemplar, an image of the texture; several images are taken as examples of one texture. A folder is a
+        material: its images are maps, whose names end in color, normal, roughness, metallic, height or occlusion, or
+        in the names of Blender, Unreal and glTF.
     """
     flags = _flags(options, TextureConfig, descriptor)
     config = dataclasses.replace(recipes.texture_recipe(preset), **flags)
-    out = _model_file(output, images)
+    out = _model_file(output, images, folders=True)
     require()
 
-    from texturenets.train.texture_task import TextureTask
+    from texturenets.train.material_task import texture_task
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
 
     def made(config: TextureConfig) -> Trainer:
-        return _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
+        return _trainer(texture_task(config, images), out, trainer_config, resume=resume, quiet=quiet)
 
     chosen = user_chose_networks(descriptor, preset, flags)
     return _train(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
@@ -296,10 +298,12 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
     return {**recipes.losses_of(descriptor, kind), **chosen}
 
 
-def _model_file(output: Path | None, images: list[Path]) -> Path:
-    """The model file to write, by default named after the first of `images`. Raises UserError."""
+def _model_file(output: Path | None, images: list[Path], *, folders: bool = False) -> Path:
+    """The model file to write, by default named after the first of `images`. `folders`: they may be materials.
+    Raises UserError."""
     check_no_model(images)
-    _check_no_folder(images)
+    if not folders:
+        _check_no_folder(images)
     return model_file(output or Path(images[0].stem + ".safetensors"))
 
 

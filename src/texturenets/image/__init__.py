@@ -27,6 +27,7 @@ from texturenets.image.reading import (
     measure,
     pixel_limit,
     read,
+    read_data,
     read_header,
 )
 from texturenets.image.writing import (
@@ -39,6 +40,7 @@ from texturenets.image.writing import (
     lost_metadata,
     to_bytes,
     write,
+    write_data,
 )
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "pixel_limit",
     "preserve_color",
     "read",
+    "read_data",
     "read_header",
     "readable",
     "resize",
@@ -79,4 +82,5 @@ __all__ = [
     "to_bytes",
     "to_kind",
     "write",
+    "write_data",
 ]
