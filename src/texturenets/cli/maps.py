@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from texturenets.cli.outputs import free_folder
 from texturenets.errors import UserError
+from texturenets.files import remove_stale
 
 if TYPE_CHECKING:
     from texturenets.textures import Array, Texture
@@ -59,6 +60,7 @@ class MapsOptions:
         from texturenets.materials import gltf, preview, writing
         from texturenets.materials.maps import Maps
 
+        remove_stale(folder)
         maps, name = Maps(tuple(model.header.maps), drawn), model.path.stem
         writing.write(maps, folder, name=name, height_suffix=self.height_suffix or ".png")
         if self.gltf:

@@ -190,12 +190,12 @@ def sample(
     return 0
 
 
-def _loaded(name: str, how: EngineOptions) -> Texture:
+def _loaded(name: str, how: EngineOptions, *, materials: bool = True) -> Texture:
     from texturenets import loading
 
     check_no_exemplar(name)
     note_shipped(name)
-    return loading.load_drawn(name, how)
+    return loading.load_drawn(name, how) if materials else loading.load_texture(name, how)
 
 
 def _source(
@@ -209,7 +209,7 @@ def _source(
     from texturenets.stylize.regions import MaskFile
     from texturenets.texture_blending import TRANSITION, TexturePair
 
-    second, found = _loaded(other, how), read_mask_file(mask)
+    second, found = _loaded(other, how, materials=False), read_mask_file(mask)
     pair = TexturePair(model, second, found, TRANSITION if transition is None else transition)
     return pair, pair.name, found.picture.size if isinstance(found, MaskFile) else size
 

@@ -304,7 +304,7 @@ def _model_file(output: Path | None, images: list[Path], *, folders: bool = Fals
     check_no_model(images)
     if not folders:
         _check_no_folder(images)
-    return model_file(output or Path(images[0].stem + ".safetensors"))
+    return model_file(output or Path(images[0].absolute().stem + ".safetensors"))
 
 
 def _check_no_folder(images: list[Path]) -> None:

@@ -3,7 +3,9 @@
 Descriptor networks take three channels, so they see three of a material's at a time: Chambon, Heitz and Belcour,
 "Passing Multi-Channel Material Textures to a 3-Channel Loss", arXiv 2105.13012. Of random triplets the channels learn
 to go together. What lies at one pixel must be exact for that, so its distribution over all channels is compared too,
-by the sliced Wasserstein distance (arXiv 2006.07229, equations 4 to 6) of the pixels themselves.
+by the sliced Wasserstein distance (arXiv 2006.07229, equations 4 to 6) of the pixels themselves: in the second half
+of a training, for that distribution does not say where things are, and learned first it made one blot of all that is
+dark in an image.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 from texturenets.losses.base import Loss, Targets
+from texturenets.losses.checkerboard import share
 from texturenets.losses.objective import Objective
 from texturenets.losses.sliced_wasserstein import directions, sliced_wasserstein
 from texturenets.perceptual import Descriptors
@@ -58,10 +61,11 @@ class MaterialObjective:
         self.pixels = [(1 / len(exemplars), self._whitened(exemplar)) for exemplar in exemplars]
 
     def triplet(self, step: int, slot: int) -> Triplet:
-        """The channels of the image in `slot` of the batch that the losses see in `step`: in every second slot those
-        of a map of three channels, which take turns, else any."""
-        if slot % 2 == 0:
-            return self.whole[slot // 2 % len(self.whole)]
+        """The channels of the image in `slot` of the batch that the losses see in `step`: of every second image those
+        of a map of three channels, which take turns, of the others any."""
+        number = step + slot
+        if number % 2 == 0:
+            return self.whole[number // 2 % len(self.whole)]
         random = np.random.default_rng([self.seed, step, slot])
         return self.triplets[int(random.integers(len(self.triplets)))]
 
@@ -83,7 +87,8 @@ class MaterialObjective:
             for name, value in self.against(triplet)(one, targets[number : number + 1]).items():
                 totals[name] = totals.get(name, value.new_zeros(())) + value / len(images)
         if self.joint_weight:
-            totals["joint"] = self.joint_weight * self._joint(images, targets.step)
+            weight = self.joint_weight * float(share(targets.progress))
+            totals["joint"] = weight * self._joint(images, targets.step) if weight else images.new_zeros(())
         return totals
 
     def _joint(self, images: Tensor, step: Tensor | None) -> Tensor:

@@ -104,8 +104,9 @@ def files_of(path: Path) -> list[MapFile]:
         kind = kind_of(file)
         if kind is None:
             raise UserError(
-                f"{file}: its name says no map; names end in one of {', '.join(CHANNELS)} (or in a name of Blender, "
-                "Unreal or glTF): rename it, or take it out of the folder"
+                f"{file}: its name says no map of a material; names end in one of {', '.join(CHANNELS)} (or a name "
+                "of Blender, Unreal or glTF): rename it, or take it out; examples of one texture are named one by "
+                f"one, as {file.parent / f'*{file.suffix}'}"
             )
         found.append(MapFile(file, kind))
     _check_names(path, found)
