@@ -4,8 +4,7 @@ Descriptor networks take three channels, so they see three of a material's at a 
 "Passing Multi-Channel Material Textures to a 3-Channel Loss", arXiv 2105.13012. Of random triplets the channels learn
 to go together. What lies at one pixel must be exact for that, so its distribution over all channels is compared too,
 by the sliced Wasserstein distance (arXiv 2006.07229, equations 4 to 6) of the pixels themselves: in the second half
-of a training, for that distribution does not say where things are, and learned first it made one blot of all that is
-dark in an image.
+of a training, as that distribution does not say where things are.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ class MaterialObjective:
     def _whitened(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) in the axes of the exemplar's covariance, of variance 1 each."""
         flat = images.float().flatten(2) - self.mean
-        return (self.whitening @ flat).unflatten(2, images.shape[2:])
+        return torch.matmul(self.whitening, flat).reshape(images.shape)
 
 
 def _whitening(exemplars: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

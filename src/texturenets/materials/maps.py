@@ -121,7 +121,8 @@ def normals_of(height: NDArray[Any], *, tiles: bool = False) -> Array:
     right = (around[1:-1, 2:] - around[1:-1, :-2]) / 2
     down = (around[2:, 1:-1] - around[:-2, 1:-1]) / 2
     normals = np.stack([-right, down, np.ones_like(right)]).astype(np.float32)  # rows go down, y goes up
-    return encoded(unit(normals[None]))[0]
+    (made,) = encoded(unit(normals[None]))
+    return np.asarray(made)
 
 
 def _size(array: Array) -> str:

@@ -56,7 +56,7 @@ def _sphere(values: Array, names: tuple[str, ...], side: int) -> Vectors:
     frame = np.stack([right, np.cross(normal, right), normal], -1)
     view = np.broadcast_to([0.0, 0.0, 1.0], normal.shape)
     light = _shade(_sampled(values, around * _REPEATS, -up * _REPEATS), names, frame, view)
-    return np.where(inside[..., None], light, linear(np.float32([_BACKGROUND])))
+    return np.where(inside[..., None], light, linear(np.full(1, _BACKGROUND, np.float32)))
 
 
 def _plane(values: Array, names: tuple[str, ...], side: int) -> Vectors:
@@ -73,7 +73,9 @@ def _plane(values: Array, names: tuple[str, ...], side: int) -> Vectors:
     frame = np.broadcast_to(np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), (side, side, 3, 3))
     view = -ray / np.linalg.norm(ray, axis=-1, keepdims=True)
     sampled = _sampled(values, place[..., 0] / 2 * _REPEATS, place[..., 2] / 2 * _REPEATS)
-    return np.where(inside[..., None], _shade(sampled, names, frame, view), linear(np.float32([_BACKGROUND])))
+    return np.where(
+        inside[..., None], _shade(sampled, names, frame, view), linear(np.full(1, _BACKGROUND, np.float32))
+    )
 
 
 def _sampled(values: Array, across: Vectors, down: Vectors) -> Vectors:
@@ -106,13 +108,12 @@ def _shade(sampled: Vectors, names: tuple[str, ...], frame: Vectors, view: Vecto
     half = view + _LIGHT
     half /= np.linalg.norm(half, axis=-1, keepdims=True)
     to_light, to_view = _dot(normal, _LIGHT), np.maximum(_dot(normal, view), 1e-3)
-    fresnel = base + (1 - base) * (1 - np.maximum(_dot(half, view), 0)) ** 5
-    mirrored = fresnel * _ggx(
-        np.maximum(_dot(normal, half), 0), to_light, to_view, np.maximum(rough, 0.05) ** 2
-    )
+    fresnel = base + (1 - base) * (1 - _dot(half, view)) ** 5
+    mirrored = fresnel * _ggx(_dot(normal, half), to_light, to_view, np.maximum(rough, 0.05) ** 2)
     scattered = (1 - fresnel) * (1 - metal) * albedo / np.pi
     direct = np.pi * _STRENGTH * (scattered + mirrored) * to_light
-    return direct + _AMBIENT * occlusion * (albedo * (1 - metal) + base * (1 - rough))
+    light: Vectors = direct + _AMBIENT * occlusion * (albedo * (1 - metal) + base * (1 - rough))
+    return light
 
 
 def _ggx(to_half: Vectors, to_light: Vectors, to_view: Vectors, alpha: Vectors) -> Vectors:
@@ -121,9 +122,11 @@ def _ggx(to_half: Vectors, to_light: Vectors, to_view: Vectors, alpha: Vectors) 
     facets = squared / (np.pi * (to_half**2 * (squared - 1) + 1) ** 2)
     seen = to_light * np.sqrt(to_view**2 * (1 - squared) + squared)
     lit = to_view * np.sqrt(to_light**2 * (1 - squared) + squared)
-    return facets * 0.5 / np.maximum(seen + lit, 1e-6)
+    made: Vectors = facets * 0.5 / np.maximum(seen + lit, 1e-6)
+    return made
 
 
 def _dot(one: Vectors, other: Vectors) -> Vectors:
     """Products of vectors, 0 where they point away from each other: (rows, columns, 1)."""
-    return np.maximum((one * other).sum(-1, keepdims=True), 0)
+    product: Vectors = np.maximum((one * other).sum(-1, keepdims=True), 0)
+    return product

@@ -25,6 +25,7 @@ from texturenets.train.task import Forward, StepResult
 from texturenets.train.texture_task import TextureTask
 
 JOINT_WEIGHT = 4.0
+"""Of the distribution of all channels at a pixel: it is then about a third of all losses at the end of a training."""
 
 
 def texture_task(
