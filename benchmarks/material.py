@@ -8,7 +8,7 @@ equally many pixels (empirical ranks; pixels of one value share a bin), so that 
 what goes with what; of colours the luminance is taken, and of normals the components' information is added up. Below
 it: the largest distance of a written normal from unit length (1/127); the largest difference, in steps of 8 bits,
 between a tile and the same tile drawn among its repetitions (0.5: the same picture); and sizes that were asked for.
-`--picture` writes the sample of the first seed as the preview shows it, the exemplar's preview below.
+`--picture` writes the preview of a tile of the first seed, the exemplar's preview below.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def main() -> int:
     print("sizes:", ", ".join(f"{width} x {height}" for height, width in sizes))
     met &= sizes == list(SIZES)
     if words.picture:
-        both = [preview.render(maps) for maps in (samples[0], exemplar)]
+        tile = Maps(material.maps, material.draw(side, side, words.seeds[0], tileable=True))
+        both = [preview.render(maps) for maps in (tile, exemplar)]
         image.write(words.picture, np.concatenate(both, 2))
         print(words.picture)
     print("met" if met else "not met")
