@@ -56,7 +56,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("stylize photo.jpg --content photos", ["Unknown option: --content"]),
         ("stylize s3://bucket/photo.jpg", ["--cluster", "download"]),
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
-        ("sample", ["TEXTURE is missing: shipped texture, model file, or hf:"]),
+        ("sample", ["TEXTURE is missing: shipped texture or material, model file, or hf:"]),
         ("cache", ["--content is missing: folder of photos"]),
         ("tile", ["PHOTO is missing: image to make tileable"]),
         ("inpaint --mask photo.jpg", ["PHOTO is missing: image with something to remove"]),

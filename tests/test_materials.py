@@ -377,6 +377,6 @@ def test_the_example_has_four_maps_that_tile() -> None:
     for axis in (2, 3):
         steps = np.abs(np.diff(maps.values, axis=axis)).mean((0, 1, 5 - axis))
         seam = np.abs(maps.values.take(0, axis) - maps.values.take(-1, axis)).mean()
-        assert seam < 1.5 * steps.mean()
+        assert seam < 1.5 * steps.max()  # a joint lies along the edge
     lengths = np.linalg.norm(2 * maps["normal"] - 1, axis=0)
     np.testing.assert_allclose(lengths, 1, atol=1e-5)
