@@ -25,7 +25,8 @@ from texturenets.train.task import Forward, StepResult
 from texturenets.train.texture_task import TextureTask
 
 JOINT_WEIGHT = 4.0
-"""Of the distribution of all channels at a pixel: it is then about a third of all losses at the end of a training."""
+"""Of the distribution of all channels at a pixel. With the example's stones, at 128 pixels a side, it ended at 0.04
+beside 0.65 of the style loss; larger weights are not compared yet."""
 
 
 def texture_task(
