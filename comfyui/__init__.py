@@ -241,6 +241,8 @@ class SampleTexture(Node):
 def _texture(name: str, changed: int) -> tn.Texture:
     """The texture, kept for the next sample. `changed`: when its file was written."""
     loaded = tn.load(name, get_torch_device().type)
+    if loaded.header.kind == "material":
+        raise tn.UserError(f"{name} is a material, several maps: `texturenets sample {name}` draws them")
     if not isinstance(loaded, tn.Texture):
         raise tn.UserError(f"{name} is a style, which generates nothing by itself: take the node Load Style")
     return loaded

@@ -24,6 +24,7 @@ LAYERS = (
     ("textures",),
     ("stylize",),
     ("texture_blending",),
+    ("materials",),
     ("video",),
     ("readers",),
     ("networks",),

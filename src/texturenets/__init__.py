@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from texturenets.errors import UserError
     from texturenets.evaluation import EvaluationOptions, evaluate
     from texturenets.loading import load, load_module, models
+    from texturenets.materials.material import Material
     from texturenets.resynthesis.calls import inpaint, tile
     from texturenets.stylize.style import Style
     from texturenets.textures import Texture
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     __all__ = [
         "EvaluationOptions",
+        "Material",
         "Style",
         "StyleConfig",
         "Texture",
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 # importing torch takes a second: only when it is needed
 _WHERE = {
     "EvaluationOptions": "evaluation",
+    "Material": "materials.material",
     "Style": "stylize.style",
     "StyleConfig": "train.configuration",
     "Texture": "textures",

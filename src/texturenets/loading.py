@@ -27,6 +27,7 @@ from texturenets.stylize.style import MakeEngine, Style
 if TYPE_CHECKING:
     from torch import nn
 
+    from texturenets.materials.material import Material
     from texturenets.textures import Texture
 
 
@@ -51,7 +52,7 @@ def models() -> dict[str, Header]:
     """The shipped models, those that come with the package (not those that `texturenets models get` has fetched), as
     {name: header}, in alphabetical order.
 
-    A header's `kind` is "style" or "texture"; `load` takes the names.
+    A header's `kind` is "style", "texture" or "material"; `load` takes the names.
     """
     return modelfile.headers(modelfile.shipped())[0]
 
@@ -100,10 +101,10 @@ def load(
     memory: str | int | None = None,
     spool: str | Path | None = None,
 ) -> Style | Texture:
-    """The style or texture called `name` (a shipped one, a model file, or hf://USER/REPO), on `device` (auto, cpu,
-    cuda, mps).
+    """The style, texture or material called `name` (a shipped one, a model file, or hf://USER/REPO), on `device`
+    (auto, cpu, cuda, mps).
 
-    A `Style` stylizes photos, a `Texture` draws samples.
+    A `Style` stylizes photos, a `Texture` draws samples, a `Material`, which is one too, sets of maps.
 
     `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
     "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
@@ -155,18 +156,19 @@ def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
     """As `load`, with its options in one object."""
     file, mix = split_name(name)
     path = modelfile.find(file) if modelfile.shipped() else find_style(file)
-    if modelfile.read_header(path).kind == "texture":
+    kind = modelfile.read_header(path).kind
+    if kind != "style":
         for option, value in (("memory", options.memory), ("spool", options.spool)):
             if value is not None:
                 raise UserError(
-                    f"{option}={value!r}: {name} is a texture, whose samples are drawn whole: ask for smaller ones, "
+                    f"{option}={value!r}: {name} is a {kind}, whose samples are drawn whole: ask for smaller ones, "
                     "or for tiles"
                 )
         if mix:
             raise UserError(
-                f"{name}: {path.stem} is a texture, which holds no styles: leave out the colon and what follows"
+                f"{name}: {path.stem} is a {kind}, which holds no styles: leave out the colon and what follows"
             )
-        return load_texture(path, options)
+        return load_drawn(path, options)
     return _style(path, mix, options)
 
 
@@ -296,13 +298,39 @@ def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> 
 
     path = modelfile.find(name, "texture")
     header = modelfile.read_header(path)
+    if header.kind == "material":
+        raise UserError(f"{name} is a material, which draws several maps and not one image: give a texture")
     if header.kind != "texture":
-        raise UserError(
-            f"{name} is a {header.kind} model, which stylizes photos and does not generate images from noise: "
-            f"use `texturenets stylize PHOTO -s {name}`"
-        )
+        raise _no_noise(name, header)
     with devices.memory_errors(f"not enough memory for the network of {path}"):
         return Texture(engines.load(path, options, code_of(path, options)), header, path)
+
+
+def load_material(name: str | Path, options: EngineOptions = EngineOptions()) -> Material:
+    """As `load`, of a material; raises UserError for a style or a texture too."""
+    from texturenets.materials.material import Material
+
+    path = modelfile.find(name, "material")
+    header = modelfile.read_header(path)
+    if header.kind == "texture":
+        raise UserError(f"{name} is a texture, which draws one image and not several maps: give a material")
+    if header.kind != "material":
+        raise _no_noise(name, header)
+    with devices.memory_errors(f"not enough memory for the network of {path}"):
+        return Material(engines.load(path, options, code_of(path, options)), header, path)
+
+
+def load_drawn(name: str | Path, options: EngineOptions = EngineOptions()) -> Texture:
+    """As `load`, of a texture or a material."""
+    material = modelfile.read_header(modelfile.find(name, "texture")).kind == "material"
+    return load_material(name, options) if material else load_texture(name, options)
+
+
+def _no_noise(name: str | Path, header: Header) -> UserError:
+    return UserError(
+        f"{name} is a {header.kind} model, which stylizes photos and does not generate images from noise: "
+        f"use `texturenets stylize PHOTO -s {name}`"
+    )
 
 
 def code_of(path: Path, options: EngineOptions) -> Callable[[], nn.Module] | None:

@@ -61,8 +61,8 @@ class Texture:
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """A texture cannot stylize images: raises UserError."""
         raise UserError(
-            f"{self.name} is a texture, which cannot stylize images: `sample()` draws from it; to stylize load a "
-            "style"
+            f"{self.name} is a {self.header.kind}, which cannot stylize images: `sample()` draws from it; to stylize "
+            "load a style"
         )
 
     stylize = __call__
@@ -87,8 +87,6 @@ class Texture:
 
         Raises UserError for invalid sizes, scales and levels, and when memory runs out.
         """
-        from PIL import Image
-
         sides = size if isinstance(size, tuple | list) else (size, size)
         if len(sides) != 2 or isinstance(size, str):
             raise UserError(f"`size` {size!r} is neither a number of pixels nor (width, height)")
@@ -100,8 +98,14 @@ class Texture:
         drawn = self.draws(
             height, width, seeds, batch=batch, tileable=tileable, level=level, hold=hold, held=seed
         )
-        pictures = [Image.fromarray((y[0] * 255).round().astype(np.uint8).transpose(1, 2, 0)) for y in drawn]
-        return pictures[0] if count is None else pictures
+        results = [self._result(y) for y in drawn]
+        return results[0] if count is None else results
+
+    def _result(self, drawn: Array) -> Any:
+        """What `sample` returns of an array of `draw`: a PIL image."""
+        from PIL import Image
+
+        return Image.fromarray((drawn[0] * 255).round().astype(np.uint8).transpose(1, 2, 0))
 
     def draw(
         self,

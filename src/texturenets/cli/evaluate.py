@@ -96,6 +96,7 @@ def evaluate(
     from texturenets.evaluation import (
         EvaluationOptions,
         check_frames,
+        check_no_material,
         evaluate_style,
         evaluate_texture,
         evaluate_videos,
@@ -105,6 +106,7 @@ def evaluate(
     how = TrainerConfig(**given(trainer, TrainerConfig))
     note_shipped(model)
     loaded = loading.load(model, how.device, engine=engine, generator=generator)
+    check_no_material(loaded)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
     optional_numbers = {"samples": samples, "seed": seed, "max_iterations": max_iterations}

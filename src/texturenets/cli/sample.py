@@ -23,6 +23,7 @@ from texturenets.cli.common import (
     picture_size,
     warn,
 )
+from texturenets.cli.maps import MapsOptions, folders_of
 from texturenets.cli.outputs import check_inputs, free_folder, names_folder, numbered
 from texturenets.cli.report import Report, whole_file
 from texturenets.cli.styles import check_no_exemplar, note_shipped
@@ -56,6 +57,9 @@ def sample(
     noise_level: str = "1",
     hold: str = "",
     sheet: Flag = False,
+    preview: Flag = False,
+    gltf: Flag = False,
+    height_suffix: Literal[".png", ".exr"] | None = None,
     to_seed: int | None = None,
     frames: int | None = None,
     quality: int | None = None,
@@ -67,7 +71,7 @@ def sample(
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
 ) -> int:
-    """Generate samples of a texture.
+    """Generate samples of a texture, or the maps of a material.
 
     The names of the files are printed, one per line. The same seed gives the same image, up to small rounding
     differences (pixel values of 0 to 255 may differ by a few) between batch sizes, engines and precisions.
@@ -75,7 +79,7 @@ def sample(
     Parameters
     ----------
     texture
-        Shipped texture, model file, or hf://USER/REPO on the Hugging Face Hub.
+        Shipped texture or material, model file, or hf://USER/REPO on the Hugging Face Hub.
     other
         Second texture in the same image, where --mask is black.
     mask
@@ -89,7 +93,8 @@ def sample(
         many.jpg becomes many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files
         0000.png, 0001.png, ...; - writes one sample to standard output.
         Existing files are replaced [default: TEXTURE-SEED.png in the current folder; for several samples the folder
-        TEXTURE].
+        TEXTURE]. The maps of a material go into a folder, those of several samples into folders in it, called 0000,
+        0001, ... [default: the folder TEXTURE-SEED].
     size
         WIDTHxHEIGHT in pixels, or one number for a square [default: 256; that of the image in --mask].
     count
@@ -109,6 +114,12 @@ def sample(
     sheet
         Write one contact sheet of all samples. Unless --hold is given, it has one more row for each noise map, in
         which only that map varies.
+    preview
+        Of a material: also write preview.png, a lit sphere and plane.
+    gltf
+        Of a material: also write a .gltf file, a square with the maps, and the image of packed maps that it needs.
+    height_suffix
+        Of a material: format of the heights, .png of 16 bits or .exr of floats [default: .png].
     to_seed
         Second seed: write frames that interpolate from the noise of --seed to the noise of this seed, as images, or
         with an --output like walk.mp4 or walk.gif, as a video of 24 frames per second.
@@ -130,7 +141,7 @@ def sample(
     _check_counts(count, batch_size, alone=sheet or to_seed is not None)
     _check_mask(other, mask, transition, alone=sheet or to_seed is not None)
     check_quality(quality)
-    frames = FRAMES if frames is None else frames
+    maps = MapsOptions(preview, gltf, height_suffix)
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import image
@@ -141,26 +152,25 @@ def sample(
     video = interpolation.video_of(output, to_seed)
     how = EngineOptions(engine, device, precision, generator=generator)
     model = _loaded(texture, how)
+    maps.check(model, alone=sheet or to_seed is not None or other is not None, quality=quality)
     source, name, default_size = _source(model, other, mask, transition, how)
-    height, width = requested or default_size
     tile: Tileable = tileable and (tile_axis if tile_axis in ("x", "y") else True)
-    if tileable:
-        height, width = _rounded(source, height, width, tile)
+    height, width = _rounded(source, *(requested or default_size), tile)
     source.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     source.check(level, held)
-    number = frames if to_seed is not None else count or (SHEET_COUNT if sheet else 1)
+    number = frames or FRAMES if to_seed is not None else count or (SHEET_COUNT if sheet else 1)
     numbers = range(number) if to_seed is not None else range(seed, seed + number)  # or the seeds
-    files = [video] if video else _files(output, name, numbers, sheet=sheet)
+    planned = folders_of if model.header.kind == "material" else functools.partial(_files, sheet=sheet)
+    files = [video] if video else planned(output, name, numbers)
     check_inputs(files, [Path(mask)] if mask else [])
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
-
     options: dict[str, Any] = {"tileable": tile, "level": level}
     if to_seed is None:
         pictures = source.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
     else:
-        pictures = model.between(height, width, seed, to_seed, frames, **options)
+        pictures = model.between(height, width, seed, to_seed, number, **options)
     if sheet or video is not None:
         with whole_file(files[0]):
             if video is None:
@@ -174,18 +184,18 @@ def sample(
     report = Report(number, quiet, "the same command draws them all, the same again", as_json=as_json)
     what = "seed" if to_seed is None else "frame"
     fields = {file: {"texture": name, what: i} for file, i in zip(files, numbers, strict=True)}
-    _write_images(fields, pictures, name, quality, report)
+    _write_images(fields, pictures, name, maps.writer(model, quality), report)
     if number > 1 and not quiet:
-        _note_older(_files(output, name, range(numbers.start, numbers.stop + 1))[-1])
+        _note_older(planned(output, name, range(numbers.start, numbers.stop + 1))[-1])
     return 0
 
 
-def _loaded(name: str, how: EngineOptions) -> Texture:
+def _loaded(name: str, how: EngineOptions, *, materials: bool = True) -> Texture:
     from texturenets import loading
 
     check_no_exemplar(name)
     note_shipped(name)
-    return loading.load_texture(name, how)
+    return loading.load_drawn(name, how) if materials else loading.load_texture(name, how)
 
 
 def _source(
@@ -199,7 +209,7 @@ def _source(
     from texturenets.stylize.regions import MaskFile
     from texturenets.texture_blending import TRANSITION, TexturePair
 
-    second, found = _loaded(other, how), read_mask_file(mask)
+    second, found = _loaded(other, how, materials=False), read_mask_file(mask)
     pair = TexturePair(model, second, found, TRANSITION if transition is None else transition)
     return pair, pair.name, found.picture.size if isinstance(found, MaskFile) else size
 
@@ -229,16 +239,14 @@ def _write_images(
     files: Mapping[Path, Mapping[str, object]],
     pictures: Iterator[Array],
     name: str,
-    quality: int | None,
+    write: Callable[[Path, Array], object],
     report: Report,
 ) -> None:
-    """Write the samples to `files`, each with the fields of its JSON object."""
-    from texturenets import image
-
+    """Write the samples to `files`, or folders, each with the fields of its JSON object."""
     remove_all_stale(files)
     with report.interruptible(), report.bar(len(files), name):
         for (path, fields), picture in zip(files.items(), pictures, strict=True):
-            image.write(path, picture, quality=quality)
+            write(path, picture)
             report.result(path, fields)
 
 
@@ -262,7 +270,8 @@ def _check_counts(count: int | None, batch_size: int, *, alone: bool) -> None:
 
 
 def _rounded(model: Texture | TexturePair, height: int, width: int, tile: Tileable) -> tuple[int, int]:
-    """The smallest size (H, W) that can tile and is at least `height` x `width`; printed if it differs."""
+    """The smallest size (H, W) that can tile and is at least `height` x `width`; printed if it differs. The size
+    itself without `tile`."""
     text = model.rounded(height, width, tile)
     rounded = picture_size(text)
     if rounded != (height, width):

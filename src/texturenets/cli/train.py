@@ -208,24 +208,26 @@ def texture(
     options: TextureFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Train a generator, a network that makes images of a texture from noise.
+    """Train a generator, a network that makes images of a texture from noise, or all maps of a material in register.
 
     Parameters
     ----------
     images
-        The exemplar, an image of the texture; several images are taken as examples of one texture.
+        The exemplar, an image of the texture; several images are taken as examples of one texture. A folder is a
+        material: its images are maps, whose names end in color, normal, roughness, metallic, height or occlusion, or
+        in the names of Blender, Unreal and glTF.
     """
     flags = _flags(options, TextureConfig, descriptor)
     config = dataclasses.replace(presets.texture_preset(preset), **flags)
-    out = _model_file(output, images)
+    out = _model_file(output, images, folders=True)
     require()
 
-    from texturenets.train.texture_task import TextureTask
+    from texturenets.train.material_task import texture_task
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
 
     def made(config: TextureConfig) -> Trainer:
-        return _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
+        return _trainer(texture_task(config, images), out, trainer_config, resume=resume, quiet=quiet)
 
     chosen = user_chose_networks(descriptor, preset, flags)
     return _train(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
@@ -300,12 +302,14 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
     return {**presets.losses_of(descriptor, kind), **chosen}
 
 
-def _model_file(output: Path | None, images: list[Path]) -> Path:
-    """The model file to write, by default named after the first of `images`. Raises UserError for a name of
-    another suffix, and if `images` holds a model or a folder."""
+def _model_file(output: Path | None, images: list[Path], *, folders: bool = False) -> Path:
+    """The model file to write, by default named after the first of `images`. `folders`: folders among them are
+    materials. Raises UserError for a name of another suffix, and if `images` holds a model or, without `folders`, a
+    folder."""
     check_no_model(images)
-    _check_no_folder(images)
-    return model_file(output or Path(images[0].stem + ".safetensors"))
+    if not folders:
+        _check_no_folder(images)
+    return model_file(output or Path(images[0].absolute().stem + ".safetensors"))
 
 
 def _check_no_folder(images: list[Path]) -> None:

@@ -18,13 +18,15 @@ class Network(Protocol):
     The values here are the defaults of attributes that it does not define. `stride`: height and width must be
     multiples of it. `margin`: pixels by which a photo must be reflection-padded on each side, and the image cropped.
     `noise`: the noise maps that are its second argument. `photo`: whether its first argument is a photo; else that is
-    None. A network with a fixed size also has `size`, in pixels, equal to its stride.
+    None. `outputs`: channels of the image, of a material those of all its maps. A network with a fixed size also has
+    `size`, in pixels, equal to its stride.
     """
 
     stride: int = 1
     margin: int = 0
     noise: tuple[NoiseInput, ...] = ()
     photo: bool = True
+    outputs: int = 3
 
     def __call__(self, x: Tensor | None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """(N, 3, H, W) to the same."""
@@ -49,6 +51,6 @@ def io_spec_of(network: nn.Module) -> IOSpec:
     if isinstance(known, IOSpec):
         return known
     noise = tuple(getattr(network, "noise", ()))
-    channels = 3 if getattr(network, "photo", True) else 0
+    channels, outputs = 3 if getattr(network, "photo", True) else 0, declared(network, "outputs", 3)
     stride, margin = declared(network, "stride", 1), declared(network, "margin", 0)
-    return IOSpec(stride, 1, channels, noise, is_fixed(network), margin)
+    return IOSpec(stride, 1, channels, noise, is_fixed(network), margin, outputs)

@@ -138,6 +138,7 @@ def evaluate(
             raise UserError(f"`photos` holds something of type {type(photo).__name__}: give files or folders")
     files = image.expand(named)
     loaded = loading.load(model, trainer_config.device) if isinstance(model, str | Path) else model
+    check_no_material(loaded)
     if isinstance(loaded, Texture):
         if files:
             raise UserError(f"{loaded.name} is a texture, which stylizes no photos")
@@ -145,6 +146,14 @@ def evaluate(
     if not files:
         raise UserError(f"{loaded.name} is a style: give photos to stylize")
     return evaluate_style(loaded, Path(against), files, chosen, trainer_config, progress=progress)
+
+
+def check_no_material(model: Style | Texture) -> None:
+    """Raise UserError for a material: the measures are of images."""
+    if model.header.kind == "material":
+        raise UserError(
+            f"{model.name} is a material, and what is measured here are images: benchmarks/material.py measures it"
+        )
 
 
 def _check_type(name: str, value: object, kinds: Any, wanted: str) -> None:

@@ -57,7 +57,9 @@ def _taken(io_spec: IOSpec) -> str:
 
 def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
     """The metadata of an exported file."""
-    pictures = "RGB, float32, 0 to 1, (batch, 3, height, width)"
+    pictures = (
+        f"{'maps' if header.maps else 'RGB'}, float32, 0 to 1, (batch, {io_spec.outputs}, height, width)"
+    )
     entries = {
         "name": header.name,
         "kind": header.kind,
@@ -69,6 +71,8 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
         "pixels": f"in and out: {pictures}; the output is to be clamped to 0 and 1",
         "sizes": _taken(io_spec),
     }
+    if header.maps:
+        entries["maps"] = f"channels of the output: {', '.join(header.maps)}"
     if io_spec.margin:
         entries["margin"] = (
             f"for a border like the rest, reflection-pad photos by {io_spec.margin} pixels on each side and crop the "

@@ -72,6 +72,8 @@ def _title(header: Header) -> Iterator[str]:
     styles = styles_of(header.rows)
     if header.kind == "texture":
         yield "A texture for texturenets: it draws samples of any size, each different, from noise."
+    elif header.kind == "material":
+        yield f"A material for texturenets: maps in register, of any size, from noise: {_inline(header.maps)}."
     elif len(styles) > 1:
         yield f"{len(styles)} styles for texturenets in one network, which can be mixed: {_inline(styles)}."
     else:
@@ -90,6 +92,9 @@ def _use(header: Header, file: str, repo: str, revision: str | None) -> Iterator
     if header.kind == "texture":
         yield f"texture = tn.load({json.dumps(name)})"
         yield "picture = texture.sample((1024, 1024), seed=7)"
+    elif header.kind == "material":
+        yield f"material = tn.load({json.dumps(name)})"
+        yield "maps = material.sample(1024, seed=7)"
     else:
         mix = f", mix={{{json.dumps(styles[0])}: 1.0}}" if len(styles) > 1 else ""
         yield f"style = tn.load({json.dumps(name)})"
@@ -120,7 +125,7 @@ def _training_rows(header: Header) -> dict[str, str]:
     seconds = training.get("seconds")
     where = f" ({_plain(training['device'])})" if training.get("device") else ""
     return {
-        "picture" if header.kind == "texture" else "painting": _inline(training.get("styles")),
+        "painting" if header.kind == "style" else "picture": _inline(training.get("styles")),
         "network": _plain(header.generator["name"]),
         "steps": _inline(training.get("step")),
         "time": f"{duration(seconds)}{where}" if isinstance(seconds, int | float) else "",

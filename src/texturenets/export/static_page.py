@@ -82,6 +82,8 @@ def write(
     contents = {model["file"]: (folder / model["file"]).read_bytes() for model in shown}
     for path in models:
         header = modelfile.read_header(path)
+        if header.kind == "material":
+            raise UserError(f"{path} is a material, and the page shows images: leave it out")
         graph, io_spec = export.converted(path, export.chosen_variant(path, None))
         model = export.onnx_model(graph, export.metadata(header, io_spec))
         contents[f"models/{path.stem}.onnx"] = model.SerializeToString()

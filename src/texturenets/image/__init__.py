@@ -27,6 +27,7 @@ from texturenets.image.reading import (
     pixel_limit,
     probe,
     read,
+    read_data,
     read_header,
 )
 from texturenets.image.writing import (
@@ -39,6 +40,7 @@ from texturenets.image.writing import (
     metadata_lost_by_format,
     to_bytes,
     write,
+    write_data,
 )
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "preserve_color",
     "probe",
     "read",
+    "read_data",
     "read_header",
     "readable_formats_text",
     "resize",
@@ -79,4 +82,5 @@ __all__ = [
     "to_bytes",
     "to_kind",
     "write",
+    "write_data",
 ]

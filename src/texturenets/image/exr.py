@@ -75,17 +75,25 @@ def read(data: bytes, limit: int) -> npt.NDArray[Any]:
 
 def write(rgb: npt.NDArray[np.float32], alpha: npt.NDArray[np.float32] | None, *, half: bool) -> bytes:
     """An EXR file of sRGB in [0, 1] (H, W, 3), opacity (H, W, 1) or none: linear light, multiplied by the opacity."""
+    light = linear(rgb)
+    if alpha is not None:
+        light = np.concatenate([light * alpha, alpha], 2)
+    return write_channels(light, half=half)
+
+
+def write_channels(values: npt.NDArray[np.float32], *, half: bool = False) -> bytes:
+    """An EXR file of `values` (H, W, 1, 3 or 4) as they are: grey, RGB or RGBA."""
     import tempfile
 
     import OpenEXR
 
-    light = linear(rgb)
-    if alpha is not None:
-        light = np.concatenate([light * alpha, alpha], 2)
-    pixels = np.ascontiguousarray(light, np.float16 if half else np.float32)
+    name = {1: "Y", 3: "RGB", 4: "RGBA"}[values.shape[2]]
+    pixels = np.ascontiguousarray(
+        values[:, :, 0] if name == "Y" else values, np.float16 if half else np.float32
+    )
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "out.exr")
-        with OpenEXR.File(header, {"RGB" if alpha is None else "RGBA": pixels}) as file:
+        with OpenEXR.File(header, {name: pixels}) as file:
             file.write(str(path))
         return path.read_bytes()

@@ -199,9 +199,16 @@ def read(
     path = Path(path)
     _check_longer(longer)
     limit = _max_pixels(max_pixels)
+    with _opened_file(path) as file:
+        return _read(file, path, limit, longer, keep_gps)
+
+
+@contextmanager
+def _opened_file(path: Path) -> Iterator[IO[bytes]]:
+    """The file `path`, open. Raises UserError for an OSError, in the block too."""
     try:
         with opened(path) as file:
-            return _read(file, path, limit, longer, keep_gps)
+            yield file
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except IsADirectoryError:
@@ -273,6 +280,38 @@ def probe(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int], b
     """
     with _opened(io.BytesIO(data), name) as image:
         return str(image.format), (image.height, image.width), _several(image)
+
+
+def read_data(path: StrPath) -> Picture:
+    """An image file whose samples are data and not colours, such as normals or heights: as `read`, but its values are
+    those stored, through no colour profile, and those of EXR not through sRGB's curve.
+
+    Raises UserError as `read`, and for values outside [0, 1].
+    """
+    path = Path(path)
+    with _opened_file(path) as file:
+        start = file.read(len(exr.START))
+        file.seek(0)
+        if start == exr.START:
+            exr.require(path)
+            with _faults(path, start):
+                return _of_data(exr.read(file.read(), pixel_limit()))
+        with _opened(file, path) as image:
+            image.info.pop("icc_profile", None)
+            return decode(image, pixel_limit(), None, False)
+
+
+def _of_data(values: npt.NDArray[Any]) -> Picture:
+    """An EXR's values (H, W, 1, 3 or 4) as `read_data` gives them. Raises UserError."""
+    data = values[..., :3].astype(np.float32)
+    if np.isnan(data).any():
+        raise UserError("it holds values that are not numbers (NaN)")
+    low, high = float(data.min()), float(data.max())
+    if low < 0 or high > 1 + 1e-3:  # half floats round
+        raise UserError(f"its values go from {low:g} to {high:g}, not 0 to 1: scale them")
+    planes = np.ascontiguousarray(data.clip(0, 1).transpose(2, 0, 1))[None]
+    rgb = planes.repeat(3, 1) if planes.shape[1] == 1 else planes
+    return Picture(rgb, bits=16 if values.dtype == np.float16 else 32)
 
 
 def _check_longer(longer: int | None) -> None:

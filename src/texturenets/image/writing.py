@@ -202,6 +202,32 @@ def write(
         file.write(data)
 
 
+def write_data(path: StrPath, values: npt.NDArray[np.float32], *, bits: int = 8) -> None:
+    """Write values that are data and not colours, such as normals or heights, (1 or 3, H, W) in [0, 1]: as grey or
+    RGB without a colour profile. A PNG has 8 or 16 `bits`, an EXR floats of 32. The file appears whole or not at all.
+
+    Raises UserError for another suffix, for NaN, and when the file cannot be written.
+    """
+    path, name = Path(path), output_format(path)
+    if name not in ("PNG", "EXR"):
+        raise UserError(f"cannot write {path}: maps of data are written as .png or .exr")
+    array = _samples(values[None])
+    if name == "EXR":
+        data = exr.write_channels(array)
+    elif bits == 16 and len(values) == 3:
+        pixel = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(pixel, format="PNG")
+        data = high_bit_depth.png(np.rint(array * np.float32(65535)).astype(np.uint16), pixel.getvalue())
+    else:
+        kind = np.uint16 if bits == 16 else np.uint8
+        whole = np.rint(array * np.float32(np.iinfo(kind).max)).astype(kind)
+        buffer = io.BytesIO()
+        Image.fromarray(whole[:, :, 0] if len(values) == 1 else whole).save(buffer, format="PNG")
+        data = buffer.getvalue()
+    with atomic_write(path) as part, part.open("wb") as file:
+        file.write(data)
+
+
 def to_bytes(
     path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
 ) -> bytes:

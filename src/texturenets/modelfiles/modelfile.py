@@ -48,16 +48,17 @@ PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}  # suffixe
 class Header:
     """The header of a model file: everything except the weights.
 
-    `kind`: "style" stylizes a photo, "texture" draws from noise. `generator`: the spec of the network as plain data
-    (`network_files.spec_of` is the inverse); not needed for running the network. `training`: options and results of
-    the training. `licence`: of the weights. `terms`: terms of use of the training images. `thumbnail`: a small JPEG
-    of the model's result, base64; `thumbnails`: one for each style of a network with several, by name. `conditions`:
-    the meaning of the rows of such a network (`modelfiles.conditions`), plain data. `base`: for a style that was
-    added to such a network and holds only its rows, the name and hash of that model's file (`base_of`).
+    `kind`: "style" stylizes a photo, "texture" draws from noise, "material" draws several maps from noise: `maps`, in
+    the order of the output's channels (`texturenets.materials.maps`). `generator`: the spec of the network as plain
+    data (`network_files.spec_of` is the inverse); not needed for running the network. `training`: options and results
+    of the training. `licence`: of the weights. `terms`: terms of use of the training images. `thumbnail`: a small
+    JPEG of the model's result, base64; `thumbnails`: one for each style of a network with several, by name.
+    `conditions`: the meaning of the rows of such a network (`modelfiles.conditions`), plain data. `base`: for a style
+    that was added to such a network and holds only its rows, the name and hash of that model's file (`base_of`).
     """
 
     name: str
-    kind: Literal["style", "texture"]
+    kind: Literal["style", "texture", "material"]
     generator: Any
     training: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -65,6 +66,7 @@ class Header:
     source: str = ""
     thumbnail: str = field(default="", repr=False)
     thumbnails: Mapping[str, str] = field(default_factory=dict, repr=False)
+    maps: Sequence[str] = ()
     conditions: Sequence[Mapping[str, Any]] = ()
     base: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
@@ -78,6 +80,8 @@ class Header:
         if not isinstance(plain.get("name"), str):
             raise UserError("its generator has no name")
         object.__setattr__(self, "generator", json.loads(json.dumps(plain)))  # lists, as from a file
+        if isinstance(self.maps, list):
+            object.__setattr__(self, "maps", tuple(self.maps))
         if isinstance(self.conditions, list):
             object.__setattr__(self, "conditions", tuple(self.conditions))
 
@@ -337,8 +341,10 @@ def check_types(header: Header) -> None:
     for name in ("name", "licence", "terms", "source", "thumbnail", "version"):
         if not isinstance(getattr(header, name), str):
             raise ValueError(f"its {name} is not text")
-    if header.kind not in ("style", "texture"):
-        raise ValueError(f"its kind is {str(header.kind)[:40]!r}, neither style nor texture")
+    if header.kind not in ("style", "texture", "material"):
+        raise ValueError(f"its kind is {str(header.kind)[:40]!r}, not style, texture or material")
+    if not isinstance(header.maps, tuple) or not all(isinstance(one, str) for one in header.maps):
+        raise ValueError("its maps are not a list of names")
     conditions.parse(header.conditions)
     if not isinstance(header.base, dict) or not all(isinstance(one, str) for one in header.base.values()):
         raise ValueError("what it says of the model that it was trained into is not an object of texts")
@@ -409,7 +415,7 @@ def _so_far(path: Path) -> str:
     return f"of its training, {last} is the model so far; the same command with `resume` continues it"
 
 
-def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
+def find(name: str | Path, kind: Literal["style", "texture", "material"] | None = None) -> Path:
     """The file of a model: a path, the name of a shipped or a fetched one, or hf://USER/REPO, which is fetched.
 
     Raises UserError with the nearest name, and as `hub.download.fetch`.

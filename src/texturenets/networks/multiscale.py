@@ -45,6 +45,8 @@ class Multiscale(PhotoNoiseSpec):
     noise_depth: int = integer(3, 0, 64)
     """Channels of noise at every scale, after the photo's."""
     noise: Distribution = "normal"
+    outputs: int = integer(3, 1, 32)
+    """Channels of the image: 3, or those of all maps of a material."""
 
 
 @register(Multiscale)
@@ -79,10 +81,11 @@ class MultiscaleGenerator(NoiseFed):
         )
         last = spec.channels[-1]
         self.finish = block(last, last)
-        self.exit = PaddedConv(last, 3, 3, padding=spec.padding)
+        self.outputs = spec.outputs
+        self.exit = PaddedConv(last, spec.outputs, 3, padding=spec.padding)
 
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image (N, `outputs`, H, W).
 
         `noises`: one noise map (N, `noise_depth`, H / s, W / s) for each scale, coarsest first, if it has noise
         inputs; see `noise_shapes(H, W)`. Without them those of seed 0 are used. A network without photo input uses

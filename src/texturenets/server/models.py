@@ -52,6 +52,10 @@ def read(name: str, path: Path, modified: int) -> ServedModel:
     if not path.is_file():
         raise UserError(f"{path} is not a regular file")
     header = modelfile.read_header(path)
+    if header.kind == "material":
+        raise UserError(
+            f"{path} is a material, which is not served: `texturenets sample {path}` draws its maps"
+        )
     thumbnail = base64.b64decode(header.thumbnail, validate=True)
     thumbnails = {style: base64.b64decode(data, validate=True) for style, data in header.thumbnails.items()}
     description = {

@@ -343,6 +343,8 @@ class PerceptualConfig(RunConfig):
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
+MATERIAL_GENERATORS = ("multiscale",)
+"""Generators that draw as many channels as the maps of a material have."""
 # Options of generators that can also stylize photos, when used for textures: only noise as input, and circular
 # padding, so that their samples tile. Three channels of noise are those of the reference (texture_train.lua).
 TEXTURE_GENERATOR_OPTIONS: dict[str, tuple[str, ...]] = {

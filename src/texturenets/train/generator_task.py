@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Condition
 from texturenets.networks import network_files, spec
@@ -26,16 +27,20 @@ from texturenets.train.trainer_config import TrainerConfig
 class GeneratorTask(ABC):
     """The generator of a `Task`: checked, built, and saved as a model file."""
 
-    kind: Literal["style", "texture"]
+    kind: Literal["style", "texture", "material"]
     config: TaskConfig
     conditions: tuple[Condition, ...] = ()
     """The conditions for which the network has rows of scales and shifts, if it learns several styles; else empty."""
     fingerprint: dict[str, Any]
     fixed_kernels: bool
+    maps: tuple[str, ...] = ()
+    """The maps whose channels the network draws (`materials.maps`); empty for the colors of an image."""
+    channels: int = 3
+    """Channels of the network's output."""
 
     def check(self, config: TrainerConfig) -> None:
         """As `Task`."""
-        self.spec = network.check(self.config, config)
+        self.spec = network.check(self.config, config, self.kind)
         self.custom = network.user_code(self.spec, self.config)
         """`generator` as "FILE.py:CLASS" if it is the user's own code; else None."""
         self.fixed_kernels = self.fixed_kernels and self.custom is None  # the user's code may do anything
@@ -48,9 +53,20 @@ class GeneratorTask(ABC):
         self.device = setup.device
         self.noise: tuple[NoiseInput, ...] = getattr(made, "noise", ())
         self._check_generator(made)
+        self._check_channels(made)
         network.check_image_size(made, self.config)
         self._prepare_losses(setup)
         return made
+
+    def _check_channels(self, generator: nn.Module) -> None:
+        """Raise UserError for a network that does not draw as many channels as are learned."""
+        outputs = getattr(generator, "outputs", 3)
+        if outputs != self.channels:
+            what = f"the maps {', '.join(self.maps)}" if self.maps else "an image"
+            raise UserError(
+                f"the generator {self.config.generator} draws {outputs} channels, and {what} has {self.channels}: "
+                "leave out `set` outputs=..., and start from a model of the same maps"
+            )
 
     @abstractmethod
     def _check_generator(self, generator: nn.Module) -> None:
@@ -94,8 +110,9 @@ class GeneratorTask(ABC):
             },
             licence=config.licence,
             terms=config.terms,
-            thumbnail=modelfile.encode_thumbnail(example),
+            thumbnail=modelfile.encode_thumbnail(example[:, :3]),
             thumbnails=self._thumbnails(forward),
+            maps=self.maps,
             conditions=[dataclasses.asdict(condition) for condition in self.conditions],
             base=modelfile.identity(modelfile.find(config.base)) if config.base else {},
         )

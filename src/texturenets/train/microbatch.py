@@ -18,7 +18,8 @@ class Microbatch:
     `count`: N. `photos` (N, 3, H, W), RGB in [0, 1], None for textures; `noise`: maps (N, C, h, w), empty without
     noise inputs. `content`: features of the photos by layer for each scale of the loss pyramid, if a cache has them.
     `moved`: a microbatch of shifted photos, for the temporal consistency loss. `condition`: index of the condition
-    (style, strength, stroke size) that is trained; None for a network with one style.
+    (style, strength, stroke size) that is trained; None for a network with one style. `slot`: the place of its first
+    image in the batch.
     """
 
     count: int
@@ -27,6 +28,7 @@ class Microbatch:
     content: list[dict[str, Tensor]] | None = None
     moved: Moved | None = None
     condition: int | None = None
+    slot: int = 0
 
     def tensors(self) -> Iterator[Tensor]:
         """All but the moved photos, in a fixed order."""

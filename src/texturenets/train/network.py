@@ -16,7 +16,7 @@ from texturenets.networks import GeneratorSpec, build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom, keyword_arguments
 from texturenets.networks.trace_code import trace_code
-from texturenets.train.configuration import TaskConfig, TextureConfig, flag_text
+from texturenets.train.configuration import TaskConfig, flag_text
 from texturenets.train.trainer_config import TrainerConfig
 
 
@@ -81,16 +81,15 @@ def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
     return network
 
 
-def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
-    """The spec of the network of `options`; with `config.init` that of the model, if it matches the options. Raises
-    UserError for an unknown network, and for a different one in `config.init`.
+def check(options: TaskConfig, config: TrainerConfig, kind: str) -> GeneratorSpec:
+    """The spec of the network of `options`, for a model of `kind`; with `config.init` that of the model, if it
+    matches the options. Raises UserError for an unknown network, and for a different one in `config.init`.
     """
     spec = make_spec(options.generator, options.generator_options)
     start = config.init or config.into
     if not start:
         return spec
     keys = {option.partition("=")[0] for option in options.given_options}
-    kind = "texture" if isinstance(options, TextureConfig) else "style"
     return _spec_of_start(spec, ("into" if config.into else "init", start), kind, keys)
 
 

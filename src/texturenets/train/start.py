@@ -26,9 +26,9 @@ from texturenets.train.fallback import with_own  # noqa: E402
 from texturenets.train.gallery_task import style_task  # noqa: E402
 from texturenets.train.generator_task import GeneratorTask  # noqa: E402
 from texturenets.train.interruption import interruptible  # noqa: E402
+from texturenets.train.material_task import texture_task  # noqa: E402
 from texturenets.train.records import Record  # noqa: E402
 from texturenets.train.run_folder import RunFolder  # noqa: E402
-from texturenets.train.texture_task import TextureTask  # noqa: E402
 from texturenets.train.trainer import Trainer  # noqa: E402
 
 PathLike = str | Path
@@ -95,7 +95,8 @@ def train_texture(
 ) -> Texture:
     """Train a network that generates a texture from noise; the texture, loaded from the model file `output`.
 
-    `exemplars`: an image file, or several examples of one texture. `config`: a preset's name
+    `exemplars`: an image file, or several examples of one texture; or a folder of maps, of which a `Material` is
+    learned (docs/materials.md). `config`: a preset's name
     ("default", "paper", "readme") or a `TextureConfig`. Other arguments, and errors, as in `train_style`.
     """
     chosen = presets.texture_preset(config) if isinstance(config, str) else config
@@ -105,11 +106,11 @@ def train_texture(
     images = _paths("exemplars", exemplars)
 
     def made_of(config: TextureConfig) -> Trainer:
-        return Trainer(TextureTask(config, images, losses), out, trainer, resume=resume)
+        return Trainer(texture_task(config, images, losses), out, trainer, resume=resume)
 
     made = _made(made_of, chosen, config, out, resume)
     path = _run(made, progress)
-    return loading.load_texture(path, EngineOptions(device=made.config.device, generator=_user_code(made)))
+    return loading.load_drawn(path, EngineOptions(device=made.config.device, generator=_user_code(made)))
 
 
 def _check(config: object, kind: type, trainer: object, losses: object) -> None:

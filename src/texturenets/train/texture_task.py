@@ -29,7 +29,7 @@ VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
 class TextureTask(GeneratorTask):
     """`train texture`: the network's only input is noise."""
 
-    kind: Literal["texture"] = "texture"
+    kind: Literal["style", "texture", "material"] = "texture"
     config: TextureConfig
     unreadable: Sequence[str] = ()
 
@@ -42,19 +42,31 @@ class TextureTask(GeneratorTask):
         user_losses = check_user_losses(losses)
         self.losses = [*build(dataclasses.asdict(config)), *user_losses]
         self.layers = layers_of(self.losses)
-        self.exemplars = [_exemplar(path, config.style_size).rgb for path in exemplars]
+        self.exemplars = self._read(exemplars)
         self.fingerprint: dict[str, Any] = {
-            **style_images.fingerprint(exemplars),
+            **style_images.fingerprint(self._files(exemplars)),
             "losses": [loss.name for loss in user_losses],
         }
         self.fixed_kernels = not user_losses
 
+    def _read(self, paths: Sequence[Path]) -> list[Tensor]:
+        """The exemplars (1, C, H, W), in [0, 1]."""
+        return [_exemplar(path, self.config.style_size).rgb for path in paths]
+
+    def _files(self, paths: Sequence[Path]) -> Sequence[Path]:
+        """The image files that `paths` name."""
+        return paths
+
     def _prepare_losses(self, setup: Setup) -> None:
-        styles = [exemplar.to(self.device) for exemplar in self.exemplars]
-        self.objective = Objective(setup.networks, self.losses, styles, scales=self.config.pyramid_loss)
+        self._make_objective(setup, [exemplar.to(self.device) for exemplar in self.exemplars])
         side = self.config.image_size
         maps = noise.draw(self.noise, range(VALIDATION_SAMPLES), side, side)
-        self.held_out = self._split(maps, self.config.batch_size // self.config.accumulate)
+        self.held_out = self._split(
+            maps, range(VALIDATION_SAMPLES), self.config.batch_size // self.config.accumulate
+        )
+
+    def _make_objective(self, setup: Setup, exemplars: Sequence[Tensor]) -> None:
+        self.objective = Objective(setup.networks, self.losses, exemplars, scales=self.config.pyramid_loss)
 
     def _check_generator(self, generator: nn.Module) -> None:
         if not self.noise or getattr(generator, "photo", True):
@@ -78,13 +90,14 @@ class TextureTask(GeneratorTask):
         """As `Task`."""
         config, side = self.config, self.config.image_size
         maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
-        return self._split(maps, len(slots) // config.accumulate)
+        return self._split(maps, slots, len(slots) // config.accumulate)
 
-    def _split(self, maps: Sequence[Tensor], size: int) -> list[Microbatch]:
+    def _split(self, maps: Sequence[Tensor], slots: range, size: int) -> list[Microbatch]:
         there = [to_device(m, self.device) for m in maps]
+        chunks = zip(*(torch.split(m, size) for m in there), strict=True)
         return [
-            Microbatch(len(chunk[0]), None, list(chunk))
-            for chunk in zip(*(torch.split(m, size) for m in there), strict=True)
+            Microbatch(len(chunk[0]), None, list(chunk), slot=slot)
+            for slot, chunk in zip(slots[::size], chunks, strict=True)
         ]
 
     def training_step(self, forward: Forward, microbatch: Microbatch, progress: Progress) -> StepResult:

@@ -243,7 +243,7 @@ class TrainTab:
     def used(self, name: str | None) -> tuple[ModelKind, str] | None:
         """Kind and name of a model that a training has made; None if it has made none."""
         known = self.service.catalogue.models().get(name or "")
-        return (known.header.kind, str(name)) if known else None
+        return (known.header.kind, str(name)) if known and known.header.kind != "material" else None
 
 
 def _not_whole(label: str, number: float | None) -> str:
