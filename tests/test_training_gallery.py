@@ -200,7 +200,7 @@ def test_a_texture_is_not_trained_into_a_model() -> None:
     trainer = TrainerConfig(into="brick_wall", device="cpu")
     options = TextureConfig()
     with pytest.raises(UserError, match="`into` brick_wall: it does not hold several styles"):
-        network.make(network.check(options, trainer, "style"), options, trainer, torch.device("cpu"))
+        network.make(network.check(options, trainer, "texture"), options, trainer, torch.device("cpu"))
 
 
 def test_python_trains_into_a_gallery_too(studio: Studio, trained: Path) -> None:
