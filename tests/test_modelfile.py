@@ -538,3 +538,16 @@ def test_a_header_is_shown_without_its_thumbnail() -> None:
     header = modelfile.Header(name="a", kind="style", generator={"name": "residual"}, thumbnail="/9j/4AAQ")
     assert "4AAQ" not in repr(header)
     assert "residual" in repr(header)
+
+
+def test_a_file_that_may_not_be_read_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret.safetensors").write_bytes(b"x")
+
+    def refused(*_: object) -> None:  # as safetensors reports it
+        raise FileNotFoundError
+
+    monkeypatch.setattr(modelfile, "safe_open", refused)
+    with pytest.raises(UserError, match=r"cannot read .*secret\.safetensors: permission denied"):
+        modelfile.read_header(tmp_path / "secret.safetensors")
+    with pytest.raises(UserError, match=r"no such file: .*absent\.safetensors"):
+        modelfile.read_header(tmp_path / "absent.safetensors")

@@ -33,7 +33,7 @@ from webservice import client, model, opened, photo
 
 from texturenets import image, loading
 from texturenets.cli import main
-from texturenets.errors import DiskFullError, UserError, cannot_write
+from texturenets.errors import DiskFullError, NoBaseError, NotWritableError, UserError, cannot_write
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
@@ -748,6 +748,25 @@ def test_errors_of_the_machine_are_for_the_log(
         assert str(raised) in {getattr(r, "fields", {}).get("reason") for r in caplog.records}
 
 
+def test_a_style_without_its_base_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model(tmp_path, "mine")
+
+    def load(path: Path) -> Any:
+        raise NoBaseError(f"{path} holds one style of the model gal, which is not here")
+
+    with client(tmp_path, load=load, preload=("mine",)) as service:
+        said = problem(service.post("/v1/stylize?style=mine", content=photo()), 404)
+        assert said == "the model file of mine cannot be used, as the service's log says"
+        assert "mine" in service.get("/v1/models").text  # its base model may still come
+        ends = time.monotonic() + 20
+        while "mine could not" not in problem(service.get("/readyz"), 503):
+            assert time.monotonic() < ends
+    for event in ("load", "preload"):
+        (line,) = [r for r in caplog.records if r.getMessage() == event]
+        assert line.fields["reason"].endswith("which is not here")  # type: ignore[attr-defined]
+        assert line.exc_info is None
+
+
 def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model(tmp_path, "hollow")
 
@@ -854,7 +873,7 @@ def test_the_folder_of_models_goes_away(
         if in_its_place:
             models.write_text("a file")
         listed = service.get("/v1/models").json()
-        assert listed["detail"] == "the service's folder of models is missing"
+        assert listed["detail"] == "the service's folder of models is missing or cannot be read"
         names = [one["name"] for one in listed["models"]]
         assert "wave" in names
         assert "tiny" not in names
@@ -867,7 +886,7 @@ def test_the_folder_of_models_goes_away(
             service.post("/v1/trainings?name=mine", content=photo()),
             service.post("/v1/trainings/mine/stop"),
         ):
-            assert problem(answer, 503) == "the service's folder of models is missing"
+            assert problem(answer, 503) == "the service's folder of models is missing or cannot be read"
         models.unlink(missing_ok=True)
         (tmp_path / "elsewhere").rename(models)
         listed = service.get("/v1/models").json()
@@ -888,7 +907,7 @@ def test_the_folder_of_photos_goes_away(
     with client(tmp_path, photos=photos) as service:
         photos.rmdir()
         said = problem(service.post("/v1/trainings?name=mine", content=photo()), 503)
-        assert said == "the service's folder of photos is missing"
+        assert said == "the service's folder of photos is missing or cannot be read"
     assert not any(r.exc_info for r in caplog.records)
 
 
@@ -1040,6 +1059,9 @@ def test_a_target_that_is_a_whole_address_is_its_path(folder: Path, target: str,
 
 
 def test_a_full_disk_is_for_later() -> None:
+    denied = refused(NotWritableError("cannot write models: Permission denied"))
+    assert denied.status == 503
+    assert "models" not in denied.detail
     answer = refused(DiskFullError("cannot write models/x.job/job.json: No space left on device"))
     assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
     assert "models/x.job" not in answer.detail

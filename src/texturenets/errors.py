@@ -20,6 +20,10 @@ class DamagedError(UserError):
     """A file is damaged or cut short: no other machine or option would help."""
 
 
+class NoBaseError(UserError):
+    """The base model of a style is missing, or a different model lies in its place."""
+
+
 class MissingError(UserError):
     """A package that is needed is not installed."""
 
@@ -33,7 +37,11 @@ class WeightsMissingError(UserError):
         self.text = text
 
 
-class DiskFullError(UserError):
+class NotWritableError(UserError):
+    """A file or folder cannot be written."""
+
+
+class DiskFullError(NotWritableError):
     """The disk is full."""
 
 
@@ -43,7 +51,7 @@ DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, 112)
 
 def cannot_write(where: object, error: OSError) -> UserError:
     """The error for a file or folder `where` that cannot be written."""
-    kind = DiskFullError if error.errno in DISK_FULL else UserError
+    kind = DiskFullError if error.errno in DISK_FULL else NotWritableError
     return kind(f"cannot write {where}: {reason(error)}")
 
 

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from texturenets._version import __version__
 from texturenets.arguments import check_plain
-from texturenets.errors import DamagedError, UserError, reason, unknown
+from texturenets.errors import DamagedError, NoBaseError, UserError, reason, unknown
 from texturenets.files import atomic_write, cache_folder
 from texturenets.graph import ConversionError, Graph, names_of
 from texturenets.graph.conditional import conditioned
@@ -195,7 +195,7 @@ def identity(path: Path) -> dict[str, str]:
 def base_of(path: str | Path) -> Path | None:
     """The file of the base model of the style at `path`; None for a complete model.
 
-    It is a shipped model, or is next to the style. Raises UserError if it is missing or a different model.
+    It is a shipped model, or is next to the style. Raises NoBaseError if it is missing or a different model.
     """
     base = _read(Path(path)).get("base")
     if not base:
@@ -210,10 +210,10 @@ def base_of(path: str | Path) -> Path | None:
             return file
     wanted = f"{path} holds one style of the model {name} (sha256 {digest[:16]})"
     if there:
-        raise UserError(
+        raise NoBaseError(
             f"{wanted}, and {there[-1]} is another one (sha256 {identity(there[-1])['sha256'][:16]})"
         )
-    raise UserError(f"{wanted}, which is not here: put {name}.safetensors beside it")
+    raise NoBaseError(f"{wanted}, which is not here: put {name}.safetensors beside it")
 
 
 def base_beside(path: str | Path) -> str | None:
@@ -291,8 +291,9 @@ def _metadata(path: Path) -> str | None:
     except UnicodeEncodeError:
         shown = str(path).encode(errors="backslashreplace").decode()
         raise UserError(f"{shown}: its name is not UTF-8: rename it") from None
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
+    except FileNotFoundError:  # also of a file that may not be read
+        told = f"cannot read {path}: permission denied" if path.exists() else f"no such file: {path}"
+        raise UserError(told) from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason(error)}") from None
     except (SafetensorError, struct.error):

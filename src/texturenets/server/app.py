@@ -247,7 +247,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/models/{name}/thumbnail",
         response_class=Response,
-        responses=documented(401, 404, 429, content={"image/jpeg": PICTURES["image/jpeg"]}),
+        responses=documented(401, 404, 429, 503, content={"image/jpeg": PICTURES["image/jpeg"]}),
     )
     async def thumbnail(name: str) -> Response:
         """A small example of a model's result."""

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from texturenets.errors import DiskFullError, UserError, shortened
+from texturenets.errors import DiskFullError, NotWritableError, UserError, shortened
 
 log = logging.getLogger("texturenets.server")
 
@@ -103,21 +103,28 @@ class HTTPProblem(Exception):  # noqa: N818  RFC 9457's word
 def refused(error: UserError, status: int = 422) -> HTTPProblem:
     """The response for `error`, with `status`.
 
-    An error that only the operator can fix (FOR_OPERATORS, a full disk) is logged instead, and the response is 503.
+    An error that only the operator can fix (FOR_OPERATORS, a full disk, a folder that cannot be written) is logged
+    instead, and the response is 503.
     """
     full = isinstance(error, DiskFullError)
-    if not full and not FOR_OPERATORS.search(str(error)):
+    if not isinstance(error, NotWritableError) and not FOR_OPERATORS.search(str(error)):
         return HTTPProblem(status, str(error))
     fields = {"id": LOG_FIELDS.get({}).get("id", ""), "reason": str(error)}
     log.error("error", extra={"fields": fields})
-    way = "ask for a smaller image, or try again later"
+    way = (
+        "try again later"
+        if isinstance(error, NotWritableError)
+        else "ask for a smaller image, or try again later"
+    )
     detail = DISK_FULL if full else f"the service cannot do this now, and its log says why: {way}"
     return HTTPProblem(503, detail, {"Retry-After": "60"})
 
 
 def folder_missing(what: str) -> HTTPProblem:
     """The response if a folder that the service was started with, of `what`, is missing or cannot be read."""
-    return HTTPProblem(503, f"the service's folder of {what} is missing", {"Retry-After": "60"})
+    return HTTPProblem(
+        503, f"the service's folder of {what} is missing or cannot be read", {"Retry-After": "60"}
+    )
 
 
 def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:

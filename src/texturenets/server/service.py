@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image, loading
-from texturenets.errors import DamagedError, DiskFullError, UserError
+from texturenets.errors import DamagedError, DiskFullError, NoBaseError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import PeriodicRelease
 from texturenets.modelfiles import modelfile
@@ -117,7 +117,9 @@ class Service:
                     await loop.run_in_executor(lane.engine, loaded.get, served)
             except Exception as error:
                 self.not_ready = f"{name} could not be loaded: the log says why"
-                log.error("preload", exc_info=error, extra={"fields": {"model": name}})
+                known = isinstance(error, UserError)
+                fields = {"model": name, **({"reason": str(error)} if known else {})}
+                log.error("preload", exc_info=None if known else error, extra={"fields": fields})
                 return
         self.not_ready = ""
 
@@ -186,11 +188,11 @@ class Service:
         return kind, size
 
     @staticmethod
-    def photo_body() -> dict[str, Any]:
-        """The request body of a photo in the OpenAPI document: the file itself, or a form."""
+    def photo_body(*, masks: bool = True) -> dict[str, Any]:
+        """The request body of a photo in the OpenAPI document: the file itself, or a form, `masks`: with masks."""
         binary = {"type": "string", "format": "binary"}
         many = {"type": "array", "items": binary}
-        fields = {"photo": binary, "mask": many, "keep": binary}
+        fields = {"photo": binary, **({"mask": many, "keep": binary} if masks else {})}
         form = {"type": "object", "required": ["photo"], "properties": fields}
         return {"image/*": {"schema": binary}, "multipart/form-data": {"schema": form}}
 
@@ -291,17 +293,20 @@ class Service:
         def timed(request: QueuedRequest) -> Any:
             try:
                 model = self.loaded[lane].get(served)
-            except DamagedError as error:
-                self.catalogue.leave_out(served, str(error))
-                detail = f"the model file of {request.key} cannot be used, as the service's log says"
-                raise HTTPProblem(404, detail) from None
             except DiskFullError as error:
                 raise refused(error) from None
             except UserError as error:
-                log.error("load", extra={"fields": {"model": request.key, "reason": str(error)}})
-                raise HTTPProblem(
-                    500, f"{request.key} cannot be loaded; the service's log says why"
-                ) from None
+                unusable = isinstance(error, DamagedError | NoBaseError)
+                if isinstance(error, DamagedError):
+                    self.catalogue.leave_out(served, str(error))
+                else:  # a base model may come without a change of this file
+                    log.error("load", extra={"fields": {"model": request.key, "reason": str(error)}})
+                detail = (
+                    f"the model file of {request.key} cannot be used, as the service's log says"
+                    if unusable
+                    else f"{request.key} cannot be loaded; the service's log says why"
+                )
+                raise HTTPProblem(404 if unusable else 500, detail) from None
             request.check()
             _check_between_parts(model, request.check)
             began = time.perf_counter()

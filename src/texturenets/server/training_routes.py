@@ -170,7 +170,7 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
         "/v1/trainings",
         status_code=202,
         responses=documented(401, 404, 408, 409, 415, 422, 503),
-        openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
+        openapi_extra={"requestBody": {"required": True, "content": service.photo_body(masks=False)}},
     )
     async def begin(  # noqa: PLR0917 (FastAPI passes them by name)
         request: Request,
