@@ -426,3 +426,11 @@ def test_what_is_no_published_network(tmp_path: Path) -> None:
     refused(tmp_path / "a.h5", "weights of a descriptor network")
     (tmp_path / "a.txt").write_text("hello, this is a text and no network")
     refused(tmp_path / "a.txt", "a.txt")
+
+
+def test_blocks_after_a_gap_are_not_left_out(tmp_path: Path) -> None:
+    state = published.transformer_net(blocks=3)
+    for missing in ("res2.conv1.conv2d.weight", "res1.conv1.conv2d.weight"):
+        torch.save({k: v for k, v in state.items() if k != missing}, tmp_path / "cut.pth")
+        with pytest.raises(UserError, match="fits no TransformerNet of pytorch/examples"):
+            convert(tmp_path / "cut.pth")

@@ -11,14 +11,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from texturenets.errors import install
+from texturenets.errors import UserError, install
 from texturenets.modelfiles import modelfile
 from texturenets.networks import network_files
 
@@ -219,6 +221,45 @@ def test_mistakes_of_cache(
     assert hint in error
     assert output == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_content_feature_file_on_a_full_disk(
+    studio: tiny.Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from texturenets.train import feature_cache
+
+    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
+    words = [
+        "--content-layers",
+        "squeezenet1_0:fire3",
+        "--image-size",
+        "32",
+        "--weights",
+        str(studio.weights),
+    ]
+    out = tmp_path / "full.h5"
+    status, _, error = tiny.call("cache", "--content", str(studio.photos), "-o", str(out), "--quiet", *words)
+    assert status == 2
+    assert error.splitlines()[-1] == f"texturenets: cannot write {out}: No space left on device"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_content_feature_file(tmp_path: Path) -> None:
+    import h5py
+
+    from texturenets.train import feature_cache
+
+    path = tmp_path / "photos.h5"
+    with h5py.File(path, "w") as file:
+        values = (
+            (np.arange(4 * 3 * 64 * 64) // 9 % 5).astype(np.uint8).reshape(4, 3, 64, 64)
+        )  # lzf shrinks it
+        file.create_dataset("val/photos", data=values, chunks=(1, 3, 64, 64), compression="lzf")
+    data = bytearray(path.read_bytes())
+    data[-200:] = b"\xff" * 200  # in the last chunk
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"photos\.h5 is damaged .*write it again with `texturenets cache`"):
+        feature_cache.validation(path, 4)
 
 
 def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(studio: tiny.Studio) -> None:

@@ -47,6 +47,7 @@ from texturenets.train import trainer as trainer_module
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.processes import check_processes
 from texturenets.train.records import Record
+from texturenets.train.run_lock import RunLock
 from texturenets.train.schedule import learning_rate
 from texturenets.train.style_task import StyleTask
 from texturenets.train.trainer import Trainer
@@ -275,6 +276,28 @@ def test_a_preset_may_start_from_a_style(studio: tiny.Studio, monkeypatch: pytes
         assert (init or "").partition(" ")[0] == (began or "")
     texts = studio.run("--preset", "quick", steps=1, set=["channels=16"]).error
     assert f"--init {start}: its network has channels=8" in texts
+
+
+def test_a_generator_without_parameters_is_refused(studio: tiny.Studio, tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "from torch import nn\nclass Same(nn.Module):\n    def forward(self, photo): return photo\n"
+    )
+    done = studio.run(generator=f"{code}:Same", set=None, steps=1)
+    assert done.status == 2
+    assert "it has no parameters, so there is nothing to train" in done.error
+    assert "Traceback" not in done.error
+
+
+def test_a_live_run_is_not_one_to_remove(studio: tiny.Studio) -> None:
+    model = studio.run(steps=1).model
+    held = RunLock(model.with_suffix(".run"))
+    try:
+        error = studio.run(output=model, steps=2).error
+    finally:
+        held.release()
+    assert "another training writes to" in error
+    assert "holds a run already" in studio.run(output=model, steps=2).error
 
 
 def test_another_painting_or_other_weights_under_the_same_name_are_not_the_same_run(

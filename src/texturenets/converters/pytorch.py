@@ -5,6 +5,7 @@ Files of 2017 also hold running statistics next to `in1.weight` and `in1.bias`; 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,9 @@ TITLE: Final = "PyTorch"
 Array = NDArray[Any]
 
 EPS: Final = 1e-5  # torch.nn.InstanceNorm2d
+_OF_NETWORK: Final = re.compile(r"(conv|in|res|deconv)\d")
+_UNUSED: Final = ("running_mean", "running_var", "num_batches_tracked")
+
 MAX_ARRAY: Final = 10_000_000  # elements; the largest of the program's own has 147,456
 
 
@@ -40,11 +44,22 @@ class _StateDict:
             )
         self.prefix = min(ends, key=len)
         self.stored = stored
+        self.used: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         return self.prefix + name in self.stored
 
+    def check_all_used(self) -> None:
+        """Raises UserError for an array of the network that was not asked for: one before it is missing."""
+        for key in sorted(self.stored.keys() - self.used):
+            name = key.removeprefix(self.prefix)
+            if key.startswith(self.prefix) and _OF_NETWORK.match(name) and not name.endswith(_UNUSED):
+                raise UserError(
+                    f"its {name} fits no TransformerNet of pytorch/examples: is part of the file missing?"
+                )
+
     def get(self, name: str, dimensions: int) -> Array:
+        self.used.add(self.prefix + name)
         stored = self.stored.get(self.prefix + name)
         if stored is None:
             raise UserError(f"its {name} is missing, so it is not a TransformerNet of pytorch/examples")
@@ -84,6 +99,7 @@ def build(stored: Mapping[str, Stored]) -> GraphBuilder:
         doubled = builder.add("upsample", [current], settings={"factor": 2})
         current = relu(norm(conv(doubled, f"deconv{i}"), f"in{i + 3}"))
     conv(current, "deconv3")
+    state.check_all_used()
     return builder
 
 

@@ -6,10 +6,13 @@ random when the file was made.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from texturenets import image
-from texturenets.errors import UserError, reason
+from texturenets.errors import DiskFullError, UserError, reason
 from texturenets.files import atomic_write, remove_stale
 from texturenets.perceptual import Descriptors
 from texturenets.train import data
 
 FORMAT = 3
+SPARE = 2**20  # bytes: HDF5's own caches of chunks and indices
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def write(
                     "photos": pixels.numpy(),
                     **{k: f.half().cpu().numpy() for k, f in features.items()},
                 }
+                _check_room(path, sum(array.nbytes for array in arrays.values()))
                 _append(file, sets, counts, arrays, parts)
             yield min(start + batch, len(jobs)), len(jobs), unreadable
         if not counts["train"]:
@@ -110,6 +115,14 @@ def write(
             "digest": hashlib.sha256(f"{photos.digest}/{seed}/{flip}".encode()).hexdigest(),
         }
         file.attrs["texturenets"] = json.dumps(info)
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Raise DiskFullError unless the disk has room for `size` bytes more, and for what HDF5 writes at the end: on a
+    full disk it fails again when it closes the file, and crashes.
+    """
+    if shutil.disk_usage(path.absolute().parent).free < size + SPARE:
+        raise DiskFullError(f"cannot write {path}: {os.strerror(errno.ENOSPC)}")
 
 
 def _append(
@@ -153,6 +166,17 @@ def read_info(path: Path) -> CacheInfo:
         ) from None
 
 
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """Raise UserError, with the way out, for what HDF5 raises in the block on reading a damaged file."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f"{path} is damaged ({reason(error)}): write it again with `texturenets cache`"
+        ) from None
+
+
 class CachedCrops(Dataset[data.Batch]):
     """The batches of a run from a content feature file, by step; the file is opened in each worker by itself."""
 
@@ -167,7 +191,8 @@ class CachedCrops(Dataset[data.Batch]):
         if self.file is None or self.owner != os.getpid():
             self.file, self.owner = h5py.File(self.path, "r"), os.getpid()
         indices = [self.order(step * self.batch + slot) for slot in self.slots]
-        photos, content = load(self.file["train"], indices, self.info.layers)
+        with _damaged(self.path):
+            photos, content = load(self.file["train"], indices, self.info.layers)
         return data.Batch(step, photos, [], content)
 
 
@@ -179,7 +204,7 @@ def load(group: Any, indices: list[int], layers: tuple[str, ...]) -> tuple[Tenso
 
 def validation(path: Path, count: int) -> Tensor:
     """The first `count` held-out crops: (n, 3, S, S)."""
-    with h5py.File(path, "r") as file:
+    with _damaged(path), h5py.File(path, "r") as file:
         if "val" not in file:
             size = json.loads(file.attrs["texturenets"])["image_size"]
             return torch.zeros(0, 3, size, size)

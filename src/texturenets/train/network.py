@@ -15,6 +15,7 @@ from texturenets.modelfiles.conditions import Condition
 from texturenets.networks import GeneratorSpec, build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom, keyword_arguments
+from texturenets.networks.graph import GraphSpec
 from texturenets.networks.trace_code import trace_code
 from texturenets.train.configuration import TaskConfig, flag_text
 from texturenets.train.trainer_config import TrainerConfig
@@ -43,6 +44,10 @@ def make(
     network = _rows_for(config.into, conditions) if config.into else build(spec, custom=custom)
     if config.unfreeze:
         network.requires_grad_(True)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UserError(
+            f"`generator` {options.generator}: it has no parameters, so there is nothing to train"
+        )
     if custom is not None and (
         config.engine != "torch" or conditions
     ):  # several styles run only from the graph
@@ -121,6 +126,11 @@ def _spec_of_start(
             f"`{option}` {name} is a {header.kind}, and what is trained here is a {kind}: name a {kind}"
         )
     spec = network_files.spec_of(header)
+    if isinstance(spec, GraphSpec):
+        raise UserError(
+            f"`{option}` {name}: its network was converted from another program's file, and cannot be trained here: "
+            f"name a model that was trained here, or leave `{option}` out"
+        )
     if type(spec) is not type(trained):
         code = spec.target if isinstance(spec, Custom) else spec.name
         raise UserError(

@@ -20,8 +20,8 @@ class RunFolder:
         self.lock: RunLock | None = None
 
     def check_new(self, config: RunConfig, resume: bool) -> None:
-        """Raises UserError if the folder holds a run, unless it is of the same kind as `config` and will be
-        resumed."""
+        """Raises UserError if the folder holds a run, unless it is of the same kind as `config` and will be resumed,
+        and if another training writes to it."""
         if not (self.path / checkpoint.NAME).exists():
             return
         held, wanted = kind_of(checkpoint.options_of(self.path)), kind_of(to_dict(config))
@@ -30,6 +30,8 @@ class RunFolder:
                 f"{self.path} holds a run of `train {held}`, and this is `train {wanted}`: give another `output`"
             )
         if not resume:
+            if self.lock is None:
+                RunLock(self.path).release()  # raises if another training writes there
             raise UserError(
                 f"{self.path} holds a run already: go on with `resume`, give another `output`, or remove the folder"
             )
