@@ -141,8 +141,10 @@ def load_module(name: str | Path, *, generator: Callable[..., Any] | str | None 
     `requires_grad_(True)`. A style's takes photos (N, 3, H, W), RGB in [0, 1], sides multiples of its stride (4 for
     the shipped styles), and returns images of the same shape, with a gradient; if the network also has noise inputs,
     a list of maps (N, C, H / s, W / s) may follow; the default is that of seed 0. A texture's takes None and that
-    list. For a model of several styles `condition=ROW` follows, a row of its header's `rows`. `generator`: as in
-    `load`; without it a network of the user's own code runs from its graph.
+    list. `load` gives some networks more around a photo and crops it off again: as many reflected pixels on every
+    side as the module's attribute `margin` says (16 for the shipped styles), so that strokes at the border are those
+    of the inside. For a model of several styles `condition=ROW` follows, a row of its header's `rows`. `generator`:
+    as in `load`; without it a network of the user's own code runs from its graph.
 
     Raises UserError as `load`.
     """

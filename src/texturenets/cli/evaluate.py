@@ -108,10 +108,9 @@ def evaluate(
     loaded = loading.load(model, how.device, engine=engine, generator=generator)
     check_no_material(loaded)
     is_texture = isinstance(loaded, Texture)
-    side = size if size is not None else 256 if is_texture else 512
     optional_numbers = {"samples": samples, "seed": seed, "max_iterations": max_iterations}
     given_numbers = {name: value for name, value in optional_numbers.items() if value is not None}
-    options = EvaluationOptions(size=side, optimize=optimize, descriptor=descriptor, **given_numbers)
+    options = EvaluationOptions(size=size, optimize=optimize, descriptor=descriptor, **given_numbers)
     check_frames(frames)
     videos = video or []
 

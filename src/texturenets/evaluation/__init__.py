@@ -44,15 +44,16 @@ class EvaluationOptions:
     """What is measured.
 
     `samples`: number of samples of a texture, with seeds `seed`, `seed` + 1, ... `size`: side of samples, or longer
-    side of photos, in pixels. `optimize`: number of images optimized iteratively for comparison, 0 for none; for a
-    style any other number means every photo. `max_iterations`: maximum for each. `descriptor`: the descriptor network
-    to measure with, "vgg16" or "own"; None: the losses with the networks used in training, the other measures of a
-    style with VGG-16, the distance between samples with SqueezeNet 1.0 and VGG-16.
+    side of photos, in pixels; None: 256 for a texture, 512 for a style. `optimize`: number of images optimized
+    iteratively for comparison, 0 for none; for a style any other number means every photo. `max_iterations`: maximum
+    for each. `descriptor`: the descriptor network to measure with, "vgg16" or "own"; None: the losses with the
+    networks used in training, the other measures of a style with VGG-16, the distance between samples with SqueezeNet
+    1.0 and VGG-16.
     """
 
     samples: int = 4
     seed: int = 7
-    size: int = 256
+    size: int | None = None
     optimize: int = 0
     max_iterations: int = 500
     descriptor: str | None = None
@@ -61,15 +62,20 @@ class EvaluationOptions:
         """Raises UserError for a number that is not an integer or out of range, and for a `descriptor` that does not
         measure."""
         for name in ("samples", "seed", "size", "optimize", "max_iterations"):
-            arguments.integer(name, getattr(self, name))
+            if name != "size" or self.size is not None:
+                arguments.integer(name, getattr(self, name))
         for name in ("samples", "size", "max_iterations"):
-            if getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise UserError(f"`{name}` {getattr(self, name)} is not above 0")
         if self.descriptor is not None and self.descriptor not in style_measures.MEASURED:
             raise unknown("descriptor network that measures", self.descriptor, style_measures.MEASURED)
         if self.optimize < 0:
             raise UserError(f"`optimize` {self.optimize} is below 0")
 
+
+TEXTURE_SIDE, STYLE_SIDE = 256, 512
+"""Default sizes: side of samples, longer side of photos, in pixels."""
 
 REPORTED_LOSSES = ("style", "content")
 """Names of the losses that are reported: not the penalties (total variation, checkerboard and so on)."""
@@ -181,7 +187,8 @@ def evaluate_texture(
     diversity = measures.DIVERSITY_LAYERS[options.descriptor]
     descriptors, device = _descriptors(config, (*layers, *diversity), trainer)
     target = target_image.to(device)
-    side = min(options.size, model.fixed or options.size)
+    side = options.size or TEXTURE_SIDE
+    side = min(side, model.fixed or side)
     progress("drawing samples")
     seeds = range(options.seed, options.seed + options.samples)
     samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
@@ -303,6 +310,7 @@ def evaluate_style(
     measure = style_measures.StyleMeasures(
         measuring_networks, image.read(painting).on_white.to(device), measuring
     )
+    size = options.size or STYLE_SIDE
     rows: list[dict[str, Any]] = []
     for path in photos:
         try:
@@ -310,7 +318,7 @@ def evaluate_style(
         except UserError as error:
             failed(path, error)
             continue
-        photo = image.resize(photo, fit_longer((photo.shape[2], photo.shape[3]), options.size)).to(device)
+        photo = image.resize(photo, fit_longer((photo.shape[2], photo.shape[3]), size)).to(device)
         progress(path.name)
         targets = objective.targets(photo)
         with torch.no_grad():
@@ -332,7 +340,7 @@ def evaluate_style(
             )
             row["iterations"] = count
         rows.append(row)
-    results: dict[str, Any] = {"model": model.name, "kind": "style", "size": options.size, "photos": rows}
+    results: dict[str, Any] = {"model": model.name, "kind": "style", "size": size, "photos": rows}
     if not rows:
         return results
     results["means"] = style_measures.means([_numbers(row) for row in rows])
