@@ -450,6 +450,22 @@ def test_an_empty_output_is_refused(here: Path, line: str) -> None:
         assert f"{flag[0].rstrip('=')} is empty: give it a value, or leave it out" in error
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["stylize", ""], "PHOTOS"),
+        (["stylize", "photo.jpg", "--keep", ""], "--keep"),
+        (["stylize", "photo.jpg", "--spool", ""], "--spool"),
+        (["train", "style", "photo.jpg", "--content", ""], "--content"),
+        (["tile", ""], "IMAGE"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(here: Path, words: list[str], name: str) -> None:
+    before = sorted(here.iterdir())
+    assert f"{name} is empty: give it a value, or leave it out" in tiny.refused(*words)
+    assert sorted(here.iterdir()) == before
+
+
 @pytest.mark.parametrize("command", ["style", "gallery"])
 def test_a_folder_of_paintings_has_a_way_out(here: Path, command: str) -> None:
     tiny.picture(here / "paintings" / "a.PNG", seed=1)

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from texturenets._version import __version__
 from texturenets.cli import pipes
 from texturenets.cli.common import cluster_words, warn
-from texturenets.cli.refusals import check_dashes, check_output_given, check_whole, refused
+from texturenets.cli.refusals import check_dashes, check_files_given, check_whole, refused
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
 from texturenets.errors import MissingError, UserError, ignore_pillows_warnings, install, reason
 
@@ -20,7 +20,7 @@ app = App(
     help="Stylize photos like a painting, synthesize textures, with feed-forward networks; train such networks.",
     version=f"texturenets {__version__}",
     default_parameter=Parameter(negative=(), negative_iterable=()),
-    config=(check_dashes, check_whole, check_output_given),
+    config=(check_dashes, check_whole, check_files_given),
     result_action="return_value",
     exit_on_error=False,
     print_error=False,

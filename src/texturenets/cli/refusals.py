@@ -79,9 +79,30 @@ def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> N
                 )
 
 
-def check_output_given(app: App, words: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Raise UserError for an empty `--output`, as `check_given`. A `config` of cyclopts."""
-    check_given(app, words, [argument for argument in arguments if "--output" in argument.names])
+_FILES = {
+    "--output",
+    "--style",
+    "--mask",
+    "--keep",
+    "--into",
+    "--init",
+    "--spool",
+    "--content",
+    "--photo",
+    "--video",
+    "--against",
+}
+"""Options that name a file, folder or model; so do all words without an option."""
+
+
+def check_files_given(app: App, words: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise UserError for an empty name of a file, as `check_given`: it would mean the current folder, or nothing. A
+    `config` of cyclopts.
+    """
+    files = [
+        one for one in arguments if _FILES & set(one.names) or not any(n.startswith("-") for n in one.names)
+    ]
+    check_given(app, words, files)
 
 
 def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
