@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from texturenets import image, loading
 from texturenets.engines.options import EngineOptions
+from texturenets.errors import UserError
 from texturenets.materials import preview, reading, writing
 from texturenets.materials.maps import Maps
 from texturenets.materials.material import Material
@@ -91,8 +92,13 @@ def main() -> int:
     parser.add_argument("--picture", type=Path)
     words = parser.parse_args()
 
-    material = loading.load_material(words.model, EngineOptions(words.engine, "cpu"))
-    exemplar = reading.read(words.folder)
+    try:
+        material = loading.load_drawn(words.model, EngineOptions(words.engine, "cpu"))
+        exemplar = reading.read(words.folder)
+    except UserError as error:
+        parser.error(str(error))
+    if not isinstance(material, Material):
+        parser.error(f"{words.model} is a texture, and no material")
     samples = [Maps(material.maps, material.draw(*exemplar.size, seed)) for seed in words.seeds]
     wanted, drawn = register(exemplar), [register(sample) for sample in samples]
     met = True

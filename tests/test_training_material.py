@@ -144,7 +144,7 @@ def test_samples_are_folders_of_maps(
 
 def test_tiles_wrap_around_exactly(here: Path, waves: tiny.Result) -> None:
     """A tile of noise that is drawn twice side by side is the tile, twice, in every map."""
-    material = loading.load_material(waves.model, EngineOptions("torch", "cpu"))
+    material = loading.load_drawn(waves.model, EngineOptions("torch", "cpu"))
     tile = material.draw(32, 32, 3, tileable=True)
     maps = [np.tile(one, (1, 1, 2, 2)) for one in material._noise([3], (32, 32))]
     four = material._drawn(maps, 64, 64, True)

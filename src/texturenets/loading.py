@@ -27,7 +27,6 @@ from texturenets.stylize.style import MakeEngine, Style
 if TYPE_CHECKING:
     from torch import nn
 
-    from texturenets.materials.material import Material
     from texturenets.textures import Texture
 
 
@@ -295,44 +294,27 @@ def check_styles(path: Path, mix: Mapping[str, float]) -> None:
 
 
 def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> Texture:
-    """As `load`, of a texture; raises UserError for a style too."""
-    from texturenets.textures import Texture
-
-    path = modelfile.find(name, "texture")
-    header = modelfile.read_header(path)
-    if header.kind == "material":
+    """As `load`, of a texture; raises UserError for a style or a material too."""
+    if modelfile.read_header(modelfile.find(name, "texture")).kind == "material":
         raise UserError(f"{name} is a material, which draws several maps and not one image: give a texture")
-    if header.kind != "texture":
-        raise _no_noise(name, header)
-    with devices.memory_errors(f"not enough memory for the network of {path}"):
-        return Texture(engines.load(path, options, code_of(path, options)), header, path)
-
-
-def load_material(name: str | Path, options: EngineOptions = EngineOptions()) -> Material:
-    """As `load`, of a material; raises UserError for a style or a texture too."""
-    from texturenets.materials.material import Material
-
-    path = modelfile.find(name, "material")
-    header = modelfile.read_header(path)
-    if header.kind == "texture":
-        raise UserError(f"{name} is a texture, which draws one image and not several maps: give a material")
-    if header.kind != "material":
-        raise _no_noise(name, header)
-    with devices.memory_errors(f"not enough memory for the network of {path}"):
-        return Material(engines.load(path, options, code_of(path, options)), header, path)
+    return load_drawn(name, options)
 
 
 def load_drawn(name: str | Path, options: EngineOptions = EngineOptions()) -> Texture:
-    """As `load`, of a texture or a material."""
-    material = modelfile.read_header(modelfile.find(name, "texture")).kind == "material"
-    return load_material(name, options) if material else load_texture(name, options)
+    """As `load`, of a texture or a material; raises UserError for a style too."""
+    path = modelfile.find(name, "texture")
+    header = modelfile.read_header(path)
+    if header.kind == "style":
+        raise UserError(
+            f"{name} is a {header.kind} model, which stylizes photos and does not generate images from noise: "
+            f"use `texturenets stylize PHOTO -s {name}`"
+        )
+    from texturenets.materials.material import Material
+    from texturenets.textures import Texture
 
-
-def _no_noise(name: str | Path, header: Header) -> UserError:
-    return UserError(
-        f"{name} is a {header.kind} model, which stylizes photos and does not generate images from noise: "
-        f"use `texturenets stylize PHOTO -s {name}`"
-    )
+    drawn = Material if header.kind == "material" else Texture
+    with devices.memory_errors(f"not enough memory for the network of {path}"):
+        return drawn(engines.load(path, options, code_of(path, options)), header, path)
 
 
 def code_of(path: Path, options: EngineOptions) -> Callable[[], nn.Module] | None:

@@ -69,9 +69,9 @@ Preset = Annotated[
     str,
     Parameter(
         help="Named set of defaults to start from: default; quick, for a style: fewer steps, from the weights of the "
-        "style wave; paper, as in the Texture Networks papers (arXiv 1603.03417 and 1701.02096); readme, as in the "
-        "README of their original Torch implementation, texture_nets. Other flags override it; --init none starts "
-        "from nothing."
+        "style wave if the generator is the default one; paper, as in the Texture Networks papers (arXiv 1603.03417 "
+        "and 1701.02096); readme, as in the README of their original Torch implementation, texture_nets. Other flags "
+        "override it; --init none starts from nothing."
     ),
 ]
 DescriptorFlag = Annotated[
@@ -135,7 +135,9 @@ def style(
     flags = _flags(options, StyleConfig, descriptor)
     run_flags = given(trainer, TrainerConfig)
     if not {"init", "into"} & run_flags.keys():
-        run_flags["init"] = presets.STARTS.get(preset)
+        run_flags["init"] = presets.start_of(
+            preset, dataclasses.replace(presets.style_preset(preset), **flags)
+        )
     trainer_config = TrainerConfig(**run_flags)
     if trainer_config.into and not {"steps", "minutes"} & flags.keys():
         flags["steps"] = INTO_STEPS

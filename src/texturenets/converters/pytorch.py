@@ -50,7 +50,7 @@ class _StateDict:
         return self.prefix + name in self.stored
 
     def check_all_used(self) -> None:
-        """Raises UserError for an array of the network that was not asked for: one before it is missing."""
+        """Raises UserError for an array that `build` did not ask for, as of a block after one that is missing."""
         for key in sorted(self.stored.keys() - self.used):
             name = key.removeprefix(self.prefix)
             if key.startswith(self.prefix) and _OF_NETWORK.match(name) and not name.endswith(_UNUSED):

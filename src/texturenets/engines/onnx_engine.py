@@ -14,7 +14,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import ONNX_OVERHEAD, estimate
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import MAX_STREAMS, CompiledStage, SpoolDtype, Stage, Values
+from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values, streams_for
 
 KEPT_PIXELS = 2**20
 """Up to this many pixels the memory of a call stays allocated for the next one. A larger call frees its memory;
@@ -61,7 +61,7 @@ class ONNXEngine:
     @property
     def stage_streams(self) -> int:
         """See `texturenets.engines.Engine`."""
-        return min(MAX_STREAMS, self.threads or os.cpu_count() or 1)
+        return streams_for(self.threads)
 
     def compile(self, stage: Stage, streams: int) -> CompiledStage:
         """See `texturenets.engines.Engine`."""

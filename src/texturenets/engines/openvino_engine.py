@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import BYTES_PER_ELEMENT, estimate
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import MAX_STREAMS, CompiledStage, SpoolDtype, Stage, Values
+from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values, streams_for
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -188,7 +187,7 @@ class OpenVINOEngine:
     @property
     def stage_streams(self) -> int:
         """See `texturenets.engines.Engine`."""
-        return min(MAX_STREAMS, self.threads or os.cpu_count() or 1)
+        return streams_for(self.threads)
 
     @property
     def spool_dtype(self) -> SpoolDtype:

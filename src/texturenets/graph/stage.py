@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -41,3 +42,8 @@ class Stage:
     type: SpoolDtype = "float32"
     spooled: frozenset[str] = frozenset()
     exact: frozenset[str] = frozenset()
+
+
+def streams_for(threads: int | None) -> int:
+    """How many strips an engine with so many threads (None: one for each core) computes at once: one on each."""
+    return min(MAX_STREAMS, threads or os.cpu_count() or 1)

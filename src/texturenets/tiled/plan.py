@@ -30,10 +30,10 @@ REARRANGING: Final = ("crop", "pad", "shuffle", "unshuffle")
 MIN_MULTIPLICATIONS: Final = 400
 """A convolution's feature map is kept on disk if each of its elements takes at least this many multiply-adds; cheaper
 ones are computed again by the pass that needs them. An element has two bytes: at 300 MB/s it is written and read in
-13 ns, in which two cores with bf16 instructions compute some 1,500 multiply-adds; in the system's cache of files it
-takes 0.7 ns, and several times as long the first time. So the widest feature maps, 16 channels computed from 32
-(288 multiply-adds), are computed again, those of 64 from 64 are kept: `benchmarks/accept_gigapixel.py` measures the
-outcome."""
+13 ns, in which two cores with bf16 instructions compute some 1,500 multiply-adds; while the system's cache of files
+suffices, it is faster than that. So the widest feature maps of the default generator, 16 channels computed from 32
+(288 multiply-adds), are computed again, and those of 64 channels are kept: `benchmarks/accept_gigapixel.py` measures
+the outcome."""
 
 _NEVER: Final = 1 << 30
 

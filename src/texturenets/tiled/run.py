@@ -145,7 +145,7 @@ class _TiledRun:
         self.free: list[NDArray[Any]] = []
         """Arrays of finished strips, for reuse: allocating new memory is slow."""
         self.streams, self.heights = self._heights()
-        self.shared = threading.Lock()
+        self.lock = threading.Lock()
         """Of `compiled` and `free`, which all threads use."""
 
     def all(self, sink: RowSink, progress: ShareProgress) -> None:
@@ -284,7 +284,7 @@ class _TiledRun:
 
     def _space(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
         """An array of that shape, reused if possible."""
-        with self.shared:
+        with self.lock:
             for number, array in enumerate(self.free):
                 if array.shape == shape and array.dtype == kind:
                     return self.free.pop(number)
@@ -294,12 +294,12 @@ class _TiledRun:
         self, image_pass: ImagePass, strip: StripGraph, values: dict[str, Values]
     ) -> Mapping[str, Values]:
         key = strip.key
-        with self.shared:
+        with self.lock:
             if key not in self.compiled:
                 self.compiled[key] = self.job.engine.compile(self._stage(image_pass, strip), self.streams)
             compiled = self.compiled[key]
         results = compiled(values | strip.matrices)
-        with self.shared:
+        with self.lock:
             self.free += [
                 values[name] for name, read in strip.reads.items() if read.node in image_pass.on_disk
             ]

@@ -55,7 +55,7 @@ class MaterialTask(TextureTask):
         if config.generator not in MATERIAL_GENERATORS and ":" not in config.generator:
             raise UserError(
                 f"`generator` {config.generator} draws the three channels of an image; the maps of a material are "
-                f"drawn by {', '.join(MATERIAL_GENERATORS)}, or by code of your own that takes `outputs`"
+                f"drawn by {', '.join(MATERIAL_GENERATORS)}, or by code of your own with an argument outputs"
             )
         if config.diversity_weight:
             raise UserError(

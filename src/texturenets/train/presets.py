@@ -63,7 +63,19 @@ QUICK = dataclasses.replace(DEFAULT, steps=1500)
 STYLE_PRESETS: dict[str, StyleConfig] = {"default": DEFAULT, "quick": QUICK, "paper": PAPER, "readme": README}
 
 STARTS = {"quick": "wave"}
-"""By preset, the shipped style whose weights the training starts from, unless `init` or `into` is given."""
+"""By preset, the shipped style whose weights the training starts from, unless `init` or `into` is given, or another
+generator."""
+
+
+def start_of(preset: str, config: StyleConfig) -> str | None:
+    """The style in `STARTS` if a training by `config` can start from it."""
+    from texturenets.modelfiles import modelfile  # numpy, which --help does without
+
+    start = STARTS.get(preset)
+    if start is None or not config.may_start_from(modelfile.read_header(modelfile.find(start)).generator):
+        return None
+    return start
+
 
 REPLACEABLE = ("default", "quick")
 """Presets whose descriptor networks may be replaced by `own`, where their weights cannot be fetched."""

@@ -63,13 +63,12 @@ def train_style(
     """
     chosen = presets.style_preset(config) if isinstance(config, str) else config
     _check(chosen, StyleConfig, trainer, losses)
-    if isinstance(config, str) and config in presets.STARTS:
-        trainer = trainer or TrainerConfig()
-        if not (trainer.init or trainer.into):
-            trainer = dataclasses.replace(trainer, init=presets.STARTS[config])
+    trainer = trainer or TrainerConfig()
+    if isinstance(config, str) and not (trainer.init or trainer.into):
+        trainer = dataclasses.replace(trainer, init=presets.start_of(config, chosen))
     _check_run(progress, resume)
     out = model_file(_path("output", output))
-    base = trainer.into if trainer else None
+    base = trainer.into
     images, photos = _paths("paintings", paintings), _path("content", content)
 
     def made_of(config: StyleConfig) -> Trainer:

@@ -217,7 +217,7 @@ class TrainTab:
                     preset=preset,
                     steps=min(int(steps), training_routes.MAX_STEPS) if steps else None,
                     photos="" if photos == ALL or kind == "texture" else photos,
-                    start=start if start != NOTHING else "" if preset in STARTS else None,
+                    start="" if start == NOTHING else start,
                     changes={key: value for key, value in changes.items() if value is not None},
                 )
         except HTTPProblem as problem:
