@@ -34,11 +34,11 @@ def faults(page: Any) -> list[str]:
     found = []
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
-        found += _faults(page)
+        found += faults_now(page)
     return found
 
 
-def _faults(page: Any) -> list[str]:
+def faults_now(page: Any) -> list[str]:
     """At the width of now. What moves is waited for."""
     options = {"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations"]}
     found: list[str] = []
@@ -193,7 +193,7 @@ def test_mix_and_mask(served: ServiceThread, mine: Path, scheme: Any) -> None:
         assert not faults(page)
         for button in ("Color", "Brush Size", "Erase"):
             page.locator(f"#mask [aria-label='{button}']").click()
-            assert not faults(page)
+            assert not faults_now(page)
 
 
 @needs_package

@@ -280,7 +280,7 @@ def test_refusals(small: Path) -> None:
 def test_shipped_styles_have_no_seam() -> None:
     """Cut elsewhere the result is the same, so the wrap edge is like the inner edges of its phase of the stride."""
     x = image.resize_wrapped(np.random.default_rng(0).random((1, 3, 8, 9), np.float32), (64, 72), "xy")
-    for name in loading.shipped_styles().values():
+    for name in (loading.shipped_styles()[style] for style in ("bouquet", "starry_night")):
         style = style_of(name, "openvino")
         level = 0 if style.engine.io_spec.noise else 1  # the noise stays where it is
         for wrap in ("x", "xy"):
