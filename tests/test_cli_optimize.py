@@ -86,6 +86,12 @@ def test_a_texture_is_named_after_its_exemplar_and_as_large(here: Here) -> None:
     assert rgb(here.run("--size", "40")).shape == (1, 3, 40, 40)
 
 
+def test_a_default_name_is_no_longer_than_file_systems_allow(here: Here, studio: Path) -> None:
+    photo = Path(f"{'x' * 250}.png")
+    photo.write_bytes((studio / "photo.png").read_bytes())
+    assert here.run("--content", str(photo), "--content-layers", "vgg16:relu1_2").is_file()
+
+
 def test_one_seed_one_picture(here: Here) -> None:
     one, two, other = (
         here.run("--seed", seed, "-o", f"{name}.png").read_bytes()

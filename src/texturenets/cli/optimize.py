@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, json_line, warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks
-from texturenets.cli.outputs import check_inputs, folder_of
+from texturenets.cli.outputs import check_inputs, fitted, folder_of
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
 from texturenets.files import check_writable, remove_stale
@@ -338,7 +338,9 @@ def _out(output: str | None, content: Path | None, style: Path) -> Path:
     folder = folder_of([content or style], output)
     if folder is None:
         return Path(str(output)).expanduser()
-    return folder / (f"{content.stem}-{style.stem}-optimized.png" if content else f"{style.stem}-texture.png")
+    if content is None:
+        return folder / fitted(style.stem, "-texture.png")
+    return folder / fitted(f"{content.stem}-{style.stem}", "-optimized.png")
 
 
 def check_output(out: Path, inputs: Sequence[Path]) -> None:

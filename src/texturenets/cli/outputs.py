@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -132,7 +133,7 @@ def names(
 
     def name(style: str, i: int, number: str = "") -> str:
         inside, photo = photos[i]
-        return str(inside / _fitted(photo.stem, f"-{style}{number}{ends[i]}"))
+        return str(inside / fitted(photo.stem, f"-{style}{number}{ends[i]}"))
 
     results = [[""] * len(photos) for _ in styles]
     taken: dict[
@@ -164,10 +165,14 @@ def _same(one: PurePath, other: PurePath, style: str, name: str) -> UserError:
     )
 
 
-def _fitted(stem: str, end: str) -> str:
-    """`stem` + `end`, with the stem shortened to the length that file systems allow."""
-    room = MAX_NAME_BYTES - len(os.fsencode(end))
-    while stem and len(os.fsencode(stem)) > room:
+def fitted(stem: str, end: str) -> str:
+    """`stem` + `end`. A stem that is longer than file systems allow is shortened, and a hash of the whole stem keeps
+    it apart from others that begin the same, also from those of another run.
+    """
+    if len(os.fsencode(stem + end)) <= MAX_NAME_BYTES:
+        return stem + end
+    end = f"-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}{end}"
+    while stem and len(os.fsencode(stem + end)) > MAX_NAME_BYTES:
         stem = stem[:-1]
     return stem + end
 

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from texturenets.cli.common import Flag, download_progress, warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks
 from texturenets.cli.optimize import check_numbers, check_output, report, run_with_progress
-from texturenets.cli.outputs import folder_of
+from texturenets.cli.outputs import fitted, folder_of
 from texturenets.files import remove_stale
 from texturenets.resynthesis.configuration import NETWORK, STEPS, ResynthesisConfig, of_network
 from texturenets.train.trainer_config import TrainerConfig
@@ -111,7 +111,11 @@ def resynthesize(
     config = _config(flags.descriptor or NETWORK, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     folder = folder_of([source_path], output)
-    out = Path(str(output)).expanduser() if folder is None else folder / f"{source_path.stem}-{kind}.png"
+    out = (
+        Path(str(output)).expanduser()
+        if folder is None
+        else folder / fitted(source_path.stem, f"-{kind}.png")
+    )
     check_output(out, [source_path, *inputs])
 
     from texturenets import image
