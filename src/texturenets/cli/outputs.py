@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from texturenets.errors import UserError
+from texturenets.files import check_unprotected
 
 if TYPE_CHECKING:
     from texturenets.stylize.pipeline import PathPair
@@ -97,6 +98,12 @@ def check_inputs(results: Sequence[Path], inputs: Sequence[Path]) -> None:
         info = _stat(result)
         if info and (hit := read.get((info.st_dev, info.st_ino))):
             raise UserError(f"--output {result} would overwrite {hit}, which is read: give another name")
+
+
+def check_results(results: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """`check_inputs`; also raise UserError if one of `results` is write-protected."""
+    check_inputs(results, inputs)
+    check_unprotected(*results)
 
 
 def _kind(photo: Path, videos: Collection[Path]) -> str:
