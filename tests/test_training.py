@@ -841,9 +841,15 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
     assert studio.run("--resume", steps=5, save_every=1, validate_every=0, output=result.model).status == 0
 
 
-def test_models_without_a_checkpoint_are_kept(
-    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", ["decay", "decay_every"])
+def test_decays_without_the_schedule_step_are_refused(studio: tiny.Studio, name: str) -> None:
+    result = studio.run(steps=1, **{name: 1})
+    assert result.status == 2
+    flag = f"--{name.replace('_', '-')}"
+    assert f"{flag} changes nothing without --schedule step: give that, or leave it out" in result.error
+
+
+def test_models_without_a_checkpoint_are_kept(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a full disk the last model is there, and the checkpoint is not; the way out that is told keeps it."""
     save = safetensors.torch.save_file
 
