@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, download_progress, warn
-from texturenets.cli.flags import given, optional_flags, user_chose_networks
+from texturenets.cli.flags import check_used, given, optional_flags, user_chose_networks
 from texturenets.cli.optimize import check_numbers, check_output, report, run_with_progress
 from texturenets.cli.outputs import fitted, folder_of
 from texturenets.files import remove_stale
@@ -109,6 +109,7 @@ def resynthesize(
     changes = given(losses, ResynthesisConfig)
     chosen = user_chose_networks(flags.descriptor, "default", changes)
     config = _config(flags.descriptor or NETWORK, changes)
+    check_used(losses, config)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     folder = folder_of([source_path], output)
     out = (
@@ -142,7 +143,7 @@ def resynthesize(
             scales=flags.scales,
             line_search=flags.line_search,
         )
-        last, finished = run_with_progress(
+        last, status = run_with_progress(
             records,
             flags.steps * flags.scales,
             out,
@@ -151,9 +152,7 @@ def resynthesize(
             write=lambda path, part: write(path, image.resize(part, job.box[2:])),
         )
     write(out, image.resize(last.image, job.box[2:]))
-    return report(
-        out, last, None if finished else flags.steps * flags.scales, flags.quiet, as_json=flags.as_json
-    )
+    return report(out, last, flags.steps * flags.scales, flags.quiet, status=status, as_json=flags.as_json)
 
 
 def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:
