@@ -231,6 +231,7 @@ def folder_of(
     if output is None:
         return Path()
     path = Path(output).expanduser()
+    check_named(output)
     if names_folder(output) and path.is_file():
         raise UserError(
             f"--output {output}: {path} is a file: give a folder, for example -o {free_folder(path)}"
@@ -243,6 +244,21 @@ def folder_of(
         many = f"{styles} styles" if len(photos) == 1 else f"{len(photos)} {what}"
         raise OneFileError(output, many, free_folder(path))
     return path
+
+
+def check_named(output: str) -> None:
+    """Raise UserError for an `output` that is only a suffix, such as .png: it would be a hidden file or folder."""
+    from texturenets import image, video
+
+    name = PurePath(output).name
+    if (
+        name.lower() in image.suffixes() | video.READ
+        and not names_folder(output)
+        and not Path(output).is_dir()
+    ):
+        raise UserError(
+            f"--output {output} is a suffix without a name: give a file, for example -o result{name}, or a folder"
+        )
 
 
 def free_folder(path: Path) -> str:
