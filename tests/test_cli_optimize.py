@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from texturenets import image, optimization
+from texturenets.cli import report
+from texturenets.cli.streams import Terminated
 from texturenets.train import presets
 
 STYLE_LAYER = "vgg16:relu1_1"
@@ -86,6 +88,12 @@ def test_a_texture_is_named_after_its_exemplar_and_as_large(here: Here) -> None:
     assert rgb(here.run("--size", "40")).shape == (1, 3, 40, 40)
 
 
+def test_a_default_name_is_no_longer_than_file_systems_allow(here: Here, studio: Path) -> None:
+    photo = Path(f"{'x' * 250}.png")
+    photo.write_bytes((studio / "photo.png").read_bytes())
+    assert here.run("--content", str(photo), "--content-layers", "vgg16:relu1_2").is_file()
+
+
 def test_one_seed_one_picture(here: Here) -> None:
     one, two, other = (
         here.run("--seed", seed, "-o", f"{name}.png").read_bytes()
@@ -94,11 +102,29 @@ def test_one_seed_one_picture(here: Here) -> None:
     assert one == two != other
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--structure-layers", "relu1_2"],
+            "--structure-layers changes nothing without --sliced-weight or --shifted-weight or "
+            "--autocorrelation-weight: give that, or leave it out",
+        ),
+        (["--max-shift", "4"], "--max-shift changes nothing without --shifted-weight"),
+        (["--content-layers", ""], "--content-layers is empty: give it a value, or leave it out"),
+        (["--style-layers", ","], "--style-layers is empty"),
+    ],
+    ids=str,
+)
+def test_layers_and_shifts_without_effect_are_refused(here: Here, flags: list[str], said: str) -> None:
+    assert said in here.fail("--content", here.photo, *flags)
+
+
 @pytest.mark.parametrize("loss", ["sliced", "shifted", "autocorrelation"])
 def test_losses_that_see_structure_are_optimized_alone_or_beside_the_others(here: Here, loss: str) -> None:
     layers = ["--structure-layers", "relu1_2"]
     weight = f"--{loss}-weight"
-    plain = here.run("-o", "a.png", *layers).read_bytes()
+    plain = here.run("-o", "a.png").read_bytes()
     assert here.run("-o", "b.png", *layers, weight, "1").read_bytes() != plain
     alone = ["-o", "c.png", *layers, "--style-weight", "0", weight, "1"]
     totals = []
@@ -107,8 +133,6 @@ def test_losses_that_see_structure_are_optimized_alone_or_beside_the_others(here
         assert status == 0, err
         totals.append(float(err.split()[1]))
     assert totals[1] < 0.7 * totals[0]
-    # A weight of 0 needs no layer of that kind.
-    assert here.run("-o", "d.png", "--structure-layers", "relu5_3").read_bytes() == plain
     assert "relu9_9" in here.fail("--structure-layers", "relu9_9", weight, "1")
 
 
@@ -256,21 +280,43 @@ def test_every_flag_changes_the_picture(here: Here, flags: list[str]) -> None:
     assert here.run(*with_photo, *flags, "-o", "other.png").read_bytes() != plain
 
 
-def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("signal", "ended"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_ctrl_c_and_sigterm_write_what_there_is(
+    here: Here, monkeypatch: pytest.MonkeyPatch, signal: type[KeyboardInterrupt], ended: int
+) -> None:
     plain, made = optimization.minimize, []
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[optimization.IterationRecord]:
         for record in itertools.islice(plain(*arguments, **options), 3):
             made.append(record.image)
             yield record
-        raise KeyboardInterrupt
+        raise signal
 
     monkeypatch.setattr(optimization, "minimize", interrupted)
     status, out, err = tiny.call(*here.words("--steps", "9", "--scales", "2"))
-    assert (status, out) == (130, "blots-texture.png\n")
+    assert (status, out) == (ended, "blots-texture.png\n")
     assert "stopped after iteration 2 of 18" in err
     expected = image.resize(made[-1], (64, 64))
     torch.testing.assert_close(rgb(Path(out.strip())), expected, atol=0.51 / 255, rtol=0)
+
+
+def test_off_a_terminal_a_line_tells_the_progress_every_half_minute(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, err = tiny.call(*here.words())
+    assert "iteration 1 of 2" not in err
+    monkeypatch.setattr(report, "NOTE_INTERVAL", 0.0)
+    _, _, err = tiny.call(*here.words())
+    assert "texturenets: blots-texture: iteration 1 of 2, loss " in err
+    _, _, err = tiny.call(*here.words("--quiet"))
+    assert err == ""
+
+
+def test_a_result_without_any_iteration_is_told(here: Here, studio: Path) -> None:
+    exemplar = str(studio / "blots.png")
+    status, _, err = tiny.call(*here.words("--start", exemplar))
+    assert status == 0
+    assert err == "no iteration lowers the loss of the start, 0: the start is the result\n"
 
 
 def test_what_cannot_be_written_is_told_before_any_work(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

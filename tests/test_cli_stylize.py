@@ -193,6 +193,13 @@ def test_names_of_results_do_not_depend_on_the_order_of_the_photos(here: Path) -
         assert {source: result.name for source, result in plan(order, "out/", "s")} == expected
 
 
+def test_shortened_names_of_results_tell_photos_of_two_runs_apart(here: Path) -> None:
+    one, other = (Path(f"{'x' * 250}{letter}.png") for letter in "ab")
+    results = [plan([photo], "out/", "wave")[0][1] for photo in (one, other, one)]
+    assert results[0] == results[2] != results[1]
+    assert all(len(path.name.encode()) <= 234 and path.name.endswith("-wave.png") for path in results)
+
+
 def test_a_number_never_takes_the_name_of_another_style(here: Path) -> None:
     photos = [photo("x.png"), photo("a/x.png")]
     results = [str(result) for _, result in plan(photos, "out", "s", "s-2")]

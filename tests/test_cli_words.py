@@ -37,6 +37,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("evaluate wave photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("optimize photo.jpg -s painting.jpg b.jpg", ["b.jpg: unexpected argument", "say --style b.jpg"]),
         ("models wave", ["wave: unexpected argument: say `texturenets models show wave`"]),
+        (
+            "stylize photo.jpg -o .png",
+            ["--output .png is a suffix without a name: give a file, for example -o result.png, or a folder"],
+        ),
+        ("optimize -s painting.jpg -o sub/.PNG", ["--output sub/.PNG is a suffix without a name"]),
+        (
+            "stylize photo.jpg -o -bla.png",
+            ["-o needs a value, and -bla.png begins with a dash", "say ./-bla.png"],
+        ),
         ("models list", ["no list of models is named", "--from", "`texturenets models` says what is here"]),
         ("models get", ["models get: name what is to be fetched"]),
         (

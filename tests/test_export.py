@@ -127,12 +127,16 @@ def test_several_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_what_differs_from_pytorch_is_not_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, out = save(tmp_path / "tiny.safetensors"), tmp_path / "tiny.onnx"
+    path, out = save(tmp_path / "tiny.safetensors"), tmp_path / "new" / "one" / "tiny.onnx"
     other = engines.convert(save(tmp_path / "other.safetensors"))
     monkeypatch.setattr(engines, "convert", lambda *_, **__: other)
     with pytest.raises(UserError, match="differs from PyTorch"):
         export.export(path, "onnx", out)
-    assert not out.exists()
+    assert not (tmp_path / "new").exists()
+    out.parent.mkdir(parents=True)
+    with pytest.raises(UserError, match="differs from PyTorch"):
+        export.export(path, "onnx", out)
+    assert list(out.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])

@@ -95,6 +95,18 @@ def test_what_cannot_be_written_is_told_before_and_nothing_is_left(
     assert names(tmp_path) == ["file", "folder"]
 
 
+def test_a_write_protected_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text("old")
+    tiny.write_protected(monkeypatch, path)
+    with pytest.raises(UserError, match=rf"^cannot write {path}: it is write-protected; give another name"):
+        files.check_writable(path)
+    with pytest.raises(UserError, match="write-protected"), files.atomic_write(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["c.txt"]
+
+
 def test_rights_are_those_of_any_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import os, pathlib\nos.umask(0o027)\nfrom texturenets import files\n"

@@ -907,6 +907,7 @@ def test_what_comes_back_is_clamped_rounded_and_of_the_new_size() -> None:
     ("value", "match"),
     [
         (np.full((2, 2, 3), 200.0), "from 200 to 200, not 0 to 1; divide it by 255"),
+        (np.full((2, 2, 3), 1.01), "from 1.01 to 1.01, not 0 to 1; clip it to that range"),
         (np.full((2, 2, 3), -0.5), "from -0.5 to -0.5, not 0 to 1$"),
         (np.full((2, 2, 3), np.nan), "NaN"),
         (np.zeros((2, 2, 2), np.uint8), r"not \(2, 2, 2\)"),

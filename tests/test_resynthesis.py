@@ -252,9 +252,9 @@ def test_other_mistakes_are_one_line(studio: Path) -> None:
 @pytest.mark.parametrize("command", ["tile", "inpaint"])
 def test_losses_that_see_structure(studio: Path, command: str, loss: str) -> None:
     more = ["--mask", str(studio / "hole.png")] if command == "inpaint" else []
-    words = [command, str(studio / "photo.png"), *more, "--structure-layers", "relu1_2"]
+    words, layers = [command, str(studio / "photo.png"), *more], ["--structure-layers", "relu1_2"]
     plain = made(studio, *words, "-o", "a.png").read_bytes()
-    assert made(studio, *words, f"--{loss}-weight", "100", "-o", "b.png").read_bytes() != plain
+    assert made(studio, *words, *layers, f"--{loss}-weight", "100", "-o", "b.png").read_bytes() != plain
 
 
 def test_features_tell_which_positions_show_the_hole(networks: perceptual.Descriptors) -> None:

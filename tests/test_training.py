@@ -841,6 +841,42 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
     assert studio.run("--resume", steps=5, save_every=1, validate_every=0, output=result.model).status == 0
 
 
+@pytest.mark.parametrize("name", ["decay", "decay_every"])
+def test_decays_without_the_schedule_step_are_refused(studio: tiny.Studio, name: str) -> None:
+    result = studio.run(steps=1, **{name: 1})
+    assert result.status == 2
+    flag = f"--{name.replace('_', '-')}"
+    assert f"{flag} changes nothing without --schedule step: give that, or leave it out" in result.error
+
+
+def test_models_without_a_checkpoint_are_kept(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the last model is there, and the checkpoint is not; the way out that is told keeps it."""
+    save = safetensors.torch.save_file
+
+    def filling(tensors: Any, path: Path, *more: Any) -> None:
+        if "checkpoint" in str(path):
+            raise safetensors.SafetensorError(
+                f"I/O error: {os.strerror(errno.ENOSPC)} (os error {errno.ENOSPC})"
+            )
+        save(tensors, path, *more)
+
+    monkeypatch.setattr(network_files, "save_file", filling)
+    result = studio.run(steps=3, save_every=1, validate_every=0)
+    monkeypatch.undo()
+    last = result.folder / "last.safetensors"
+    anew = f"start again with another --output, from the last model with --init {last}"
+    assert result.error.endswith(f"{last} is the model so far; free space, then {anew}\n")
+    before = last.read_bytes()
+    for more in ((), ("--resume",)):
+        again = studio.run(*more, steps=3, output=result.model)
+        assert again.status == 2
+        assert again.error.endswith(
+            f"{result.folder} holds models of a run, and no checkpoint to resume it: {anew}, or remove the folder\n"
+        )
+    assert last.read_bytes() == before
+    assert studio.run(steps=1, init=last).status == 0
+
+
 def test_a_log_that_cannot_be_written_on_a_full_disk_is_told(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -850,6 +850,12 @@ def test_the_document_has_what_any_request_may_be_refused_with(tmp_path: Path) -
                 is_open = path in ("/healthz", "/readyz")
                 assert ("401" in told) == (not is_open), path
                 assert ("429" in told) == (verb == "get" and not is_open), path
+                secured = operation.get("security") == [{"token": []}]
+                assert secured == (not is_open), path
+                for status, response in operation["responses"].items():
+                    assert ("Retry-After" in response["headers"]) == (status in ("429", "503")), path
+                    assert "X-Request-ID" in response["headers"], path
+        assert document["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
         answers = [
             service.get("/v1/models", headers={"Host": "elsewhere.example"}),
             service.get("/healthz", headers={"Origin": "https://elsewhere.example"}),

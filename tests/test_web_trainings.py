@@ -22,6 +22,8 @@ import pytest
 from texturenets.cli.common import with_flags
 from texturenets.perceptual import weights
 from texturenets.train import checkpoint, fingerprint
+from texturenets.train.configuration import StyleConfig
+from texturenets.train.run_folder import RunFolder
 
 pytest.importorskip("fcntl", reason="locks as Unix has them")
 
@@ -282,6 +284,12 @@ def test_a_damaged_checkpoint_is_told_without_the_command_line(make: Callable[[]
         said
         == "its checkpoint is damaged: restore checkpoint.safetensors, or start a training with another name"
     )
+    (run / "checkpoint.safetensors").rename(run / "last.safetensors")
+    with pytest.raises(UserError) as error:
+        RunFolder(run.with_suffix(".safetensors")).check_new(StyleConfig(), resume=False)
+    (trainings.files.job_dir("mine") / "output.txt").write_text(f"texturenets: {error.value}\n")
+    said = trainings.runner.reason(trainings.files.find("mine"))
+    assert said == "its checkpoint is missing: start it again, under this name or another"
 
 
 def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Trainings]) -> None:

@@ -207,6 +207,12 @@ def read_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tempfile, "mkstemp", fail)
 
 
+def write_protected(patch: pytest.MonkeyPatch, path: Path) -> None:
+    """The file `path` is write-protected from here on, also for root, whom its permissions do not keep off."""
+    access = os.access
+    patch.setattr(os, "access", lambda p, mode: Path(p) != path and access(p, mode))
+
+
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     """Whether the tensors of both are the same to the last bit."""
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)

@@ -88,17 +88,42 @@ def publish(part: Path, path: Path) -> None:
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary file to write to; it is renamed to `path` if the block succeeds, else deleted.
 
-    Parent folders are created. Raises UserError, with the reason, if it cannot be written.
+    Parent folders are created. Raises UserError, with the reason, if it cannot be written, and if a file of that name
+    is write-protected.
     """
+    check_unprotected(path)
     with _write_errors(path), temporary_sibling(path) as part:
         yield part
         publish(part, path)
+
+
+@contextmanager
+def new_folders(folder: Path) -> Iterator[None]:
+    """If the block fails, remove `folder` and its parents again, where they were not there before and are empty."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # one that is not empty, or was never made
+            for path in new:
+                path.rmdir()
+        raise
+
+
+def check_unprotected(*paths: Path) -> None:
+    """Raises UserError if one of these files is write-protected: renaming over it would replace it all the same."""
+    for path in paths:
+        if path.exists() and not os.access(path, os.W_OK):
+            raise UserError(
+                f"cannot write {path}: it is write-protected; give another name, or make it writable"
+            )
 
 
 def check_writable(path: Path) -> None:
     """Raises UserError, with the reason, if the file `path` cannot be written; for the start of long work. It leaves
     no file and creates no folder.
     """
+    check_unprotected(path)
     with _write_errors(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -15,7 +15,7 @@ from texturenets.cli.outputs import check_count, check_inputs, folder_of, plan_o
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError
-from texturenets.files import remove_all_stale
+from texturenets.files import check_unprotected, remove_all_stale
 
 if TYPE_CHECKING:
     from texturenets import image
@@ -167,6 +167,7 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
     results = [result for work in plan.works for result in work.results]
     note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
     there = {result for result in results if run.skip_existing and result.exists()}
+    check_unprotected(*(result for result in results if result not in there))
     for work in plan.works:
         video_jobs.check_sizes(work.without(there).videos)
     remove_all_stale(results)  # temporary files of killed runs

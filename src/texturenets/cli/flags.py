@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from texturenets.errors import UserError
 from texturenets.field_docs import field_docs
-from texturenets.train.configuration import flag_text
+from texturenets.train.configuration import RunConfig, flag, flag_text
 from texturenets.train.presets import REPLACEABLE
 
 REPEATED = ("set", "weights")  # may be given several times; other lists are separated by commas
@@ -65,10 +66,31 @@ def given(options: Any, cls: type) -> dict[str, Any]:
                 if f.name in REPEATED
                 else tuple(part.strip() for part in value.split(",") if part.strip())
             )
+            if not value:
+                raise UserError(f"{flag(f.name)} is empty: give it a value, or leave it out")
         elif isinstance(hint, types.UnionType) and value == "none":
             value = None
         values[f.name] = value
     return values
+
+
+def check_used(options: Any, config: RunConfig) -> None:
+    """Raise UserError for an option given on the command line that has no effect with the others of `config`.
+    `options`: as for `given`.
+    """
+    structure = ("sliced_weight", "shifted_weight", "autocorrelation_weight")
+    needed = {
+        "decay": config.schedule == "step" or "--schedule step",
+        "decay_every": config.schedule == "step" or "--schedule step",
+        "structure_layers": any(getattr(config, name, 0) for name in structure)
+        or " or ".join(map(flag, structure)),
+        "max_shift": bool(getattr(config, "shifted_weight", 0)) or "--shifted-weight",
+    }
+    for name in given(options, type(config)):
+        if needed.get(name, True) is not True:
+            raise UserError(
+                f"{flag(name)} changes nothing without {needed[name]}: give that, or leave it out"
+            )
 
 
 def user_chose_networks(descriptor: str | None, preset: str, changes: Mapping[str, Any]) -> bool:

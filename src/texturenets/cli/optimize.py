@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, json_line, warn
-from texturenets.cli.flags import given, optional_flags, user_chose_networks
-from texturenets.cli.outputs import check_inputs, folder_of
+from texturenets.cli.flags import check_used, given, optional_flags, user_chose_networks
+from texturenets.cli.outputs import check_inputs, fitted, folder_of
+from texturenets.cli.report import ThrottledNote
+from texturenets.cli.streams import Terminated
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
 from texturenets.files import check_writable, remove_stale
@@ -130,6 +132,7 @@ def optimize(
     check_no_model(style, content)
     changes = {"precision": precision, **given(options, StyleConfig)}
     config = _config(preset, content, checkerboard_weight, descriptor, changes)
+    check_used(options, config)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = _out(output, content, style[0])
     start_images = [] if start in (None, "photo", "noise") else [Path(str(start))]
@@ -175,13 +178,13 @@ def optimize(
             steps=steps,
             line_search=line_search,
         )
-        last, finished = run_with_progress(
+        last, status = run_with_progress(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
     write(out, last.image)
     for what in () if quiet else image.lost_by_format(out, inputs.result):
         warn(f"note: {content} holds {what}")
-    return report(out, last, None if finished else steps * scales, quiet)
+    return report(out, last, steps * scales, quiet, status=status)
 
 
 def check_numbers(steps: int, style_size: int | None, pictures_every: int) -> None:
@@ -194,20 +197,29 @@ def check_numbers(steps: int, style_size: int | None, pictures_every: int) -> No
 
 
 def report(
-    out: Path, last: IterationRecord, planned_if_stopped: int | None, quiet: bool, *, as_json: bool = False
+    out: Path, last: IterationRecord, planned: int, quiet: bool, *, status: int, as_json: bool = False
 ) -> int:
-    """Print the result, the loss and the iterations; returns the exit status.
+    """Print the result, the loss and the iterations; returns the exit status, `status`.
 
-    `planned_if_stopped`: how many iterations were planned, if Ctrl-C ended the run, else None.
+    `planned`: number of iterations; `status`: that of `run_with_progress`.
     """
-    if planned_if_stopped is not None:
-        print(f"stopped after iteration {last.iteration} of {planned_if_stopped}", file=sys.stderr)
+    if status:
+        print(f"stopped after iteration {last.iteration} of {planned}", file=sys.stderr)
+    elif not quiet and last.iteration == 0:
+        print(
+            f"no iteration lowers the loss of the start, {last.loss:.4g}: the start is the result",
+            file=sys.stderr,
+        )
     elif not quiet:
         print(f"loss {last.loss:.4g} after {counted(last.iteration, 'iteration')}", file=sys.stderr)
-    status = "done" if planned_if_stopped is None else "stopped"
-    fields = {"status": status, "result": str(out), "loss": last.loss, "iterations": last.iteration}
+    fields = {
+        "status": "stopped" if status else "done",
+        "result": str(out),
+        "loss": last.loss,
+        "iterations": last.iteration,
+    }
     print(json_line(fields) if as_json else out)
-    return 0 if planned_if_stopped is None else 130
+    return status
 
 
 def run_with_progress(
@@ -218,10 +230,10 @@ def run_with_progress(
     quiet: bool,
     pictures_every: int,
     write: Callable[[Path, Tensor], None],
-) -> tuple[IterationRecord, bool]:
+) -> tuple[IterationRecord, int]:
     """Run the optimization, with a progress bar and intermediate images.
 
-    Returns the last record, and False if Ctrl-C ended the run.
+    Returns the last record, and the exit status: 130 if Ctrl-C ended the run, 143 if SIGTERM did, else 0.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -238,6 +250,7 @@ def run_with_progress(
         disable=quiet or not console.is_terminal,
     )
     last: IterationRecord | None = None
+    note = ThrottledNote()
     try:
         with bar:
             task = bar.add_task(out.stem, total=total, loss="")
@@ -247,14 +260,17 @@ def run_with_progress(
                 bar.update(
                     task, completed=record.iteration, loss=f"loss {record.loss:.4g} at {width} x {height}"
                 )
+                if bar.disable and not quiet:
+                    note(f"{out.stem}: iteration {record.iteration} of {total}, loss {record.loss:.4g}")
                 if pictures_every and record.iteration % pictures_every == 0:
                     write(out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.image)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if last is None or last.iteration == 0:  # record 0 is the start image, and no result
-            raise KeyboardInterrupt("before the first iteration: nothing is written") from None
-        return last, False
+            error.args = ("before the first iteration: nothing is written",)
+            raise
+        return last, 143 if isinstance(error, Terminated) else 130
     assert last is not None  # the start image is a record, too
-    return last, True
+    return last, 0
 
 
 def _config(
@@ -338,7 +354,9 @@ def _out(output: str | None, content: Path | None, style: Path) -> Path:
     folder = folder_of([content or style], output)
     if folder is None:
         return Path(str(output)).expanduser()
-    return folder / (f"{content.stem}-{style.stem}-optimized.png" if content else f"{style.stem}-texture.png")
+    if content is None:
+        return folder / fitted(style.stem, "-texture.png")
+    return folder / fitted(f"{content.stem}-{style.stem}", "-optimized.png")
 
 
 def check_output(out: Path, inputs: Sequence[Path]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from texturenets.errors import UserError
+from texturenets.files import check_unprotected
 
 if TYPE_CHECKING:
     from texturenets.stylize.pipeline import PathPair
@@ -98,6 +100,12 @@ def check_inputs(results: Sequence[Path], inputs: Sequence[Path]) -> None:
             raise UserError(f"--output {result} would overwrite {hit}, which is read: give another name")
 
 
+def check_results(results: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """`check_inputs`; also raise UserError if one of `results` is write-protected."""
+    check_inputs(results, inputs)
+    check_unprotected(*results)
+
+
 def _kind(photo: Path, videos: Collection[Path]) -> str:
     """The word for a file to be stylized, in messages."""
     from texturenets import video
@@ -132,7 +140,7 @@ def names(
 
     def name(style: str, i: int, number: str = "") -> str:
         inside, photo = photos[i]
-        return str(inside / _fitted(photo.stem, f"-{style}{number}{ends[i]}"))
+        return str(inside / fitted(photo.stem, f"-{style}{number}{ends[i]}"))
 
     results = [[""] * len(photos) for _ in styles]
     taken: dict[
@@ -164,10 +172,14 @@ def _same(one: PurePath, other: PurePath, style: str, name: str) -> UserError:
     )
 
 
-def _fitted(stem: str, end: str) -> str:
-    """`stem` + `end`, with the stem shortened to the length that file systems allow."""
-    room = MAX_NAME_BYTES - len(os.fsencode(end))
-    while stem and len(os.fsencode(stem)) > room:
+def fitted(stem: str, end: str) -> str:
+    """`stem` + `end`. A stem that is longer than file systems allow is shortened, and a hash of the whole stem keeps
+    it apart from others that begin the same, also from those of another run.
+    """
+    if len(os.fsencode(stem + end)) <= MAX_NAME_BYTES:
+        return stem + end
+    end = f"-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}{end}"
+    while stem and len(os.fsencode(stem + end)) > MAX_NAME_BYTES:
         stem = stem[:-1]
     return stem + end
 
@@ -219,6 +231,7 @@ def folder_of(
     if output is None:
         return Path()
     path = Path(output).expanduser()
+    check_named(output)
     if names_folder(output) and path.is_file():
         raise UserError(
             f"--output {output}: {path} is a file: give a folder, for example -o {free_folder(path)}"
@@ -231,6 +244,21 @@ def folder_of(
         many = f"{styles} styles" if len(photos) == 1 else f"{len(photos)} {what}"
         raise OneFileError(output, many, free_folder(path))
     return path
+
+
+def check_named(output: str) -> None:
+    """Raise UserError for an `output` that is only a suffix, such as .png: it would be a hidden file or folder."""
+    from texturenets import image, video
+
+    name = PurePath(output).name
+    if (
+        name.lower() in image.suffixes() | video.READ
+        and not names_folder(output)
+        and not Path(output).is_dir()
+    ):
+        raise UserError(
+            f"--output {output} is a suffix without a name: give a file, for example -o result{name}, or a folder"
+        )
 
 
 def free_folder(path: Path) -> str:

@@ -27,6 +27,8 @@ _KINDS: dict[Any, str] = {int: "a whole number", float: "a number, for example 0
 
 _NEGATIVE = re.compile(r"-[\d.]")  # taken for an option unless it is a number
 
+_DASHED_FILE = re.compile(r"-[^-].*\.\w+")  # taken for options, and looks like a file
+
 _OPTIONS = {"evaluate": "--photo", "optimize": "--style", "demo": "--photo"}
 """By command, the option that a word without an option was most likely meant for."""
 
@@ -183,6 +185,8 @@ def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
     following = words[words.index(name) + 1 :] if name in words else ()
     if following and _NEGATIVE.match(following[0]):
         what = f"needs a value, and {following[0]} is none"
+    elif following and _DASHED_FILE.fullmatch(following[0]):
+        return f"{name} needs a value, and {following[0]} begins with a dash, as options do: say ./{following[0]}"
     choices = _choices(argument.hint)
     return f"{name} {what}{', ' + choices if choices else ''}{_help(error)}"
 

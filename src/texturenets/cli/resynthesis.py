@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, download_progress, warn
-from texturenets.cli.flags import given, optional_flags, user_chose_networks
+from texturenets.cli.flags import check_used, given, optional_flags, user_chose_networks
 from texturenets.cli.optimize import check_numbers, check_output, report, run_with_progress
-from texturenets.cli.outputs import folder_of
+from texturenets.cli.outputs import fitted, folder_of
 from texturenets.files import remove_stale
 from texturenets.resynthesis.configuration import NETWORK, STEPS, ResynthesisConfig, of_network
 from texturenets.train.trainer_config import TrainerConfig
@@ -109,9 +109,14 @@ def resynthesize(
     changes = given(losses, ResynthesisConfig)
     chosen = user_chose_networks(flags.descriptor, "default", changes)
     config = _config(flags.descriptor or NETWORK, changes)
+    check_used(losses, config)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     folder = folder_of([source_path], output)
-    out = Path(str(output)).expanduser() if folder is None else folder / f"{source_path.stem}-{kind}.png"
+    out = (
+        Path(str(output)).expanduser()
+        if folder is None
+        else folder / fitted(source_path.stem, f"-{kind}.png")
+    )
     check_output(out, [source_path, *inputs])
 
     from texturenets import image
@@ -138,7 +143,7 @@ def resynthesize(
             scales=flags.scales,
             line_search=flags.line_search,
         )
-        last, finished = run_with_progress(
+        last, status = run_with_progress(
             records,
             flags.steps * flags.scales,
             out,
@@ -147,9 +152,7 @@ def resynthesize(
             write=lambda path, part: write(path, image.resize(part, job.box[2:])),
         )
     write(out, image.resize(last.image, job.box[2:]))
-    return report(
-        out, last, None if finished else flags.steps * flags.scales, flags.quiet, as_json=flags.as_json
-    )
+    return report(out, last, flags.steps * flags.scales, flags.quiet, status=status, as_json=flags.as_json)
 
 
 def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:

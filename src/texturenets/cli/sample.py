@@ -24,7 +24,7 @@ from texturenets.cli.common import (
     warn,
 )
 from texturenets.cli.maps import MapsOptions, folders_of
-from texturenets.cli.outputs import check_inputs, free_folder, names_folder, numbered
+from texturenets.cli.outputs import check_named, check_results, free_folder, names_folder, numbered
 from texturenets.cli.report import Report, whole_file
 from texturenets.cli.styles import check_no_exemplar, note_shipped
 from texturenets.errors import UserError, counted
@@ -162,7 +162,7 @@ def sample(
     numbers = range(number) if to_seed is not None else range(seed, seed + number)  # or the seeds
     planned = folders_of if model.header.kind == "material" else functools.partial(_files, sheet=sheet)
     files = [video] if video else planned(output, name, numbers)
-    check_inputs(files, [Path(mask)] if mask else [])
+    check_results(files, [Path(mask)] if mask else [])
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
@@ -311,6 +311,7 @@ def _files(output: str | None, default: str, numbers: range, *, sheet: bool = Fa
     """
     from texturenets import image
 
+    check_named(output or default)
     files = [_file(output, f"{default}-sheet")] if sheet else _images(output, default, numbers)
     image.output_format(files[0])
     return files

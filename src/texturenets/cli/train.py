@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from cyclopts import App, Parameter
 
 from texturenets.cli.common import Flag, warn
-from texturenets.cli.flags import given, optional_flags, user_chose_networks
+from texturenets.cli.flags import check_used, given, optional_flags, user_chose_networks
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import presets, require
@@ -144,6 +144,7 @@ def style(
     if trainer_config.into and not trainer_config.unfreeze:
         flags.setdefault("learning_rate", INTO_LEARNING_RATE)
     config = dataclasses.replace(presets.style_preset(preset), **flags)
+    check_used(options, config)
     out = _model_file(output, images)
     require()
 
@@ -183,6 +184,7 @@ def gallery(
     """
     flags = _flags(options, GalleryConfig, descriptor)
     config = GalleryConfig(**flags)
+    check_used(options, config)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = _model_file(output, images)
     require()
@@ -221,6 +223,7 @@ def texture(
     """
     flags = _flags(options, TextureConfig, descriptor)
     config = dataclasses.replace(presets.texture_preset(preset), **flags)
+    check_used(options, config)
     out = _model_file(output, images, folders=True)
     require()
 
@@ -256,6 +259,7 @@ def perceptual(
         images counts as much as one of ten thousand.
     """
     config = PerceptualConfig(**_flags(options, PerceptualConfig, None))
+    check_used(options, config)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = model_file(output)
     require()

@@ -18,7 +18,7 @@ from texturenets import engines, loading, noise
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.export import style_input
-from texturenets.files import atomic_write
+from texturenets.files import atomic_write, new_folders
 from texturenets.graph import ConversionError, IOSpec
 from texturenets.graph.conditional import STYLES
 from texturenets.modelfiles import modelfile
@@ -195,21 +195,23 @@ def export(
     description, the weights are next to it. `generator`: as in `texturenets.load`.
 
     Raises UserError for an unknown format, for a network that cannot be converted, if OpenVINO is needed and not
-    installed, and if the output of the written file differs from the reference; then no file is left.
+    installed, and if the output of the written file differs from the reference; then no file
+    is left, nor a folder that was made for it.
     """
     suffix(to)
     file, mix = loading.split_name(model)
     path, out = modelfile.find(file), Path(out)
     header, variant = modelfile.read_header(path), chosen_variant(path, mix)
     graph, io_spec = converted(path, variant)
-    files, run = FORMATS[to][1](graph, metadata(header, io_spec), io_spec, out)
-    try:
-        name, reference = _reference(path, generator, variant)
-        sizes, difference = _compare(path, io_spec, run, name, reference, constant=to == "onnx")
-    except UserError:
-        for file in files:
-            file.unlink(missing_ok=True)
-        raise
+    with new_folders(out.parent):
+        files, run = FORMATS[to][1](graph, metadata(header, io_spec), io_spec, out)
+        try:
+            name, reference = _reference(path, generator, variant)
+            sizes, difference = _compare(path, io_spec, run, name, reference, constant=to == "onnx")
+        except UserError:
+            for file in files:
+                file.unlink(missing_ok=True)
+            raise
     return Exported(files, _taken(io_spec), name, sizes, difference)
 
 

@@ -76,7 +76,8 @@ def _check_unit_range(values: Any, what: str) -> None:
     if math.isnan(low + high):
         raise UserError(f"{what} values that are not numbers (NaN)")
     if not (low >= -1e-3 and high <= 1 + 1e-3):
-        hint = "; divide it by 255" if low >= 0 and 1 < high <= 255 else ""
+        hint = "; divide it by 255" if low >= 0 and 2 < high <= 255 else ""
+        hint = "; clip it to that range" if low > -0.5 and high <= 2 else hint
         raise UserError(f"{what} values from {low:g} to {high:g}, not 0 to 1{hint}")
 
 

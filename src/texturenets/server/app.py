@@ -18,7 +18,7 @@ from texturenets import locks
 from texturenets._version import __version__
 from texturenets.arguments import MAX_INTEGER
 from texturenets.errors import UserError, unknown
-from texturenets.server import bodies, http_errors, training_routes
+from texturenets.server import bodies, http_errors, openapi, training_routes
 from texturenets.server.cors import CORS
 from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import COMMON_ERRORS, Guard
@@ -102,6 +102,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     _catalogue(app, service)
     _state(app, service)
     training_routes.add(app, service, trainings)
+    openapi.complete(app, token=settings.token is not None)
     if settings.page:
         from texturenets.server.ui import page  # imported here, because that takes seconds
 

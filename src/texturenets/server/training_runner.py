@@ -45,6 +45,7 @@ CLIENT_REASONS = {
     os.strerror(errno.ENOSPC): DISK_WAS_FULL,
     os.strerror(errno.EDQUOT): DISK_WAS_FULL,
     "is not a checkpoint of texturenets": CHECKPOINT_DAMAGED,
+    "and no checkpoint to resume it": "its checkpoint is missing: start it again, under this name or another",
     "what changed: the photos in": PHOTOS_CHANGED,
     "texturenets: terminated": f"its process was told to end {MAX_TRIES} times: resume it",
 }

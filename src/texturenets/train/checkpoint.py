@@ -80,7 +80,7 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
     """The state and the tensors of the checkpoint in `folder`. Raises UserError if it is missing or damaged."""
-    path = folder / NAME
+    path, start_again = folder / NAME, anew(folder / "last.safetensors")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -92,18 +92,18 @@ def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
         raise UserError(f"nothing to resume: {path} does not exist; leave out `resume` to start") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{path} is not a checkpoint of texturenets ({reason(error)}); {_anew(folder)}"
+            f"{path} is not a checkpoint of texturenets ({reason(error)}); {start_again}"
         ) from None
     if digest != _digest(metadata["state"], tensors):
-        raise UserError(f"{path} is damaged: its checksum does not match its content; {_anew(folder)}")
+        raise UserError(f"{path} is damaged: its checksum does not match its content; {start_again}")
     if message := state.invalid():
-        raise UserError(f"{path} is not a checkpoint of texturenets ({message}); {_anew(folder)}")
+        raise UserError(f"{path} is not a checkpoint of texturenets ({message}); {start_again}")
     return state, tensors
 
 
-def _anew(folder: Path) -> str:
-    """What to do if a run cannot be resumed, for error messages."""
-    return f"start again with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
+def anew(model: Path) -> str:
+    """What to do if a run cannot be resumed, for error messages; `model`: the last model of the run."""
+    return f"start again with another `output`, from the last model with `init` {model}"
 
 
 def options_of(folder: Path) -> dict[str, Any]:

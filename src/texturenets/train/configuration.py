@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 from texturenets import arguments
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
+from texturenets.files import check_unprotected
 from texturenets.train.min_size import MIN_TRAINING_SIDE
 
 Schedule = Literal["cosine", "step", "constant"]
@@ -438,9 +439,11 @@ def replaced(output: Path) -> str:
 
 
 def model_file(out: Path) -> Path:
-    """`out`, checked to be a valid name for a model file. Raises UserError unless it ends in .safetensors."""
+    """`out`, checked to be a valid name for a model file. Raises UserError unless it ends in .safetensors, and if
+    there is such a file and it is write-protected."""
     if out.suffix != ".safetensors":
         raise UserError(f"`output` {out}: the name of a model file must end in .safetensors")
+    check_unprotected(out)
     return out
 
 

@@ -19,22 +19,34 @@ class RunFolder:
         self.best, self.last = self.path / "best.safetensors", self.path / "last.safetensors"
         self.lock: RunLock | None = None
 
+    def model(self) -> Path | None:
+        """The last model of the run, else the best or a snapshot; None if there is none."""
+        snapshots = sorted(self.path.glob(f"{self.out.stem}-*.safetensors"), reverse=True)
+        return next((path for path in (self.last, self.best, *snapshots) if path.exists()), None)
+
     def check_new(self, config: RunConfig, resume: bool) -> None:
-        """Raises UserError if the folder holds a run, unless it is of the same kind as `config` and will be resumed,
-        and if another training writes to it."""
-        if not (self.path / checkpoint.NAME).exists():
+        """Raises UserError if the folder holds a run, unless it is of the same kind as `config` and will be resumed;
+        if it holds models and no checkpoint; and if another training writes to it."""
+        resumable, model = (self.path / checkpoint.NAME).exists(), self.model()
+        if not resumable and model is None:
             return
         held, wanted = kind_of(checkpoint.options_of(self.path)), kind_of(to_dict(config))
         if held and wanted and held != wanted:
             raise UserError(
                 f"{self.path} holds a run of `train {held}`, and this is `train {wanted}`: give another `output`"
             )
-        if not resume:
-            if self.lock is None:
-                RunLock(self.path).release()  # raises if another training writes there
+        if resume and resumable:
+            return
+        if self.lock is None:
+            RunLock(self.path).release()  # raises if another training writes there
+        if model is not None and not resumable:
             raise UserError(
-                f"{self.path} holds a run already: go on with `resume`, give another `output`, or remove the folder"
+                f"{self.path} holds models of a run, and no checkpoint to resume it: {checkpoint.anew(model)}, or "
+                "remove the folder"
             )
+        raise UserError(
+            f"{self.path} holds a run already: go on with `resume`, give another `output`, or remove the folder"
+        )
 
     def take(self, config: RunConfig, resume: bool) -> None:
         """Lock the folder, and remove temporary files of a killed run. Raises UserError if another training holds the

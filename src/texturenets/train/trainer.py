@@ -173,8 +173,10 @@ class Trainer:
         return f"{last} is the model so far; " if last.exists() else ""
 
     def _how_to_resume(self) -> str:
-        can_resume = (self.folder / checkpoint.NAME).exists()
-        return "run the same command with `resume`" if can_resume else "start again"
+        if (self.folder / checkpoint.NAME).exists():
+            return "run the same command with `resume`"
+        model = self.run_folder.model()
+        return "start again" if model is None else checkpoint.anew(model)
 
     def _records(self) -> Iterator[Record]:
         options, fabric = self.task.config, self.fabric
