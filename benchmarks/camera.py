@@ -23,9 +23,6 @@ from playwright.sync_api import sync_playwright
 
 from texturenets import cli
 
-AIMS = {"wave": 192}
-LIVE_AIM = 320  # pixels of the longer side, of a small network made for it
-
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Files, with the headers by which a browser gives a page threads."""
@@ -78,7 +75,8 @@ def main() -> None:
     options = parser.parse_args()
     for model in options.models:
         with tempfile.TemporaryDirectory() as folder:
-            cli.main(["export", model, "--to", "web", "-o", folder])
+            if status := cli.main(["export", model, "--to", "web", "-o", folder]):
+                raise SystemExit(status)
             handler = partial(Handler, directory=folder, threads=not options.plain)
             with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
                 threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

@@ -181,7 +181,7 @@ def test_an_animation_is_refused_with_the_way_out(service: TestClient, form: str
 
 
 def test_the_document_says_what_heic_comes_back_as(service: TestClient) -> None:
-    pytest.importorskip("pillow_heif")
+    pytest.importorskip("pillow_heif").register_heif_opener()
     data = io.BytesIO()
     Image.open(io.BytesIO(photo())).save(data, "HEIF")
     answer = service.post("/v1/stylize?style=tiny", content=data.getvalue())
