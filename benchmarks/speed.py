@@ -16,7 +16,7 @@
 `sizes`, `startup`, `busy` and whole processes take the shipped `wave`, which has both.
 
 Everything that is compared in a table runs in turn, A B C A B C ..., --runs times after one round that does not
-count; the table has medians. Needs the extras openvino and onnx. The machine should do nothing else.
+count; the table has medians. Needs the extras openvino and dev. The machine should do nothing else.
 """
 
 from __future__ import annotations

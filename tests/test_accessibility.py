@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 pytest.importorskip("gradio", reason="the extra `web` is not installed")
-pytest.importorskip("onnx", reason="models cannot be converted without onnx")
 pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
 
 from axe_playwright_python.sync_playwright import Axe

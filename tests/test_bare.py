@@ -23,7 +23,7 @@ from texturenets.networks.residual import Residual
 
 OPTIONAL = [
     *("av", "cv2", "fastapi", "fsspec", "gradio", "h5py", "lightning_fabric", "lightning_utilities"),
-    *("multipart", "openvino", "pandas", "pillow_heif", "playwright", "prometheus_client", "pyarrow"),
+    *("multipart", "onnx", "openvino", "pandas", "pillow_heif", "playwright", "prometheus_client", "pyarrow"),
     *("OpenEXR", "pyvips", "ray", "skimage", "tensorboard", "torch", "torchmetrics", "uvicorn"),
 ]
 

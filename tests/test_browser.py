@@ -17,7 +17,6 @@ from texturenets import image, loading
 from texturenets.modelfiles import modelfile
 
 pytestmark = needs_package
-pytest.importorskip("onnx", reason="models cannot be converted without onnx")
 
 
 @pytest.fixture(scope="module")

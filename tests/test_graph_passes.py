@@ -6,11 +6,10 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
+from google.protobuf.message import Message
 from networks import SPECS, network
-from onnx import helper
 from torch import Tensor, nn
 
 from texturenets import noise
@@ -21,6 +20,7 @@ from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.torch_engine import TorchEngine, executed
 from texturenets.graph import Graph
 from texturenets.graph.onnx import to_onnx
+from texturenets.graph.onnx_messages import attributes
 from texturenets.graph.passes import CPU_PASSES, CUDA_PASSES, few_channel_conv, few_input_conv, optimize
 from texturenets.networks import GeneratorSpec, build, layers
 from texturenets.networks.pyramid import Pyramid
@@ -47,11 +47,11 @@ class Upsampling(nn.Module):
         return 0.5 + 0.5 * torch.tanh(y) + 0.05 * y
 
 
-def kinds(model: onnx.ModelProto) -> Counter[str]:
+def kinds(model: Message) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
-def agrees(net: nn.Module) -> onnx.ModelProto:
+def agrees(net: nn.Module) -> Message:
     """The graph of `net`, which gives what PyTorch gives in float64."""
     torch.manual_seed(1)
     for parameter in net.parameters():
@@ -122,11 +122,11 @@ def test_an_image_of_odd_sides_is_not_computed_in_blocks() -> None:
 
 def test_only_the_last_convolution_computes_blocks() -> None:
     found = agrees(Scaled("bounded", channels=2))
-    assert [list(helper.get_attribute_value(a)) for node in found.graph.node for a in node.attribute
-            if a.name == "kernel_shape"] == [[3, 3], [1, 1]]  # fmt: skip
+    kernels = [attributes(node).get("kernel_shape") for node in found.graph.node if node.op_type == "Conv"]
+    assert kernels == [[3, 3], [1, 1]]
 
 
-def drawn(spec: GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) -> onnx.ModelProto:
+def drawn(spec: GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) -> Message:
     """The graph of a network fed by noise alone; `engine` gives with it what PyTorch gives in float64."""
     torch.manual_seed(1)
     net = build(spec).eval()

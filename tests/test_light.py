@@ -30,7 +30,7 @@ from texturenets.networks.residual import Residual
 
 tinyvideo = pytest.importorskip("tinyvideo", exc_type=ImportError)
 
-AT_START = "import sys; sys.modules['torch'] = None"
+AT_START = "import sys; sys.modules['torch'] = sys.modules['onnx'] = None"
 """Run at the start of Python, in child processes too: for `import` and `find_spec` alike it is not installed."""
 
 RAY = pytest.mark.skipif(find_spec("ray") is None, reason="the extra `cluster` is not installed")

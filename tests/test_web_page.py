@@ -175,7 +175,6 @@ def tiny_model(path: Path) -> Path:
 
 
 def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnx")
     model, tgz = tiny_model(tmp_path / "tiny.safetensors"), package(tmp_path)
     with pytest.raises(UserError, match="hash"):
         static_page.write([model], tmp_path / "page", tgz)
@@ -198,7 +197,6 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_second_export_adds_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnx")
     one, two = (tiny_model(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
     tgz, page = package(tmp_path), tmp_path / "page"
     monkeypatch.setattr(onnxruntime_web, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
@@ -227,7 +225,6 @@ def test_another_page_is_not_overwritten(tmp_path: Path, there: str) -> None:
 def test_a_page_of_an_earlier_version_is_not_extended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("onnx")
     model, tgz, page = tiny_model(tmp_path / "one.safetensors"), package(tmp_path), tmp_path / "page"
     monkeypatch.setattr(onnxruntime_web, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
     static_page.write([model], page, tgz)

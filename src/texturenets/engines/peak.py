@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Final
 from texturenets.memory.budget import note_run
 
 if TYPE_CHECKING:
-    import onnx
     import torch
+    from google.protobuf.message import Message
 
     from texturenets.graph import IOSpec
 
@@ -105,7 +105,7 @@ def measure_peak(action: Callable[[], object], device: torch.device) -> float:
     return TORCH_OVERHEAD * most
 
 
-def peak_elements(model: onnx.ModelProto, io_spec: IOSpec) -> tuple[float, float]:
+def peak_elements(model: Message, io_spec: IOSpec) -> tuple[float, float]:
     """`buffers` and `live` of a graph (see above), in elements for each pixel of the image."""
     lifetimes = _lifetimes(model, _sizes(model, io_spec))
     return _buffers(lifetimes), most_live(lifetimes)
@@ -132,7 +132,7 @@ def _buffers(lifetimes: Sequence[Lifetime]) -> float:
     return sum(size for _, size in buffers)
 
 
-def _lifetimes(model: onnx.ModelProto, sizes: Mapping[str, float]) -> list[Lifetime]:
+def _lifetimes(model: Message, sizes: Mapping[str, float]) -> list[Lifetime]:
     """The lifetimes of all computed feature maps."""
     lifetimes: dict[str, list[int]] = {}
     for number, node in enumerate(model.graph.node):
@@ -145,29 +145,22 @@ def _lifetimes(model: onnx.ModelProto, sizes: Mapping[str, float]) -> list[Lifet
     return [(start, end, sizes[name]) for name, (start, end) in lifetimes.items()]
 
 
-def _sizes(model: onnx.ModelProto, io_spec: IOSpec) -> dict[str, float]:
+def _sizes(model: Message, io_spec: IOSpec) -> dict[str, float]:
     """How many elements every feature map (N, C, H, W) of the graph has for each pixel of the image.
 
-    By ONNX's shape inference for one square image, of some 256 pixels per side, that the network can take.
+    From their shapes for one square image, of some 256 pixels per side, that the network can take.
     """
-    import onnx
+    from texturenets.graph.onnx_shapes import shapes_of
 
     side = io_spec.stride * max(1, -(-max(256, io_spec.min_side) // io_spec.stride))
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    # In the order of `IOSpec.names`; 0 is an input of one pixel.
+    # In the order of the inputs; 0 is an input of one pixel, or of a size of its own.
     strides = [1] * bool(io_spec.channels) + [noise.stride for noise in io_spec.noise]
     strides += [named.stride for named in io_spec.inputs]
-    for model_input, stride in zip(fixed.graph.input, strides, strict=True):
+    given = {}
+    for model_input, stride in zip(model.graph.input, strides, strict=True):
         dims, inner = model_input.type.tensor_type.shape.dim, side // stride if stride else 1
-        for axis, value in ((0, 1), (2, inner), (3, inner)):
-            dims[axis].dim_value = value
-    for output in fixed.graph.output:
-        output.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
-    sizes: dict[str, float] = {}
-    for tensor in (*inferred.value_info, *inferred.output):
-        shape = [dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
-        if len(shape) == 4:
-            sizes[tensor.name] = math.prod(shape) / side**2
-    return sizes
+        given[model_input.name] = tuple(
+            dim.dim_value or size for dim, size in zip(dims, (1, 0, inner, inner), strict=True)
+        )
+    shapes = shapes_of(model, given)
+    return {name: math.prod(shape) / side**2 for name, shape in shapes.items() if len(shape) == 4}

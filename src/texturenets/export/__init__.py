@@ -26,7 +26,7 @@ from texturenets.modelfiles.conditions import Mixture, shares, styles_of
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
 
 if TYPE_CHECKING:
-    import onnx
+    from google.protobuf.message import Message
 
 TOLERANCE = 1e-3
 """Maximum difference from the reference for 999 of 1000 values, on a range of 1: a quarter of an 8-bit step."""
@@ -91,15 +91,15 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
     return {key: value for key, value in entries.items() if value}
 
 
-def onnx_model(graph: bytes, entries: Mapping[str, str]) -> onnx.ModelProto:
+def onnx_model(graph: bytes, entries: Mapping[str, str]) -> Message:
     """The ONNX file `graph` with its metadata; a style map may also be one set of weights for the whole image."""
-    import onnx
+    from texturenets.graph.onnx_messages import ModelProto, set_metadata
 
-    model, entries = onnx.load_from_string(graph), dict(entries)
+    model, entries = ModelProto.FromString(graph), dict(entries)
     if STYLES in entries:
         style_input.constant_too(model)
         entries[f"input {STYLES}"] += "; or (batch, styles, 1, 1), the same everywhere"
-    onnx.helper.set_model_props(model, entries)
+    set_metadata(model, entries)
     return model
 
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
+from google.protobuf.message import Message
 
 from texturenets.graph import Graph, Node
+from texturenets.graph import onnx_messages as messages
+from texturenets.graph.onnx_messages import FLOAT
 from texturenets.graph.onnx_writer import LONGEST, ONNXMap, ONNXWriter
 from texturenets.graph.passes import optimize
 from texturenets.graph.stage import PICTURE, Stage
@@ -25,9 +26,9 @@ IR_VERSION: Final = 8
 """The version of the file format for that opset."""
 
 _TYPES: Final = {
-    "float32": TensorProto.FLOAT,
-    "float16": TensorProto.FLOAT16,
-    "bfloat16": TensorProto.BFLOAT16,
+    "float32": FLOAT,
+    "float16": messages.FLOAT16,
+    "bfloat16": messages.BFLOAT16,
 }
 
 
@@ -39,7 +40,7 @@ class _Translation:
         self.writer = ONNXWriter()
         self.maps: list[ONNXMap] = []
         self.channels_first: dict[int, ONNXMap] = {}
-        self.inputs: dict[str, onnx.ValueInfoProto] = {}
+        self.inputs: dict[str, Message] = {}
         self.where: dict[int, list[str]] = {}
         """For a max pooling whose indices an unpooling needs: its four masks (`ONNXWriter.pool_with_places`)."""
         self.unpooled = {node.sources[1] for node in graph.nodes if node.operation == "unpool"}
@@ -91,7 +92,7 @@ class _Translation:
             return self._input_of(self.stage, node, name)
         size: tuple[Any, Any] = symbolic_size if node.scale else (node.extra_rows, node.extra_columns)
         shape = ["batch", node.channels, *size]
-        self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        self.inputs[name] = messages.value_info(name, FLOAT, shape)
         w = self.writer
         source = w.slice(name, [2, 3], [0, 0], [LONGEST] * 2) if self.bounded and node.scale else name
         if node.operation == "photo" and self.split:
@@ -102,11 +103,11 @@ class _Translation:
         """An input of a stage."""
         if name not in stage.spooled:
             size = [1, node.channels, node.extra_rows, node.extra_columns]
-            self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, size)
+            self.inputs[name] = messages.value_info(name, FLOAT, size)
             return self.writer.split(name) if name in stage.exact and self.split else ONNXMap(name)
         kind, size = _TYPES[stage.type], [1, node.extra_rows, node.extra_columns, node.channels]
-        self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
-        name = name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
+        self.inputs[name] = messages.value_info(name, kind, size)
+        name = name if kind == FLOAT else self.writer.node("Cast", name, to=FLOAT)
         return ONNXMap(name, channels_last=True)
 
     def weights(self, number: int) -> dict[str, Any]:
@@ -307,7 +308,7 @@ _TABLE: Final[dict[str, Translate]] = {
 
 def to_onnx(
     graph: Graph, metadata: Mapping[str, str] | None = None, *, split: bool = False, apply_passes: bool = True
-) -> onnx.ModelProto:
+) -> Message:
     """`graph` as an ONNX model of any batch, height and width.
 
     Inputs are `photo` (batch, 3, height, width), `noise0`... and the graph's further inputs, in this order; the
@@ -320,18 +321,13 @@ def to_onnx(
     translation.run()
     writer = translation.writer
     writer.finish(writer.plain(translation.maps[-1]), PICTURE)
-    outputs = [
-        helper.make_tensor_value_info(
-            PICTURE, TensorProto.FLOAT, ["batch", graph.nodes[-1].channels, "height", "width"]
-        )
-    ]
-    model = _model(translation, graph.io_spec.names, outputs)
-    helper.set_model_props(model, dict(metadata or {}))
-    onnx.checker.check_model(model, full_check=True)
+    output = messages.value_info(PICTURE, FLOAT, ["batch", graph.nodes[-1].channels, "height", "width"])
+    model = _model(translation, graph.io_spec.names, [output])
+    messages.set_metadata(model, metadata or {})
     return model
 
 
-def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
+def stage_to_onnx(stage: Stage, *, split: bool = False) -> Message:
     """`stage` as an ONNX model with its inputs and outputs.
 
     `split`: inputs that must stay exact become two feature maps, for computing in bf16.
@@ -341,26 +337,30 @@ def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
     writer, outputs = translation.writer, []
     for name, number in stage.outputs.items():
         node, x = stage.graph.nodes[number], translation.maps[number]
-        size, kind = [1, node.channels, node.extra_rows, node.extra_columns], TensorProto.FLOAT
+        size, kind = [1, node.channels, node.extra_rows, node.extra_columns], FLOAT
         output = writer.plain(writer.channels_first(x) if name == PICTURE else x)
         if name != PICTURE:
             size, kind = [1, *size[2:], node.channels], _TYPES[stage.type]
             output = output if x.channels_last else writer.node("Transpose", output, perm=[0, 2, 3, 1])
-        if kind != TensorProto.FLOAT:
+        if kind != FLOAT:
             output = writer.node("Cast", output, to=kind)
-        writer.nodes.append(helper.make_node("Identity", [output], [name], name))
-        outputs.append(helper.make_tensor_value_info(name, kind, size))
+        writer.nodes.append(messages.node("Identity", [output], name, name))
+        outputs.append(messages.value_info(name, kind, size))
     return _model(translation, list(translation.inputs), outputs)
 
 
-def _model(
-    translation: _Translation, names: Sequence[str], outputs: list[onnx.ValueInfoProto]
-) -> onnx.ModelProto:
+def _model(translation: _Translation, names: Sequence[str], outputs: list[Message]) -> Message:
     """The model with inputs in the order of `names`."""
-    writer, inputs = translation.writer, [translation.inputs[name] for name in names]
-    graph = helper.make_graph(writer.nodes, "texturenets", inputs, outputs, writer.weights)
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="texturenets"
+    graph = {
+        "node": translation.writer.nodes,
+        "name": "texturenets",
+        "initializer": translation.writer.weights,
+        "input": [translation.inputs[name] for name in names],
+        "output": outputs,
+    }
+    return messages.ModelProto(
+        ir_version=IR_VERSION,
+        producer_name="texturenets",
+        graph=graph,
+        opset_import=[{"domain": "", "version": OPSET}],
     )
-    model.ir_version = IR_VERSION
-    return model

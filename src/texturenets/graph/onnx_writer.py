@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import onnx
+from google.protobuf.message import Message
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from texturenets.graph import ConversionError
+from texturenets.graph import onnx_messages as messages
 
 Array = NDArray[Any]
 
@@ -44,8 +44,8 @@ class ONNXWriter:
     """Collects the nodes and weights of one ONNX graph."""
 
     def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
+        self.nodes: list[Message] = []
+        self.weights: list[Message] = []
         self.count = 0
         self.zeros: dict[str, tuple[str, Sequence[int]]] = {}
         """Names of zero-padded feature maps: the unpadded map's name, and the padding (top, bottom, left, right)."""
@@ -54,14 +54,14 @@ class ONNXWriter:
         """The name of a tensor that holds `values`."""
         self.count += 1
         name = f"weight.{self.count}"  # with a dot: inputs have names without
-        self.weights.append(numpy_helper.from_array(np.asarray(values, dtype).copy(order="C"), name))
+        self.weights.append(messages.to_tensor(np.asarray(values, dtype), name))
         return name
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add an operation `kind` of `inputs`; returns the name of its output."""
         self.count += 1
         name = f"{kind.lower()}.{self.count}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        self.nodes.append(messages.node(kind, inputs, name, name, **attributes))
         return name
 
     def finish(self, last: str, name: str) -> None:
@@ -69,7 +69,7 @@ class ONNXWriter:
         if self.nodes and list(self.nodes[-1].output) == [last]:
             self.nodes[-1].output[0] = name
         else:
-            self.nodes.append(helper.make_node("Identity", [last], [name], "output"))
+            self.nodes.append(messages.node("Identity", [last], name, "output"))
 
     def plain(self, x: ONNXMap) -> str:
         """The name of a feature map with its channels in order."""
@@ -270,7 +270,7 @@ class ONNXWriter:
             for row, left in ((top, left_top), (bottom, left_bottom))
             for side in (left, self.node("Not", left))
         ]
-        masks = [self.node("Cast", winner, to=TensorProto.FLOAT) for winner in winners]
+        masks = [self.node("Cast", winner, to=messages.FLOAT) for winner in winners]
         return ONNXMap(self.node("Max", top_row, bottom_row)), masks
 
     def unpool(self, x: ONNXMap, masks: Sequence[str]) -> ONNXMap:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
-from onnx import AttributeProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from texturenets.errors import UserError
+from texturenets.graph import onnx_messages as messages
 from texturenets.readers.stored import FormatError
 
 MAX_BYTES: Final = 1 << 27
@@ -19,11 +18,6 @@ MAX_BYTES: Final = 1 << 27
 up to 60 times its size in the file, so larger files are not parsed."""
 
 MAX_NODES: Final = 5000
-
-_DTYPES: Final = {
-    *(TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE),
-    *(TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL),
-}
 
 Array = NDArray[Any]
 
@@ -54,36 +48,23 @@ class Model:
     metadata: dict[str, str]
 
 
-def _array(tensor: TensorProto) -> Array:
-    if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
+def _array(tensor: Message) -> Array:
+    if tensor.external_data or tensor.data_location == messages.EXTERNAL:
         raise FormatError("its arrays lie in other files, which is not supported")
-    if tensor.data_type not in _DTYPES:
+    if tensor.data_type not in messages.DTYPES:
         raise FormatError(f"an array of the unknown type {tensor.data_type}")
-    array: Array = numpy_helper.to_array(tensor)
-    return array
+    return messages.to_array(tensor)
 
 
-def _value(attribute: AttributeProto) -> Any:
-    """The value of an attribute, by the field that is present: old files do not state its type."""
-    for field, value in attribute.ListFields():
-        match field.name:
-            case "f" | "i":
-                return value
-            case "s":
-                return value.decode("utf-8", "replace")
-            case "t":
-                return _array(value)
-            case "floats" | "ints":
-                return list(value)
-    return None
-
-
-def _node(node: NodeProto) -> ONNXNode:
-    attributes = {attribute.name: _value(attribute) for attribute in node.attribute}
+def _node(node: Message) -> ONNXNode:
+    attributes = {
+        name: _array(value) if isinstance(value, messages.TensorProto) else value
+        for name, value in messages.attributes(node).items()
+    }
     return ONNXNode(node.op_type, list(node.input), list(node.output), attributes)
 
 
-def _shape(value: ValueInfoProto) -> tuple[int, ...]:
+def _shape(value: Message) -> tuple[int, ...]:
     return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
 
@@ -97,7 +78,7 @@ def read(path: Path) -> Model:
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"it is larger than {MAX_BYTES >> 20} MiB, the most that is read of an ONNX file")
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = messages.ModelProto.FromString(path.read_bytes())
     except DecodeError:
         raise FormatError("its bytes are no ONNX model") from None
     if model.producer_name == "texturenets":
