@@ -116,8 +116,8 @@ def path(asked: argparse.Namespace) -> Iterator[str]:
     if not all(one and one.exists() for one in chosen):
         yield "NOT RUN: there is no reference material; name --photo, --painting and --photos"
         return
-    weights = asked.weights or (Path(descriptors()[0]) if SHARED.is_dir() else None)
-    material = newcomer.Material(*chosen, weights)
+    weights = asked.weights or (descriptors() if SHARED.is_dir() else ())
+    material = newcomer.Material(*chosen, tuple(weights))
     yield from newcomer.path(material, sys.executable, asked.steps)
 
 
@@ -262,7 +262,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--photo", type=Path, default=SHARED / "images/content/eval/kitty.jpg")
     parser.add_argument("--painting", type=Path, default=SHARED / "images/style/udnie.jpg")
     parser.add_argument("--photos", type=Path, default=SHARED / "images/content/train")
-    parser.add_argument("--weights", type=Path, help="folder of descriptor weights, else fetched")
+    parser.add_argument("--weights", nargs="+", help="folders of descriptor weights, else fetched")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--site", type=Path)
     parser.add_argument("--shots", type=Path)

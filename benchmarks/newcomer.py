@@ -25,12 +25,12 @@ PATIENCE = 180  # seconds until the page is there
 
 @dataclass(frozen=True)
 class Material:
-    """What the user brings: a photo, a painting, photos to learn from, perhaps descriptor weights (else fetched)."""
+    """What the user brings: a photo, a painting, photos to learn from, folders of weights (else fetched)."""
 
     photo: Path
     painting: Path
     photos: Path
-    weights: Path | None = None
+    weights: tuple[Path | str, ...] = ()
 
 
 def first_screen(readme: str) -> str:
@@ -56,7 +56,7 @@ def surroundings(binaries: Path, home: Path, material: Material) -> dict[str, st
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TEXTURENETS", "XDG"))}
     made = {"PATH": f"{binaries}:/usr/bin:/bin", "HOME": str(home), "TEXTURENETS_CACHE": str(home / "cache")}
     if material.weights:
-        made["TEXTURENETS_WEIGHTS"] = str(material.weights)
+        made["TEXTURENETS_WEIGHTS"] = os.pathsep.join(map(str, material.weights))
     return {**kept, "PIP_CONSTRAINT": str(fresh.ROOT / "constraints.txt"), **made}
 
 
