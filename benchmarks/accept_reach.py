@@ -1,9 +1,17 @@
 """What users meet before the program: packages, containers, services; run for real as far as this machine can.
 
-    accept_reach.py [--only release container service] [--dist DIR] [--python python3.12 ...]
+    accept_reach.py [--only release path site comfyui container service] [--dist DIR] [--python python3.12 ...]
 
 release     `python -m build` makes a wheel and a source archive, `twine check` passes them; from each, in an empty
-            environment of each Python that is there, a photo is stylized from a pipe, and the models are listed
+            environment of each Python that is there, a photo is stylized from a pipe, and the models are listed;
+            `uvx texturenets stylize photo.jpg` with an index on this machine that has the wheel
+path        a new user's: the commands of the README's first screen in an empty folder, timed (newcomer.py); the
+            training ends after --steps; photo, painting and photos from the reference material, or --photo,
+            --painting, --photos, --weights
+site        the documentation: `dev.py docs` (or --site, one that is built), links within it, every page in Chromium
+            at two widths, its demo; --shots DIR keeps screenshots (documentation.py)
+comfyui     the nodes in ComfyUI's own server and executor: --comfyui CHECKOUT --comfyui-python PYTHON, a Python with
+            its requirements and texturenets (comfyui.py)
 container   hadolint; every step of the Dockerfile in an empty folder, with what .dockerignore lets through, and those
             that make users in a copy of the root: no container engine is needed, and none is tried; compose.yaml can
             be read and names only what is there
@@ -15,7 +23,6 @@ service     `systemd-analyze verify` of the unit, with the program's path put in
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 import shutil
@@ -28,28 +35,18 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import documentation
+import newcomer
 import yaml
+from bars import SHARED, descriptors
+from fresh import ROOT, environment, run, usable
 
-ROOT = Path(__file__).resolve().parents[1]
+import comfyui
+
 PHOTO = ROOT / "src/texturenets/photos/coffee.jpg"
 PYTHONS = ("python3.11", "python3.12", "python3.13")
+PARTS = ("release", "path", "site", "comfyui", "container", "service")
 PATIENCE = 120  # seconds until the service answers
-
-
-def run(*words: str | Path, check: bool = True, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """A command, fed with `data`; ends the program with its errors if it fails and that is checked."""
-    own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run([*map(str, words)], check=False, capture_output=True, env=own, input=data)
-    if check and done.returncode:
-        sys.exit(f"{' '.join(map(str, words))}:\n{done.stdout.decode()}{done.stderr.decode()}")
-    return done
-
-
-def environment(folder: Path, python: str | Path, what: str) -> Path:
-    """The `bin` of a new environment in `folder` with `what` installed."""
-    run(python, "-m", "venv", folder)
-    run(folder / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", what)
-    return folder / "bin"
 
 
 def uses(binaries: Path) -> None:
@@ -65,8 +62,7 @@ def uses(binaries: Path) -> None:
 def packages(dist: Path) -> list[Path]:
     """The wheel and the source archive, made in `dist` and checked by twine."""
     with tempfile.TemporaryDirectory() as name:
-        tools = environment(Path(name) / "tools", sys.executable, "build")
-        run(tools / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "twine")
+        tools = environment(Path(name) / "tools", sys.executable, "build", "twine")
         new = Path(name) / "dist"
         run(tools / "python", "-m", "build", "-o", new, ROOT)
         dist.mkdir(parents=True, exist_ok=True)
@@ -93,6 +89,53 @@ def release(dist: Path, pythons: Sequence[str]) -> Iterator[str]:
             yield f"  {python}: installed and used in {time.monotonic() - start:.0f} s"
     if not ran:
         sys.exit("no Python to try the packages with: name one with --python")
+    yield by_uvx(dist)
+
+
+def by_uvx(dist: Path) -> str:
+    """`uvx texturenets stylize photo.jpg` in an empty folder, with an index that has the wheel."""
+    (wheel,) = dist.glob("texturenets-*.whl")
+    with tempfile.TemporaryDirectory() as name:
+        folder, entry = Path(name) / "empty", Path(name) / "index/texturenets"
+        entry.mkdir(parents=True)
+        folder.mkdir()
+        shutil.copy(wheel, entry)
+        (entry / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+        shutil.copy(PHOTO, folder / "photo.jpg")
+        uvx = environment(Path(name) / "uv", sys.executable, "uv") / "uvx"
+        with documentation.served(entry.parent) as address:
+            start = time.monotonic()
+            run(uvx, "--index", address, "texturenets", "stylize", "photo.jpg", cwd=folder)
+        (made,) = folder.glob("photo-*.jpg")
+    return f"uvx texturenets stylize photo.jpg: {made.name} in {time.monotonic() - start:.0f} s"
+
+
+def path(asked: argparse.Namespace) -> Iterator[str]:
+    """A new user's path."""
+    chosen = (asked.photo, asked.painting, asked.photos)
+    if not all(one and one.exists() for one in chosen):
+        yield "NOT RUN: there is no reference material; name --photo, --painting and --photos"
+        return
+    weights = asked.weights or (descriptors() if SHARED.is_dir() else ())
+    material = newcomer.Material(*chosen, tuple(weights))
+    yield from newcomer.path(material, sys.executable, asked.steps)
+
+
+def site(asked: argparse.Namespace) -> Iterator[str]:
+    """The documentation."""
+    if not asked.site:
+        run(sys.executable, ROOT / "dev.py", "docs", cwd=ROOT)
+    if asked.shots:
+        asked.shots.mkdir(parents=True, exist_ok=True)
+    yield from documentation.check(asked.site or ROOT / "build/site", asked.shots)
+
+
+def nodes(asked: argparse.Namespace) -> Iterator[str]:
+    """The nodes in ComfyUI."""
+    if not (asked.comfyui and asked.comfyui_python):
+        yield "NOT RUN: name a checkout of ComfyUI, and a Python for it, with --comfyui and --comfyui-python"
+        return
+    yield from comfyui.inside(asked.comfyui, asked.comfyui_python, asked.shots)
 
 
 def context(folder: Path) -> None:
@@ -141,11 +184,6 @@ def container() -> Iterator[str]:
         assert set(arguments) <= {"EXTRAS"}
         yield f"compose.yaml, {name}: builds with {arguments or 'the default'}"
     yield f"NOT RUN, as it takes a container engine: the base image {steps[0][1]}, ports, volumes, read_only"
-
-
-def usable(python: str) -> bool:
-    """Whether an interpreter is there, and runs."""
-    return bool(shutil.which(python)) and not run(python, "--version", check=False).returncode
 
 
 def linted() -> str:
@@ -215,18 +253,44 @@ def service() -> Iterator[str]:
     yield "deploy/texturenets.service passes systemd-analyze verify"
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
+    """The options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=("release", "container", "service"))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--dist", type=Path, default=ROOT / "dist")
     parser.add_argument("--python", nargs="+", default=PYTHONS)
-    asked = parser.parse_args()
-    parts = {"release": release(asked.dist, asked.python), "container": container(), "service": service()}
-    for name, lines in parts.items():
-        if not asked.only or name in asked.only:
-            print(name, flush=True)
-            for line in lines:
-                print(f"  {line}", flush=True)
+    parser.add_argument("--photo", type=Path, default=SHARED / "images/content/eval/kitty.jpg")
+    parser.add_argument("--painting", type=Path, default=SHARED / "images/style/udnie.jpg")
+    parser.add_argument("--photos", type=Path, default=SHARED / "images/content/train")
+    parser.add_argument("--weights", nargs="+", help="folders of descriptor weights, else fetched")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--site", type=Path)
+    parser.add_argument("--shots", type=Path)
+    parser.add_argument("--comfyui", type=Path)
+    parser.add_argument("--comfyui-python", type=Path)
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = parsed()
+    parts = dict(
+        zip(
+            PARTS,
+            (
+                release(asked.dist, asked.python),
+                path(asked),
+                site(asked),
+                nodes(asked),
+                container(),
+                service(),
+            ),
+            strict=True,
+        )
+    )
+    for name in asked.only:
+        print(name, flush=True)
+        for line in parts[name]:
+            print(f"  {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from playwright.sync_api import TimeoutError as Late
 from playwright.sync_api import sync_playwright
 from service import service
 
-DESKTOP, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1200, "height": 1180}, {"width": 390, "height": 844}
 QUALITY = 74
 PHOTOS = Path(__file__).parents[1] / "src/texturenets/photos"
 
@@ -102,8 +102,9 @@ def main() -> None:
                 page.set_default_timeout(300_000)
                 page.goto(running.address)
                 stylize(page, coffee, style)
-                if size == PHONE:
-                    page.wait_for_timeout(500)  # the page brings the result into sight
+                if size == DESKTOP:
+                    page.evaluate("scrollTo(0, 0)")
+                page.wait_for_timeout(500)  # on a phone the page brings the result into sight
                 shoot(page, name)
                 if size == DESKTOP:
                     texture(page)

@@ -74,8 +74,27 @@ def test_standard_input_to_a_file_of_the_usual_name(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     feed(monkeypatch, Path("photo.jpg").read_bytes())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert run("stylize", "-", "-s", "wave") == 0
     assert capsys.readouterr().out == "stdin-wave.jpg\n"
+
+
+@pytest.mark.filterwarnings("ignore:the mask .* is in colour")
+def test_without_a_name_the_result_goes_on_through_the_pipe(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    photo = Path("photo.jpg").read_bytes()
+    feed(monkeypatch, photo)
+    assert run("stylize", "-", "-s", "wave") == 0
+    assert Image.open(io.BytesIO(capsysbinary.readouterr().out)).format == "JPEG"
+    assert [path.name for path in here.iterdir()] == ["photo.jpg"]
+    for words, made in (("- -o there.jpg", "there.jpg"), ("photo.jpg --keep -", "photo-wave.jpg")):
+        feed(monkeypatch, photo)
+        assert run("stylize", *words.split(), "-s", "wave") == 0
+        assert capsysbinary.readouterr().out.decode() == f"{made}\n"
+    feed(monkeypatch, photo)
+    assert run("stylize", "-", "-s", "wave", "--json") == 0
+    assert json.loads(capsysbinary.readouterr().out)["result"] == "stdin-wave.jpg"
 
 
 def test_a_sample_to_standard_output(here: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:

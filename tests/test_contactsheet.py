@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from texturenets.image.contact_sheet import GAP
+from texturenets.image.contact_sheet import GAP, folded
 from texturenets.image.contact_sheet import sheet as array_sheet
 
 
@@ -46,6 +46,15 @@ def test_names_are_written_above_their_columns_and_fit_them() -> None:
         assert dark[:, 1].max() < GAP + 60 + GAP
         assert dark[:, 0].max() < (result[0, 0] == 1).logical_and(result[0, 1] == 0).nonzero()[:, 0].min()
     assert sheet(rows, ["a", "b"], ["row"], cell=60).shape[2] > sheet(rows, ["a", "b"], cell=60).shape[2]
+
+
+def test_the_images_of_one_photo_are_folded_into_rows() -> None:
+    row = [plain(20, 30, 0, 0, i / 20) for i in range(13)]
+    result = torch.from_numpy(folded(row, [f"style{i}" for i in range(13)], 6, cell=30))
+    assert result.shape[3] == GAP + 5 * (30 + GAP)
+    assert result.shape[2] == 3 * sheet([row[:5]], ["a"] * 5, cell=30).shape[2]
+    assert count(result, 0, 0, 12 / 20) == 20 * 30
+    assert count(result[..., -30 - GAP :, -2 * 30 - 2 * GAP :], 1, 1, 1) == (30 + GAP) * 2 * (30 + GAP)
 
 
 def test_what_does_not_fit() -> None:

@@ -60,12 +60,15 @@ def _is_address(word: str) -> bool:
 def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
     """Call `run(words)` with each `-` and each URL replaced by a temporary file; returns its exit status. `-` after
     --output is standard output: the complete result is copied there, and names are not printed. Every other `-` is an
-    image on standard input. Raises UserError for an input that is not an image or cannot be fetched, and if an image
-    would be written to a terminal.
+    image on standard input; where it is the photo, and there is no --output, the result goes to standard output too,
+    unless that is a terminal. Raises UserError for an input that is not an image or cannot be fetched, and if an
+    image would be written to a terminal.
     """
     if words[0] not in COMMANDS:
         raise UserError(f"-: standard input and output are for {', '.join(COMMANDS)}: name a file")
     plain = [part for word in words for part in (("--output", "-") if word == "--output=-" else (word,))]
+    if _sent_on(plain):
+        plain += ["--output", "-"]
     outputs = {i for i, word in enumerate(plain) if word == "-" and plain[i - 1] in OUTPUT}
     inputs = {i for i, word in enumerate(plain) if word == "-"} - outputs
     urls = _urls(plain)
@@ -98,6 +101,16 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
         elif status == 0:
             raise UserError("--output - takes one result, and there are several: name a folder")
         return status or lost
+
+
+def _sent_on(words: Sequence[str]) -> bool:
+    """Whether the photo comes from standard input, and the result is for the program or file that reads standard
+    output."""
+    photo = any(
+        word == "-" and before not in (*_NOT_PHOTOS, *OUTPUT) for before, word in itertools.pairwise(words)
+    )
+    told = set(words) & set(_WRITE_MORE) or any(word.startswith(OUTPUT) for word in words)
+    return photo and not told and not sys.stdout.isatty()
 
 
 def _named(folder: Path, run: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 NAME = "contact-sheet.jpg"
 ROWS = 50  # maximum number of photos on a sheet
 CELL = 320  # pixels of an image, at most
+ONE_ROW = 6  # images of a single photo in one row, at most
 
 
 def check(folder: Path, jobs: Sequence[PathPair], videos: int) -> None:
@@ -60,7 +61,10 @@ def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Pat
         for photo, results in shown
     ]
     labels = [_label(photo, [other for other, _ in shown]) for photo, _ in shown]
-    image.write(target, contact_sheet.sheet(pictures, columns, labels, cell=CELL))
+    if len(shown) == 1 and len(columns) > ONE_ROW:
+        image.write(target, contact_sheet.folded(pictures[0], columns, ONE_ROW, cell=CELL))
+    else:
+        image.write(target, contact_sheet.sheet(pictures, columns, labels, cell=CELL))
     return target
 
 

@@ -78,3 +78,18 @@ def sheet(
         h, w = cell_image.shape[2:]
         result[:, :, y : y + h, x : x + w] = cell_image
     return result
+
+
+def folded(row: Sequence[Array], names: Sequence[str], most: int, cell: int = 320) -> NDArray[np.float32]:
+    """A contact sheet of the images of one photo, (1, 3, H, W), RGB in [0, 1]: in rows of equal length, of at most
+    `most`, each with its name above. `row` and `cell` as in `sheet`."""
+    length = -(-len(row) // -(-len(row) // most))
+    bands = [
+        sheet([row[i : i + length]], names[i : i + length], cell=cell) for i in range(0, len(row), length)
+    ]
+    wide = bands[0].shape[3]
+    padding = [((0, 0), (0, 0), (0, 0), (0, wide - band.shape[3])) for band in bands]
+    white = np.float32(BACKGROUND / 255)
+    return np.concatenate(
+        [np.pad(b, p, constant_values=white) for b, p in zip(bands, padding, strict=True)], 2
+    )
