@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from texturenets.errors import UserError
 
@@ -27,13 +27,23 @@ _GREY_ALPHA: Final = "LA;16B"
 _OTHER: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 _KINDS: Final = ((3, (), "RGB"), (4, (0,), "RGB"), (4, (1,), "RGBA"), (4, (2,), "RGBA"))
-for _order in (TiffImagePlugin.II, TiffImagePlugin.MM):
-    for _count, _samples, _mode in _KINDS:
-        _key = (_order, 2, (3,), 1, (32,) * _count, _samples)
-        TiffImagePlugin.OPEN_INFO.setdefault(_key, (_mode, FLOATS))
-
+_EXTRA_SAMPLES: Final = 338  # number of the tag
 _NODES: Final = 52  # of a table of colours along each axis: 255 is 51 times 5, so that each is a whole number
 _ROWS: Final = 64  # that go through the table at a time
+
+
+def declare_tiff_modes() -> None:
+    """Make Pillow open TIFF files of floats in colour, and of grey with associated alpha (TIFF 6.0, section 18:
+    ExtraSamples 1). The latter is part of Pillow 13; earlier versions have the mode, but read such files only in
+    colour.
+    """
+    from PIL import TiffImagePlugin  # imported here, as it takes as long as reading a small photo
+
+    for order in (TiffImagePlugin.II, TiffImagePlugin.MM):
+        TiffImagePlugin.OPEN_INFO.setdefault((order, 1, (1,), 1, (8, 8), (1,)), ("La", "La"))
+        for count, samples, mode in _KINDS:
+            key = (order, 2, (3,), 1, (32,) * count, samples)
+            TiffImagePlugin.OPEN_INFO.setdefault(key, (mode, FLOATS))
 
 
 def is_deep(raw: str) -> bool:
@@ -62,7 +72,7 @@ def load(image: Image.Image, raw: str) -> Array:
 
 def _extra(image: Image.Image) -> int | None:
     """The meaning of a TIFF's fourth sample; 1: associated alpha (TIFF 6.0, section 18)."""
-    extra = getattr(image, "tag_v2", {}).get(TiffImagePlugin.EXTRASAMPLES, ())
+    extra = getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, ())
     return int(extra[0]) if extra else None
 
 
@@ -96,6 +106,8 @@ def _unpacked(image: Image.Image, raw: str) -> NDArray[np.uint8]:
 
 def _floats(image: Any) -> Array:
     """(H, W, 3 or 4) of a TIFF of floats."""
+    from PIL import TiffImagePlugin
+
     tags, (width, height) = image.tag_v2, image.size
     count = tags[TiffImagePlugin.SAMPLESPERPIXEL]
     if TiffImagePlugin.STRIPOFFSETS not in tags or tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) != 1:
@@ -118,6 +130,8 @@ def _floats(image: Any) -> Array:
 
 def _lines(image: Any, width: int, height: int) -> NDArray[np.uint8]:
     """The bytes (height, width) of a TIFF's strips, unpacked: as a grey image of 8 bits with the same strips."""
+    from PIL import TiffImagePlugin
+
     tags, file = image.tag_v2, image.fp
     offsets, counts = tags[TiffImagePlugin.STRIPOFFSETS], tags[TiffImagePlugin.STRIPBYTECOUNTS]
     strips = []

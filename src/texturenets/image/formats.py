@@ -15,7 +15,7 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from texturenets.errors import UserError, install, reason
-from texturenets.image import exr
+from texturenets.image import deep, exr
 from texturenets.image.picture import StrPath
 
 # Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
@@ -95,6 +95,8 @@ def can_decode(name: str) -> bool:
     else:
         with suppress(ImportError):
             import_module(f"PIL.{_PLUGINS.get(name, name.capitalize())}ImagePlugin")
+        if name == "TIFF" and name in Image.OPEN:
+            deep.declare_tiff_modes()
     return name in Image.OPEN
 
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _STRIP: Final = 2**18  # bytes of a TIFF's strip
 _MOST: Final = 4 * 10**9  # largest offset in bytes in a TIFF
@@ -54,6 +53,8 @@ def tiff(
     values: NDArray[Any], *, exif: bytes | None, dpi: tuple[float, float] | None, profile: bytes
 ) -> bytes:
     """The TIFF of `values` (H, W, 3 or 4), uint16 or float32. Raises ValueError if it is too large for one."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2  # imported here, as that takes 10 ms
+
     height, width, count = values.shape
     if values.nbytes > _MOST:
         raise ValueError(f"a TIFF holds at most {_MOST} bytes")

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from texturenets import arguments
 from texturenets.errors import MissingError, UserError, install, reason
@@ -29,11 +29,6 @@ MAX_PIXELS = 178_956_970
 
 MAX_PIXELS_ENV_VAR = "TEXTURENETS_MAX_PIXELS"
 """The environment variable that overrides `MAX_PIXELS`."""
-
-# Grey with associated alpha (TIFF 6.0, section 18: ExtraSamples 1). Pillow 13 supports it; earlier versions have the
-# mode, but read such files only in colour.
-for _order in (TiffImagePlugin.II, TiffImagePlugin.MM):
-    TiffImagePlugin.OPEN_INFO.setdefault((_order, 1, (1,), 1, (8, 8), (1,)), ("La", "La"))
 
 _pillow_limit = threading.RLock()
 
