@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,10 +37,8 @@ for name in ("tiny.safetensors", out.name):
 
 
 @pytest.fixture
-def served(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
-    """The service, and the folder of its models."""
+def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of models of a service that trains as TRAINER does."""
     folder, studio = models_folder(tmp_path_factory), Studio(tmp_path)
     flags = {**tiny.BASE, "weights": studio.weights, "content": studio.photos, "steps": 2}
     made = ("train", "style", str(studio.painting), "--into", str(folder / "tiny.safetensors"))
@@ -52,16 +50,23 @@ def served(
     trainings = Trainings(folder, studio.photos, [sys.executable, str(tmp_path / "train.py")])
     monkeypatch.setattr(app, "_trainings", lambda _: trainings)
     monkeypatch.setattr(training_routes, "_check_weights", lambda *_: None)
-    service = ServiceThread(folder, photos=studio.photos)
-    yield service, folder
-    service.close()
+    return folder
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of the service."""
+    service = ServiceThread(folder, photos=folder)
+    try:
+        yield service.address
+    finally:
+        service.close()
 
 
 @pytest.mark.parametrize("width", [1200, 390])
-def test_your_painting(served: Any, tmp_path: Path, width: int) -> None:
-    service, folder = served
+def test_your_painting(folder: Path, tmp_path: Path, width: int) -> None:
     (tmp_path / "mine.png").write_bytes(photo(90, 70))
-    with visit(service.address, viewport={"width": width, "height": 900}) as page:
+    with served(folder) as address, visit(address, viewport={"width": width, "height": 900}) as page:
         page.set_input_files("#photo input[type=file]", tmp_path / "mine.png")
         page.locator("#photo .thumbnail-item img").wait_for()
         page.get_by_label("The photo's own").check()
@@ -74,14 +79,12 @@ def test_your_painting(served: Any, tmp_path: Path, width: int) -> None:
         page.locator("#painting .thumbnail-item img").wait_for()
         page.locator("#learn").click()
         page.get_by_text("learning your painting, 30 seconds left").first.wait_for()
-        page.screenshot(path=tmp_path / "learning.png", full_page=True)
         page.locator("#cancel-learn").click()
         page.locator("#said-learning").get_by_text("It is learned further, and kept").wait_for()
         (tmp_path / "go").touch()
         page.locator("#learn").click()
         page.locator("#said-learning").get_by_text("Learned: photos are stylized").wait_for()
         page.locator("#said-painting").get_by_text("Painting, 90 × 70").wait_for()
-        page.screenshot(path=tmp_path / "learned.png", full_page=True)
         page.locator("#styles .thumbnail-item", has_text="Plain").click()
         page.locator("#said-painting").get_by_text("Plain, 90 × 70").wait_for()
         assert not page.locator("#your-painting").is_visible()
@@ -95,9 +98,8 @@ def test_your_painting(served: Any, tmp_path: Path, width: int) -> None:
     assert len(list((folder / "paintings").rglob("painting-*.safetensors"))) == 1
 
 
-def test_without_a_model_of_several_styles_the_tile_says_so(served: Any) -> None:
-    service, folder = served
+def test_without_a_model_of_several_styles_the_tile_says_so(folder: Path) -> None:
     (folder / "tiny.safetensors").unlink()
-    with visit(service.address, viewport={"width": 1200, "height": 900}) as page:
+    with served(folder) as address, visit(address, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#styles .thumbnail-item", has_text="Your painting").click()
         page.get_by_text("This takes a model of several styles, and there is none").wait_for()

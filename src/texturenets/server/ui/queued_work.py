@@ -49,9 +49,10 @@ class QueuedWork:
         try:
             while not task.done():
                 took = time.monotonic() - began
-                # Where the time is unknown the bar approaches its end ever more slowly.
-                done = took / (took + 5) if share is None else share()
-                progress(done, desc=f"{message()} · {took:.0f} s")
+                if share is None:  # the bar approaches its end ever more slowly
+                    progress(took / (took + 5), desc=f"{message()} · {took:.0f} s")
+                else:
+                    progress(share(), desc=message())
                 await asyncio.wait({task}, timeout=UPDATE_SECONDS)
             return task.result()
         except asyncio.CancelledError:
