@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from bars import texturenets
-from pictures import CELL, PHOTOS, QUALITY, photo
+from pictures import CELL, PHOTOS, QUALITY, SMALL_CELL, photo
 
 import texturenets as tn
 from texturenets import image
@@ -54,7 +54,7 @@ def mixture(gallery: str) -> Pixels:
     right = np.zeros(source.shape[2:], np.float32)
     right[:, source.shape[3] // 2 :] = 1
     made.append(several.stylize(source, masks={first: 1 - right, second: right}))
-    return sheet([made], [f"{share:.0%} {second}" for share in SHARES] + ["by a mask"], cell=CELL)
+    return sheet([made], [f"{share:.0%} {second}" for share in SHARES] + ["by a mask"], cell=SMALL_CELL)
 
 
 def into(
@@ -68,7 +68,7 @@ def into(
     source, rows = photo(SUBJECT), []
     for path in paintings:
         alone = networks / f"{path.stem}.safetensors" if networks else None
-        row = [image.read(path, longer=source.shape[3]).rgb.pixels]
+        row = [np.asarray(image.read(path, longer=source.shape[3]).rgb)]
         row.append(tn.load(alone).stylize(source) if alone and alone.is_file() else np.ones_like(source))
         row += [learned(gallery, path, minute, content) for minute in minutes]
         rows.append(row)
@@ -107,15 +107,14 @@ def main() -> None:
     gallery = str(modelfile.find(options.gallery))
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["TEXTURENETS_CACHE"] = str((options.keep or Path(temporary)).resolve())
-        made = {"gallery-beside": beside(gallery), "gallery-mixture": mixture(gallery)}
+        made = {"gallery-beside": lambda: beside(gallery), "gallery-mixture": lambda: mixture(gallery)}
         if options.painting:
-            made["gallery-into"] = into(
-                gallery, options.painting, options.minutes, options.networks, options.content
-            )
-    for name, picture in made.items():
-        path = options.output / f"{name}.jpg"
-        image.write(path, picture, quality=QUALITY)
-        print(path)
+            added = options.painting, options.minutes, options.networks, options.content
+            made["gallery-into"] = lambda: into(gallery, *added)
+        for name, draw in made.items():
+            path = options.output / f"{name}.jpg"
+            image.write(path, draw(), quality=QUALITY)
+            print(path, flush=True)
 
 
 if __name__ == "__main__":

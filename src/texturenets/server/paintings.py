@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from texturenets.errors import counted, duration
 from texturenets.server import painting_files, training_routes
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
-from texturenets.server.trainings import Trainings
+
+if TYPE_CHECKING:
+    from texturenets.server.trainings import Trainings
 
 NO_BASE = (
     "This takes a model of several styles, and there is none: put one into the service's folder of models, as "

@@ -20,8 +20,8 @@ from texturenets.server.ui.texts import STALE_VALUE
 Shown = TypeVar("Shown")
 Kind = Literal["style", "texture"]
 
-YOURS = ""
-"""What `tiles` has, after the models, for the tile of the visitor's own painting."""
+YOURS, YOUR_PAINTING = "", "Your painting"
+"""The tile of the visitor's own painting, the last: what `tiles` has for it, and its caption."""
 
 
 def thumbnail_dir() -> Path:
@@ -67,6 +67,17 @@ def tiles(catalogue: Catalogue, kind: Kind, *, yours: bool) -> list[str]:
     return [*names(catalogue, kind), *((YOURS,) if yours else ())]
 
 
+def clicked_tile(event: gr.EventData, shown: Sequence[str]) -> str:
+    """As `clicked`, for `tiles` with YOURS, which is found where models came after the page was opened, too."""
+    data = event._data if isinstance(event._data, dict) else {}
+    value, index = data.get("value"), data.get("index")
+    captioned = isinstance(value, dict) and value.get("caption") == YOUR_PAINTING
+    there = shown[index] if type(index) is int and 0 <= index < len(shown) else YOURS
+    if captioned and title(there.rpartition(":")[2]) != YOUR_PAINTING:  # no model of that name
+        return YOURS
+    return clicked(event, shown)
+
+
 def valid_choice(catalogue: Catalogue, kind: Kind, chosen: str | None = None) -> str | None:
     """The chosen model, or the first where that is not there; none without models."""
     known = names(catalogue, kind)
@@ -81,7 +92,7 @@ def gallery_items(catalogue: Catalogue, kind: Kind, *, yours: bool = False) -> l
         model, _, style = ("", "", name) if name in known else name.rpartition(":")
         if one := known.get(model or name):
             items.append((_thumbnail(one.thumbnails.get(style, one.thumbnail)), title(style)))
-    return [*items, (_plus(), "Your painting")] if yours else items
+    return [*items, (_plus(), YOUR_PAINTING)] if yours else items
 
 
 def _plus() -> str:

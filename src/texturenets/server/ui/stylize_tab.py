@@ -173,7 +173,7 @@ class StylizeTab:
     def _chosen_or_yours(self, learned: str, event: gr.EventData) -> tuple[Any, Any, Any]:
         """As `_chosen`, with the tile of the visitor's own painting: the style, and updates of what learns it."""
         assert self.yours is not None
-        chosen = gallery.clicked(event, gallery.tiles(self.service.catalogue, "style", yours=True))
+        chosen = gallery.clicked_tile(event, gallery.tiles(self.service.catalogue, "style", yours=True))
         if chosen == gallery.YOURS:
             return learned or gr.skip(), *self.yours.shown(visible=True)
         return chosen, *self.yours.shown(visible=False)
