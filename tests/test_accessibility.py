@@ -199,6 +199,9 @@ def test_mix_and_mask(served: ServiceThread, mine: Path, scheme: Any) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_your_painting(served: ServiceThread, mine: Path, scheme: Any) -> None:
     with visit(served.address, color_scheme=scheme) as page:
+        page.locator(
+            "#styles .thumbnail-item", has_text="Learned"
+        ).wait_for()  # what came after the page was made
         page.locator("#styles .thumbnail-item", has_text="Your painting").click()
         page.locator("#learn").wait_for()
         page.locator("#learn").click()
