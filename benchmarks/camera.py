@@ -3,9 +3,9 @@
     python benchmarks/camera.py [MODEL ...] [--seconds 30] [--plain]
 
 The camera is Chromium's own, a moving pattern of 640 x 480. The page finds the size by itself; what it says after so
-many seconds is printed, and which hosts were asked for anything but this machine: there should be none. `--plain`: the
-server sends no headers for threads, as many file servers do not, and one core computes. Times mean something on a
-machine that does nothing else.
+many seconds is printed, and which hosts were asked for anything but this machine: there should be none. `--plain`:
+the server sends no headers for threads, as many file servers do not, and one core computes. Times mean something on
+a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def painted(address: str, seconds: float) -> tuple[str, list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="*", default=["wave"], metavar="MODEL")
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--plain", action="store_true")

@@ -195,6 +195,22 @@ def test_mix_and_mask(served: ServiceThread, mine: Path, scheme: Any) -> None:
             assert not faults_now(page)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_your_painting(served: ServiceThread, mine: Path, scheme: Any) -> None:
+    with visit(served.address, color_scheme=scheme) as page:
+        page.locator(
+            "#styles .thumbnail-item", has_text="Learned"
+        ).wait_for()  # what came after the page was made
+        page.locator("#styles .thumbnail-item", has_text="Your painting").click()
+        page.locator("#learn").wait_for()
+        page.locator("#learn").click()
+        page.locator("#said-learning .wrong").wait_for()
+        assert not faults(page)
+        page.set_input_files("#painting input[type=file]", mine)
+        page.locator("#painting .thumbnail-item img").wait_for()
+        assert not faults(page)
+
+
 @needs_package
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_static_page(address: str, mine: Path, tmp_path: Path, scheme: Any) -> None:

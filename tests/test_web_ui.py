@@ -255,6 +255,24 @@ def test_galleries_show_what_there_is(tmp_path: Path) -> None:
     assert "My own style IV" not in {caption for _, caption in gallery.gallery_items(catalogue, "texture")}
 
 
+def test_the_tile_of_ones_own_painting_is_the_last_wherever_that_is(tmp_path: Path) -> None:
+    shown = gallery.tiles(Catalogue(tmp_path), "style", yours=True)
+    assert shown[-1] == gallery.YOURS
+    caption = gallery.gallery_items(Catalogue(tmp_path), "style", yours=True)[-1][1]
+
+    def clicked(index: Any, caption: str, names: list[str] = shown) -> str:
+        data = {"index": index, "value": {"image": {}, "caption": caption}}
+        return gallery.clicked_tile(gr.EventData(None, data), names)
+
+    assert clicked(len(shown) - 1, caption) == gallery.YOURS
+    assert clicked(0, "Bouquet") == shown[0]
+    for index in (0, len(shown) + 1, None):  # the page was opened when there were other models
+        assert clicked(index, caption) == gallery.YOURS
+    assert clicked(0, caption, ["your_painting", gallery.YOURS]) == "your_painting"
+    with pytest.raises(gr.Error):
+        clicked(len(shown), "Bouquet")
+
+
 @pytest.mark.parametrize(
     ("change", "pace"), [({}, 0.5), ({"device": "cuda"}, 0.0), ({"processors": 64}, 0.0), ({"step": 0}, 0.0)]
 )
@@ -489,9 +507,20 @@ def test_parts_of_steps_and_pixels_are_refused(steps: float, size: float, told: 
     assert ("give a whole number" in tab._estimate("style", "default", steps)) is told.startswith("Steps")
 
 
+def test_the_table_of_trainings_shows_how_much_of_the_minutes_is_over() -> None:
+    report = {"name": "a", "kind": "style", "state": "running", "at_work": True, "reason": "", "step": 70}
+    report |= {"steps": 0, "minutes": 2.0, "seconds": 30.0, "seconds_left": 90}
+    report |= {"photos_skipped": {"count": 0, "first": []}}
+    table = watch._table([report])
+    assert "<td>70<" in table
+    assert "width:25%" in table
+    assert "2 minutes left" in table
+
+
 def test_the_table_of_trainings_names_photos_that_were_skipped() -> None:
     report = {"name": "a", "kind": "style", "state": "running", "at_work": True, "reason": ""}
     report |= {"step": 1, "steps": 2, "seconds_left": None, "photos_skipped": {"count": 0, "first": []}}
+    report |= {"minutes": 0.0, "seconds": 3.0}
     assert "skipped" not in watch._table([report])
     report["photos_skipped"] = {"count": 3, "first": ["<a>.jpg is empty", "b.jpg is cut short"]}
     assert ("3 photos skipped: &lt;a&gt;.jpg is empty, b.jpg is cut short and 1 more") in watch._table(

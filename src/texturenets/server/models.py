@@ -17,6 +17,7 @@ from texturenets.errors import UserError, reason, unknown
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
+from texturenets.server import painting_files
 from texturenets.server.settings import check_folder
 
 log = logging.getLogger("texturenets.server")
@@ -42,6 +43,11 @@ class ServedModel:
     def styles(self) -> tuple[str, ...]:
         """The names of its styles; for a model with one style the name in the header."""
         return styles_of(self.header.rows) or (self.header.name,)
+
+    @property
+    def takes_styles(self) -> bool:
+        """Whether further styles can be learned into it: it is complete, of several, and no code of its own."""
+        return len(self.styles) > 1 and not self.header.base and not self.header.custom
 
 
 def read(name: str, path: Path, modified: int) -> ServedModel:
@@ -147,6 +153,15 @@ class Catalogue:
             )
             return None
 
+    def _painting(self, name: str | None) -> dict[str, ServedModel]:
+        """A visitor's painting that was learned, which is not listed: {name: model}; empty for other names."""
+        path = painting_files.path_of(self.folder, name or "") if self.folder else None
+        if path is None or not path.is_file():
+            return {}
+        with self.lock:
+            known = self._known(path)
+        return {path.stem: known} if known else {}
+
     def leave_out(self, known: ServedModel, why: str) -> None:
         """Stop offering a model whose file cannot be loaded, until the file changes."""
         with self.lock:
@@ -178,7 +193,7 @@ class Catalogue:
 
         Raises UserError for an unknown name, with the nearest one, and for a model of another kind.
         """
-        known = self.models()
+        known = {**self.models(), **self._painting(name)}
         models = {n: k for n, k in known.items() if k.header.kind == kind}
         if name is None and models:
             name = next(iter(models))

@@ -4,6 +4,8 @@
     NAME.run/           checkpoints, records, images: written by `texturenets train`
     NAME.safetensors    the model, when the training is done
 
+A visitor's painting has its run and its model elsewhere (`painting_files`), and no other file when it is done.
+
 The process of a training holds the lock as long as it runs, so that a restarted service recognizes it.
 """
 
@@ -24,6 +26,7 @@ from typing import IO, Literal
 from texturenets import locks
 from texturenets.errors import UserError, cannot_write, reason, shortened
 from texturenets.files import atomic_write
+from texturenets.server import painting_files
 from texturenets.server.http_errors import HTTPProblem
 
 State = Literal["queued", "running", "stopped", "done", "failed"]
@@ -43,9 +46,10 @@ class TrainingJob:
     """The settings and the state of a training, as in its job.json.
 
     `exemplar`: the image file's name in the job's folder. `photos`: a subfolder of the folder of photos, "" for all
-    photos. `options`: further arguments for `texturenets train`. `order`: position in the queue, as a Unix time.
-    `pid`: process ID, 0 if no process runs. `began`: Unix time of the process's last start. `tries`: starts since the
-    last new checkpoint. `reached`: `TrainingFiles.last_checkpoint_stamp` at the last start. `reason`: why it failed.
+    photos. `options`: further arguments for `texturenets train`. `steps` and `minutes`: how long it is trained; one
+    of them is 0. `order`: position in the queue, as a Unix time. `pid`: process ID, 0 if no process runs. `began`:
+    Unix time of the process's last start. `tries`: starts since the last new checkpoint. `reached`:
+    `TrainingFiles.last_checkpoint_stamp` at the last start. `reason`: why it failed.
 
     """
 
@@ -55,6 +59,7 @@ class TrainingJob:
     photos: str = ""
     options: tuple[str, ...] = ()
     steps: int = 0
+    minutes: float = 0.0
     order: float = 0.0
     state: State = "queued"
     pid: int = 0
@@ -113,9 +118,9 @@ class TrainingFiles:
         They replace those of a failed training of that name without a checkpoint. Raises HTTPProblem if the name is
         taken, and UserError if writing fails.
         """
-        job_dir, run = self.job_dir(job.name), self.folder / f"{job.name}.run"
+        job_dir, run = self.job_dir(job.name), self.run_dir(job.name)
         before = self.read(job.name)
-        model = (self.folder / f"{job.name}.safetensors").exists()
+        model = self.model(job.name).exists()
         replaced = (
             before is not None
             and before.state == "failed"
@@ -151,7 +156,7 @@ class TrainingFiles:
     def remove(self, name: str) -> None:
         """Remove the files of a training; its model stays. Raises UserError if that fails."""
         # The job last: if removing the run fails, the training is still listed, and can be removed later.
-        for folder in (self.folder / f"{name}.run", self.job_dir(name)):
+        for folder in (self.run_dir(name), self.job_dir(name)):
             try:
                 shutil.rmtree(folder)
             except FileNotFoundError:
@@ -209,7 +214,7 @@ class TrainingFiles:
     def last_checkpoint_stamp(self, name: str) -> int:
         """1 plus the Unix time of the last checkpoint in seconds; 0 if there is none."""
         try:
-            return 1 + int((self.folder / f"{name}.run" / "checkpoint.safetensors").stat().st_mtime)
+            return 1 + int((self.run_dir(name) / "checkpoint.safetensors").stat().st_mtime)
         except OSError:
             return 0
 
@@ -227,3 +232,11 @@ class TrainingFiles:
     def job_dir(self, name: str) -> Path:
         """The folder of a training."""
         return self.folder / f"{name}.job"
+
+    def model(self, name: str) -> Path:
+        """The model file of a training, which is there when it is done."""
+        return painting_files.path_of(self.folder, name) or self.folder / f"{name}.safetensors"
+
+    def run_dir(self, name: str) -> Path:
+        """The folder of a training's checkpoints, records and images."""
+        return self.model(name).with_suffix(".run")

@@ -27,7 +27,7 @@ class TrainingReports:
     def __init__(self, files: TrainingFiles, photos: Path | None, is_blocked: Callable[[str], bool]) -> None:
         """`photos`: the folder of training photos. `is_blocked`: as of `TrainingRunner`."""
         self.is_blocked = is_blocked
-        self.files, self.folder, self.photos, self.records = files, files.folder, photos, Records()
+        self.files, self.photos, self.records = files, photos, Records()
 
     def of(self, job: TrainingJob) -> dict[str, Any]:
         """The report of a training: state, step, losses, estimated time left."""
@@ -38,8 +38,9 @@ class TrainingReports:
         alive = self.files.alive(job.name)
         waits = job.state in ("queued", "running")
         left = None
-        if last["step"] and job.steps and job.state in ("running", "stopped"):
-            left = round((job.steps - last["step"]) * last["seconds"] / last["step"])
+        if last["step"] and job.state in ("running", "stopped"):
+            steps_left = (job.steps - last["step"]) * last["seconds"] / last["step"]
+            left = round(60 * job.minutes - last["seconds"] if job.minutes else steps_left)
         return {
             "name": job.name,
             "kind": job.kind,
@@ -48,6 +49,7 @@ class TrainingReports:
             "at_work": alive,
             "step": last["step"],
             "steps": job.steps,
+            "minutes": job.minutes,
             "seconds": last["seconds"],
             "seconds_left": left,
             "losses": losses,
@@ -58,7 +60,7 @@ class TrainingReports:
     def picture(self, name: str) -> Path | None:
         """The newest example image of a training; None if there is none yet."""
         self.files.find(name)
-        path = self.folder / f"{name}.run" / "pictures" / "latest.jpg"
+        path = self.files.run_dir(name) / "pictures" / "latest.jpg"
         return path if path.is_file() else None
 
     def curves(self, name: str) -> list[tuple[int, str, float]]:
@@ -86,4 +88,4 @@ class TrainingReports:
         }
 
     def _records(self, name: str) -> list[dict[str, Any]]:
-        return self.records.of(self.folder / f"{name}.run" / "records.jsonl")
+        return self.records.of(self.files.run_dir(name) / "records.jsonl")

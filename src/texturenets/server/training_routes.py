@@ -19,12 +19,12 @@ from texturenets.image import sizes
 from texturenets.modelfiles import modelfile
 from texturenets.server import bodies
 from texturenets.server.http_errors import LOG_FIELDS, HTTPProblem, add_log_fields, documented, refused
-from texturenets.server.numbers import WHOLE
+from texturenets.server.numbers import DECIMAL, WHOLE
 from texturenets.server.service import Service
 from texturenets.server.training_runner import weights_missing
 from texturenets.train import lacking
 from texturenets.train import presets as all_presets
-from texturenets.train.configuration import TaskConfig, flag
+from texturenets.train.configuration import INTO_STEPS, TaskConfig, flag
 from texturenets.train.min_size import too_small
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF
 """Suffix of the exemplar's file, by Pillow's name of its format."""
 
 MAX_STEPS = 1_000_000
+MAX_MINUTES = 10_000.0
 
 
 async def enqueue(
@@ -47,19 +48,25 @@ async def enqueue(
     name: str,
     kind: Literal["style", "texture"],
     preset: str,
-    steps: int | None,
+    steps: int | None = None,
+    minutes: float | None = None,
     photos: str = "",
+    into: str | None = None,
     start: str | None = None,
     changes: Mapping[str, float] | None = None,
 ) -> TrainingJob:
     """Add a training to the queue. Must be called within `queue.slot()`. Raises HTTPProblem.
 
-    `data`: the file of the image to learn. `start`: a model of the service whose weights it starts from; "": it
+    `data`: the file of the image to learn. `into`: a model of several styles of the service, into which a style is
+    learned. `start`: a model of the service whose weights it starts from; "": it
     starts from nothing; None: as the preset does. `changes`: fields of the preset with other values.
     """
     known = presets(kind)
     if preset not in known:
         raise HTTPProblem(422, f"preset: one of {', '.join(known)}")
+    if steps and minutes:
+        raise HTTPProblem(422, "steps and minutes both end a training: give one of them")
+    base = None if into is None else _base(service, into, kind, preset)
     if name in modelfile.shipped():  # requests for that model would get the new one
         raise HTTPProblem(409, f"{name} is a model that comes with texturenets: choose another name")
     service.catalogue.models()
@@ -84,9 +91,19 @@ async def enqueue(
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run) if start else 'none'}")
-        count = steps or run.steps
         trainings.check_folder()
-        return trainings.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
+        return trainings.add(
+            name,
+            kind,
+            data,
+            suffix,
+            preset=preset,
+            steps=0 if minutes else steps or (INTO_STEPS if base else run.steps),
+            minutes=minutes or 0.0,
+            photos=photos,
+            into=base,
+            more=more,
+        )
 
     try:
         job: TrainingJob = await service.queue.in_thread(add)
@@ -96,6 +113,18 @@ async def enqueue(
     settings = {"training": name, "state": job.state, "kind": kind, "preset": preset, "steps": job.steps}
     log.info("training", extra={"fields": {**request, **settings}})
     return job
+
+
+def _base(service: Service, name: str, kind: Literal["style", "texture"], preset: str) -> Path:
+    """The file of the service's model `name`, to learn a style into. Raises HTTPProblem."""
+    if kind != "style" or preset != "default":
+        raise HTTPProblem(422, f"into {name}: it takes a style, by the preset default")
+    _, served = service.find(name, "style")
+    if not served.takes_styles:
+        raise HTTPProblem(
+            422, f"into {name}: a model of one style; name one of several, as /v1/models lists them"
+        )
+    return served.path
 
 
 def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskConfig) -> None:
@@ -183,7 +212,22 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
             int | None,
             Interval(ge=1, le=MAX_STEPS),
             WHOLE,
-            Query(description="Optimizer steps; by default those of the preset."),
+            Query(description="Optimizer steps; by default those of the preset, and 600 with `into`."),
+        ] = None,
+        minutes: Annotated[
+            float | None,
+            Interval(gt=0, le=MAX_MINUTES),
+            DECIMAL,
+            Query(description="How long it learns, in place of `steps`."),
+        ] = None,
+        into: Annotated[
+            str | None,
+            Query(
+                min_length=1,
+                max_length=200,
+                description="A model of several styles, which stays as it is: the painting is learned as one more, "
+                "and the new model is some kB.",
+            ),
         ] = None,
         photos: Annotated[
             str,
@@ -200,7 +244,16 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
         with service.queue.slot():
             data, _ = await bodies.read_image_body(request)
             job = await enqueue(
-                service, trainings, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
+                service,
+                trainings,
+                data,
+                name=name,
+                kind=kind,
+                preset=preset,
+                steps=steps,
+                minutes=minutes,
+                photos=photos,
+                into=into,
             )
         return await asyncio.to_thread(trainings.reports.of, job)
 

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from texturenets import locks
 from texturenets.errors import DiskFullError, UserError, shortened
+from texturenets.server import painting_files
 from texturenets.server.training_files import TrainingFiles, TrainingJob
 
 log = logging.getLogger("texturenets.server")
@@ -117,7 +118,7 @@ class TrainingRunner:
 
     def _is_done(self, name: str) -> bool:
         """Whether the training's model file exists: it is written last."""
-        return (self.folder / f"{name}.safetensors").is_file()
+        return self.files.model(name).is_file()
 
     def _locks_folder(self) -> bool:
         """Whether this service holds the lock of the folder: of several services, only one runs its trainings."""
@@ -202,6 +203,9 @@ class TrainingRunner:
         if job.began:  # 0 in the files of earlier versions
             more["seconds"] = round(time.time() - job.began, 1)
         log_state(job, **more)
+        if job.state == "done" and painting_files.path_of(self.folder, job.name):
+            painting_files.trim(self.folder)
+            self.files.remove(job.name)  # only the style itself is kept
 
     def _pid(self, job: TrainingJob) -> int:
         """The process ID of a training; 0 if unknown."""
@@ -244,7 +248,7 @@ class TrainingRunner:
                 return True
             # Checked with the lock held: the process that held it may have finished meanwhile.
             if self._is_done(job.name):
-                log_state(self.files.write(replace(job, state="done", pid=0)))
+                self._record_end(replace(job, state="done", pid=0))
                 return False
             if shutil.disk_usage(self.folder).free < MIN_FREE_BYTES:
                 raise DiskFullError(
@@ -275,7 +279,7 @@ class TrainingRunner:
         arguments = [*self.command, job.kind, str(self.files.job_dir(job.name) / job.exemplar)]
         if job.kind == "style":
             arguments += ["--content", str(self._content(job))]
-        arguments += ["-o", str(self.folder / f"{job.name}.safetensors"), *job.options, "--quiet"]
+        arguments += ["-o", str(self.files.model(job.name)), *job.options, "--quiet"]
         return [*arguments, "--resume"] if self.files.last_checkpoint_stamp(job.name) else arguments
 
     def _content(self, job: TrainingJob) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from texturenets.errors import UserError
+from texturenets.server import painting_files
 from texturenets.server.http_errors import HTTPProblem, folder_missing
 from texturenets.server.settings import check_folder
 from texturenets.server.training_files import NAME, TrainingFiles, TrainingJob
@@ -70,15 +71,18 @@ class Trainings:
         suffix: str,
         *,
         preset: str,
-        steps: int,
+        steps: int = 0,
+        minutes: float = 0.0,
         photos: str = "",
+        into: Path | None = None,
         more: Sequence[str] = (),
     ) -> TrainingJob:
         """Put a training in the queue; `exemplar` is an image's file, `suffix` its suffix, as ".png".
 
-        `photos`: one of `folders`. `more`: further arguments for `texturenets train`. Raises HTTPProblem for a name
-        that is taken or not valid, a folder that does not exist, and too many trainings; UserError for a style if the
-        service has no photos, and if the files cannot be written.
+        `steps` or `minutes`: how long it is trained. `photos`: one of `folders`. `into`: the file of a model of
+        several styles, into which a style is learned. `more`: further arguments for `texturenets train`. Raises
+        HTTPProblem for a name that is taken or not valid, a folder that does not exist, and too many trainings;
+        UserError for a style if the service has no photos, and if the files cannot be written.
         """
         photos = photos.rstrip("/") if photos.strip("/") else photos
         if not NAME.fullmatch(name):
@@ -97,13 +101,16 @@ class Trainings:
             inside = ", ".join(folders[1:])
             known = f"give one of {inside}, or leave out photos" if inside else "leave out photos"
             raise HTTPProblem(422, f"photos {photos[:64]!r} is not a folder here: {known} to learn from all")
+        length = ("--minutes", f"{minutes:g}") if minutes else ("--steps", str(steps))
         job = TrainingJob(
             name=name,
             kind=kind,
-            exemplar=f"exemplar{suffix}",
+            # A style that is learned into a model of several is called as its image.
+            exemplar=f"{painting_files.STYLE if into else 'exemplar'}{suffix}",
             photos=photos,
-            options=("--preset", preset, "--steps", str(steps), *more),
+            options=("--preset", preset, *length, *((f"--into={into}",) if into else ()), *more),
             steps=steps,
+            minutes=minutes,
             order=time.time(),
         )
         with self.files.lock:

@@ -139,7 +139,7 @@ def _tabs(
     """Add the tabs, and the links between them. To be called within `blocks`."""
     with gr.Tabs() as tabs:
         with gr.Tab("Stylize", id="stylize") as first:
-            styles = StylizeTab(service, store, work)
+            styles = StylizeTab(service, store, work, trainings)
         with gr.Tab("Texture", id="texture") as second:
             textures = TextureTab(service, store, work)
         with gr.Tab("Train", id="train"):

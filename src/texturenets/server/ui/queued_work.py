@@ -33,8 +33,12 @@ class QueuedWork:
         coroutine: Coroutine[Any, Any, Any],
         progress: gr.Progress,
         message: Callable[[], str],
+        *,
+        share: Callable[[], float] | None = None,
     ) -> Any:
         """The result of `coroutine`; until then a progress bar shows `message()`.
+
+        `share`: how much is done, 0 to 1, if that is known.
 
         Raises what `coroutine` raises, and WorkCancelledError.
         """
@@ -45,8 +49,10 @@ class QueuedWork:
         try:
             while not task.done():
                 took = time.monotonic() - began
-                # The time is unknown: the bar approaches its end ever more slowly.
-                progress(took / (took + 5), desc=f"{message()} · {took:.0f} s")
+                if share is None:  # the bar approaches its end ever more slowly
+                    progress(took / (took + 5), desc=f"{message()} · {took:.0f} s")
+                else:
+                    progress(share(), desc=message())
                 await asyncio.wait({task}, timeout=UPDATE_SECONDS)
             return task.result()
         except asyncio.CancelledError:

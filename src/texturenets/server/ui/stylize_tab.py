@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.paintings import Paintings
 from texturenets.server.service import Service
 from texturenets.server.ui import examples, gallery, stylizing
 from texturenets.server.ui.camera import LiveCamera
@@ -17,7 +18,11 @@ from texturenets.server.ui.pictures import PictureInput, Uploads
 from texturenets.server.ui.queued_work import QueuedWork, WorkCancelledError
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import error_html, message_html, sentence
+from texturenets.server.ui.your_painting import YourPainting
 from texturenets.stylize.options import StylizeOptions
+
+if TYPE_CHECKING:
+    from texturenets.server.trainings import Trainings
 
 SIZES = [("512", 512), ("1024", 1024), ("2048", 2048), ("The photo's own", 0)]
 STROKES: list[tuple[str, float | str]] = [
@@ -40,8 +45,12 @@ QUIET: Any = {"show_progress": "hidden"}
 class StylizeTab:
     """Builds the tab, within a gradio.Blocks, and handles its events."""
 
-    def __init__(self, service: Service, store: Store, work: QueuedWork) -> None:
+    def __init__(
+        self, service: Service, store: Store, work: QueuedWork, trainings: Trainings | None = None
+    ) -> None:
+        """Without `trainings` visitors have no painting of their own learned."""
         self.service, self.store, self.work = service, store, work
+        self.paintings = Paintings(service, trainings) if trainings else None
         chosen = gallery.valid_choice(service.catalogue, "style")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
@@ -63,7 +72,11 @@ class StylizeTab:
         """Add the input for photos and the gallery of styles; returns the gallery of example photos."""
         self.photos = PictureInput(self.service, self.store, "photo", MAX_PHOTOS, label="Photos", height=300)
         tries: gr.Gallery = gallery.example_gallery(examples.photos(), "examples", "Or try one of these")
-        self.gallery = gallery.make_gallery(self.service.catalogue, "style", chosen)
+        yours = self.paintings is not None
+        self.gallery = gallery.make_gallery(self.service.catalogue, "style", chosen, yours=yours)
+        self.yours = (
+            YourPainting(self.service, self.store, self.work, self.paintings) if self.paintings else None
+        )
         return tries
 
     def _results(self) -> tuple[gr.Button, gr.Button]:
@@ -106,7 +119,12 @@ class StylizeTab:
         """Connect the components' events with the methods below."""
         self.photos.listen(self.message)
         tries.select(self._example, None, [self.photos.gallery, self.photos.uploads], **QUIET)
-        self.gallery.select(self._chosen, None, self.style, **QUIET)
+        if self.yours is None:
+            self.gallery.select(self._chosen, None, self.style, **QUIET)
+        else:
+            self.yours.listen(self.style)
+            panel = [self.style, self.yours.panel, self.yours.hint]
+            self.gallery.select(self._chosen_or_yours, self.yours.learned, panel, **QUIET)
         self.blend.listen(self.style, self.message)
         again: Any = {"show_progress_on": self.slider, "trigger_mode": "multiple"}
         for one in (self.photos.uploads, self.style):
@@ -140,17 +158,25 @@ class StylizeTab:
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """Updates of these components with the current styles; the chosen one stays chosen."""
-        return gallery.update(self.service.catalogue, "style", chosen)
+        return gallery.update(self.service.catalogue, "style", chosen, yours=self.yours is not None)
 
     def choose(self, name: str) -> tuple[Any, ...]:
         """As `refresh`, with the style `name` chosen."""
-        return gallery.choose(self.service.catalogue, "style", name)
+        return gallery.choose(self.service.catalogue, "style", name, yours=self.yours is not None)
 
     def _example(self, event: gr.EventData, request: gr.Request) -> tuple[Any, Uploads]:
         return self.photos.example(gallery.clicked(event, examples.photos()), request)
 
     def _chosen(self, event: gr.EventData) -> str:
         return gallery.clicked(event, gallery.names(self.service.catalogue, "style"))
+
+    def _chosen_or_yours(self, learned: str, event: gr.EventData) -> tuple[Any, Any, Any]:
+        """As `_chosen`, with the tile of the visitor's own painting: the style, and updates of what learns it."""
+        assert self.yours is not None
+        chosen = gallery.clicked_tile(event, gallery.tiles(self.service.catalogue, "style", yours=True))
+        if chosen == gallery.YOURS:
+            return learned or gr.skip(), *self.yours.shown(visible=True)
+        return chosen, *self.yours.shown(visible=False)
 
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "stylize")

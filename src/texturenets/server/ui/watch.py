@@ -148,7 +148,10 @@ def _table(reports: list[dict[str, Any]]) -> str:
     rows = []
     for report in reports:
         state = "saving" if report["state"] == "stopping" else report["state"]
-        share = min(100, 100 * report["step"] / max(1, report["steps"]))
+        by_steps = report["step"], report["steps"]
+        done, whole = (report["seconds"], 60 * report["minutes"]) if report["minutes"] else by_steps
+        share = min(100, 100 * done / max(1, whole))
+        steps = f"{report['step']} / {report['steps']}" if report["steps"] else f"{report['step']}"
         left = report["seconds_left"]
         more = f"{duration(left)} left" if left is not None and state == "running" else ""
         reason = html.escape(report["reason"].removeprefix("texturenets: "))
@@ -156,7 +159,7 @@ def _table(reports: list[dict[str, Any]]) -> str:
         why += _skipped(**report["photos_skipped"])
         rows.append(
             f"<tr><td><b>{html.escape(report['name'])}</b></td><td>{html.escape(report['kind'])}</td>"
-            f"<td>{html.escape(state)}</td><td>{report['step']} / {report['steps']}"
+            f"<td>{html.escape(state)}</td><td>{steps}"
             f'<div class="bar"><i style="width:{share:.0f}%"></i></div></td><td>{more}</td></tr>{why}'
         )
     return f"<table><tr><th>Name<th>Kind<th>State<th>Step<th></tr>{''.join(rows)}</table>"
