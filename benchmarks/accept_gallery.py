@@ -8,9 +8,9 @@
 singles   each style that is shipped as a network of its own, too: squeezenet, vgg, deep, structure at most 1.1 times
           that network's, paint in calm places (`calm`) at least 0.9 of it
 into      paintings that the gallery does not have, learned into it by `stylize --into --minutes` on the package's
-          photos alone: squeezenet, vgg, deep, structure at most 1.5 times those of a network of that painting alone
-          after one minute and 1.25 times after more, where --networks has that network, a model file called as the
-          painting; `calm` is printed
+          photos alone: after six minutes and more squeezenet, vgg, deep, structure at most 1.2 times those of a
+          network of that painting alone, where --networks has that network, a model file called as the painting;
+          `calm`, and what fewer minutes bring, is printed without a bar
 mixtures  from the first style of the pair to the second in 11 steps the distance to the first rises and to the second
           falls; strength in 11 steps: from the photo to the painting; no step back of more than a tenth of the range
 masks     the first style in the left half and the second in the right: crops of each half have the figures of that
@@ -44,8 +44,7 @@ from texturenets.modelfiles.conditions import styles_of
 
 SIZE, STEPS = 512, 11
 WORSE, CALM, STEP_BACK, MASKED = 1.1, 0.9, 0.1, 1.2
-LEARNED = {1.0: 1.5}
-LEARNED_LONGER = 1.25
+LEARNED, FROM_MINUTES = 1.2, 6.0
 TEXTURE = ("squeezenet", "vgg", "deep")
 FIGURES = (*MEASURES, "calm")
 
@@ -149,7 +148,7 @@ def into(
     os.environ.setdefault("TEXTURENETS_WEIGHTS", os.pathsep.join(descriptors()))
     os.environ["TEXTURENETS_CACHE"] = str(stylizer.folder / "cache")  # where `stylize` keeps them
     for minute in minutes:
-        worse = LEARNED.get(minute, LEARNED_LONGER)
+        worse = LEARNED if minute >= FROM_MINUTES else math.inf
         header(f"painting, {minute:g} min", worse, 0.0)
         for stem in stems:
             pictures = learned(stylizer, gallery, stem, minute)
