@@ -72,6 +72,8 @@ class Service:
         used."""
         self.settings, self.limits = settings, settings.limits
         self.catalogue = Catalogue(settings.models)
+        if settings.photos is None:  # else models come from trainings
+            self.catalogue.warn_if_empty()
         load = load or load_model(settings)
         self.queue = RequestQueue(self.limits.queue, self.limits.seconds)
         # A lane is the queue for small or for large images, with its own engine thread. An engine computes one image
