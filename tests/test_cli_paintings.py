@@ -175,7 +175,8 @@ def test_bad_input_is_one_line(here: Path, untrained: None, line: str, told: lis
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"", "odd.jpg is empty"), (b"hello\n", "odd.jpg is not an image that can be read here")]
+    ("content", "told"),
+    [(b"", "odd.jpg is empty"), (b"hello\n", "odd.jpg is not an image that can be read here")],
 )
 def test_a_style_that_is_no_image(here: Path, untrained: None, content: bytes, told: str) -> None:
     Path("odd.jpg").write_bytes(content)

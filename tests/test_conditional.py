@@ -316,6 +316,8 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
         (["-s", "MODEL:wave=x"], "the weight 'x' of wave is not a number"),
         (["-s", "MODEL:wave=-1,udnie=1"], "weight -1.0 of wave is not a number of at least 0"),
         (["-s", "MODEL:wave=3,udnie=1", "--mask", "a.png"], "with masks, styles have no weights"),
+        (["-s", "MODEL:wave=.6,udnie=.6", "--mask", "a.png"], "with masks, styles have no weights"),
+        (["-s", "MODEL:wave=1", "--keep", "a.png"], "with masks, styles have no weights"),
         (["-s", "MODEL:wave", "--to-style", "udnie", "--mask", "a.png"], "give one of them"),
         (["-s", "MODEL:wave", "--mask", "none.png"], "no such mask: none.png"),
         (["-s", "MODEL:wave", "--mask", "a.png", "--mask", "a.png"], "2 masks for 1 style: wave"),

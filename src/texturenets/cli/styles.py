@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from texturenets.hub.names import is_name
 @dataclass(frozen=True)
 class ChosenStyle:
     """The model file of a style; for a model with several styles also which, as ((name, weight), ...). `painting`: an
-    image that is first added to that model by `minutes` of training (`paintings.learned`).
+    image that is first added to that model by `minutes` of training (`paintings.learned`). `given`: the name by which
+    it was chosen.
     """
 
     model: Path
     styles: tuple[tuple[str, float], ...] = ()
     painting: Path | None = None
     minutes: float = 0.0
+    given: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -86,7 +88,7 @@ def find_styles(
                 f"{name}:{_each(path)[0].name}: "
                 f"{', '.join(style.name for style in _each(path))}"
             )
-        found[ChosenStyle(path, tuple((mix or {}).items()))] = None
+        found[ChosenStyle(path, tuple((mix or {}).items()), given=name)] = None
     if not any(style.painting for style in found):
         for flag, value in (("--into", into), ("--minutes", minutes)):
             if value is not None:
@@ -239,8 +241,8 @@ def check_published(name: str) -> None:
 
 
 def is_image(name: str) -> bool:
-    """Whether `name` is an image file and not a model. Raises UserError for a file with an image suffix that cannot be
-    read as an image."""
+    """Whether `name` is an image file and not a model. Raises UserError for a file with an image suffix that cannot
+    be read as an image."""
     from texturenets import image
     from texturenets.modelfiles import modelfile
 

@@ -213,7 +213,7 @@ class Service:
         """
         name, served, mix = self.find_style(style)
         styles = tuple(mix or served.styles)
-        check_masks(styles, masks)
+        check_masks(styles, masks, (style or "") if mix else "")
         size, seed, quality = options.size, options.seed, options.quality
         if seed != 0 and not await asyncio.to_thread(modelfile.may_take_noise, served.path):
             raise HTTPProblem(422, f"seed {seed}: {name} takes no noise, every seed gives the same image")
