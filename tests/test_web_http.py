@@ -995,7 +995,7 @@ def test_an_image_of_one_color_is_refused_at_once(
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post(f"/v1/trainings?name=a&kind={kind}", content=data.getvalue()), 422)
         assert service.get("/v1/trainings").json() == {"trainings": []}
-    assert "of one color" in said or "is too small for training" in said
+    assert "of one color" in said or "is too small to learn from" in said
     assert str(tmp_path) not in said
 
 
