@@ -232,8 +232,10 @@ def test_masks_that_are_likely_not_meant_are_told_of(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="mask.png is in colour: its brightness counts"):
             style(x, mix={"wave": 1}, masks={"wave": mask})
     Image.new("L", (80, 64)).save(mask)
-    with pytest.warns(UserWarning, match="mask.png is black: white says where"):
+    with pytest.warns(UserWarning, match="mask.png is black, so there is nothing of wave: paint white where"):
         style(x, mix={"wave": 1}, masks={"wave": mask})
+    with pytest.warns(UserWarning, match="mask.png is black, so nothing of the photo is kept: paint white"):
+        style(x, mix={"wave": 1}, masks={"photo": mask})
 
 
 def test_masks_of_two_styles(tmp_path: Path) -> None:
