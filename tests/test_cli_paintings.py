@@ -174,6 +174,19 @@ def test_bad_input_is_one_line(here: Path, untrained: None, line: str, told: lis
     assert not kept(here)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "odd.jpg is empty"), (b"hello\n", "odd.jpg is not an image that can be read here")],
+)
+def test_a_style_that_is_no_image(here: Path, untrained: None, content: bytes, told: str) -> None:
+    Path("odd.jpg").write_bytes(content)
+    for more in ([], INTO):
+        assert told in tiny.refused("stylize", "photo.png", "-s", "odd.jpg", *more)
+    assert told in tiny.refused("sample", "odd.jpg")
+    assert not kept(here)
+    assert "no published network that is known" in tiny.refused("convert", "odd.jpg")
+
+
 def test_a_photo_that_is_not_there_is_told_first(here: Path, untrained: None) -> None:
     assert "no such file" in tiny.refused("stylize", "gone.png", "-s", "late.png", *INTO)
 

@@ -116,7 +116,14 @@ def test_a_sample_to_standard_output(here: Path, capsysbinary: pytest.CaptureFix
         ),
         ("stylize clip.mp4 photo.jpg -s wave -o -", "--output - sends one image, and there are 2 files"),
         ("stylize . -s wave --output=-", "--output - sends one image, and there are 2 photos"),
-        ("sample peas --size 32 --count 2 -o -", "--output - takes one result"),
+        (
+            "sample peas --size 32 --count 2 -o -",
+            "--output - sends one image, and --count 2 makes 2: leave it",
+        ),
+        (
+            "stylize photo.jpg -s wave --count=3 -o -",
+            "--output - sends one image, and --count 3 makes 3: leave",
+        ),
         ("stylize photo.jpg -s wave --json -o -", "--output - sends one image: leave out --json"),
         (
             "export wave --to onnx -o -",

@@ -232,8 +232,10 @@ def test_masks_that_are_likely_not_meant_are_told_of(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="mask.png is in colour: its brightness counts"):
             style(x, mix={"wave": 1}, masks={"wave": mask})
     Image.new("L", (80, 64)).save(mask)
-    with pytest.warns(UserWarning, match="mask.png is black: white says where"):
+    with pytest.warns(UserWarning, match="mask.png is black, so there is nothing of wave: paint white where"):
         style(x, mix={"wave": 1}, masks={"wave": mask})
+    with pytest.warns(UserWarning, match="mask.png is black, so nothing of the photo is kept: paint white"):
+        style(x, mix={"wave": 1}, masks={"photo": mask})
 
 
 def test_masks_of_two_styles(tmp_path: Path) -> None:
@@ -316,6 +318,8 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
         (["-s", "MODEL:wave=x"], "the weight 'x' of wave is not a number"),
         (["-s", "MODEL:wave=-1,udnie=1"], "weight -1.0 of wave is not a number of at least 0"),
         (["-s", "MODEL:wave=3,udnie=1", "--mask", "a.png"], "with masks, styles have no weights"),
+        (["-s", "MODEL:wave=.6,udnie=.6", "--mask", "a.png"], "with masks, styles have no weights"),
+        (["-s", "MODEL:wave=1", "--keep", "a.png"], "with masks, styles have no weights"),
         (["-s", "MODEL:wave", "--to-style", "udnie", "--mask", "a.png"], "give one of them"),
         (["-s", "MODEL:wave", "--mask", "none.png"], "no such mask: none.png"),
         (["-s", "MODEL:wave", "--mask", "a.png", "--mask", "a.png"], "2 masks for 1 style: wave"),

@@ -322,3 +322,15 @@ def test_a_page_takes_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(words) == 2
     assert "--generator mine.py:Mine" in capsys.readouterr().err
     assert not (tmp_path / "page").exists()
+
+
+def test_a_page_takes_the_whole_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, path = gallery(tmp_path)
+    for name in (f"{path}:wave", f"{path}:wave=0.6,udnie=0.4"):
+        assert main(["export", name, "--to", "web", "-o", str(tmp_path / "page")]) == 2
+        error = capsys.readouterr().err
+        assert "goes to onnx and openvino" in error
+        assert error.endswith(f"say {path}\n")
+    assert main(["export", f"{tmp_path / 'gone'}.safetensors:wave", "--to", "web", "-o", "page"]) == 2
+    assert "no such model file" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()

@@ -227,6 +227,15 @@ def test_masks_that_do_not_work(
     assert [p.name for p in Path().iterdir()] == ["mask.png"]
 
 
+@pytest.mark.parametrize(("value", "told"), [(0, "no white pixel"), (255, "leaves nothing to learn from")])
+def test_a_mask_without_a_hole_or_surroundings_is_refused_before_the_work(
+    studio: Path, monkeypatch: pytest.MonkeyPatch, value: int, told: str
+) -> None:
+    monkeypatch.delattr("texturenets.cli.resynthesis._config")  # which loads PyTorch
+    mask = mask_file((72, 56), value)
+    assert told in refused(studio, "inpaint", str(studio / "photo.png"), "--mask", mask)
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_mask_of_another_size_is_scaled_with_a_note(studio: Path) -> None:
     mask = mask_file((36, 28), 0, (9, 9, 20, 20))
@@ -238,7 +247,7 @@ def test_a_mask_of_another_size_is_scaled_with_a_note(studio: Path) -> None:
 def test_other_mistakes_are_one_line(studio: Path) -> None:
     photo, hole = str(studio / "photo.png"), str(studio / "hole.png")
     Image.new("RGB", (20, 20)).save("tiny.png")
-    assert "20 x 20 pixels" in refused(studio, "tile", "tiny.png")
+    assert "20 x 20 pixels is too small to learn from" in refused(studio, "tile", "tiny.png")
     assert "--steps 0" in refused(studio, "tile", photo, "--steps", "0")
     assert "would overwrite" in refused(studio, "tile", photo, "-o", photo)
     assert "would overwrite" in refused(studio, "inpaint", photo, "--mask", hole, "-o", hole)

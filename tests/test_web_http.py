@@ -904,6 +904,28 @@ def test_the_folder_of_models_goes_away(
     assert not any(r.exc_info for r in caplog.records)
 
 
+def test_a_folder_without_models_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[str]:
+        found = [r for r in caplog.records if "holds no model file" in r.getMessage()]
+        caplog.clear()
+        return [r.__dict__["fields"]["folder"] for r in found]
+
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    (empty / "photos").mkdir(parents=True)
+    model(full)
+    with client(empty) as service:
+        assert told() == [str(empty)]
+        model(empty)
+        assert "tiny" in str(service.get("/v1/models").json()["models"])  # it came later
+    with client(full):
+        assert not told()
+    (empty / "tiny.safetensors").unlink()
+    with client(empty, photos=empty / "photos"):  # where trainings put theirs
+        assert not told()
+
+
 def test_the_folder_of_photos_goes_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -973,7 +995,7 @@ def test_an_image_of_one_color_is_refused_at_once(
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post(f"/v1/trainings?name=a&kind={kind}", content=data.getvalue()), 422)
         assert service.get("/v1/trainings").json() == {"trainings": []}
-    assert "of one color" in said or "is too small for training" in said
+    assert "of one color" in said or "is too small to learn from" in said
     assert str(tmp_path) not in said
 
 

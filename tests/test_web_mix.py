@@ -227,7 +227,7 @@ def test_a_mask_of_another_size_is_scaled_with_a_note(service: Service, tmp_path
     assert made.note == "The mask, sky.png, 100 × 80 pixels, is scaled to the photo's 80 × 64."
     assert opened(made.data).size == (100, 80)
     black = given(service, tmp_path, "sky.png", png(np.zeros((64, 80), np.uint8)))
-    assert black.note == "sky.png is black: white says where."
+    assert black.note == "sky.png is black, so nothing is painted: white counts as painted."
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,6 @@ def export(
         Do not print the comparison.
     """
     from texturenets import export as exports
-    from texturenets.modelfiles import modelfile
 
     for name in models:
         note_shipped(name)
@@ -67,7 +66,7 @@ def export(
             )
         if output is None or Path(output).is_file():
             raise UserError("--to web writes a folder: name one, with --output FOLDER")
-        print(static_page.write([modelfile.find(name) for name in models], Path(output), runtime))
+        print(static_page.write([_whole_model(name) for name in models], Path(output), runtime))
         return
     if runtime is not None:
         raise UserError(f"--runtime is for --to web, not --to {to}")
@@ -82,6 +81,22 @@ def export(
             print(compared, file=sys.stderr)
         for file in done.files:
             print(file, flush=True)
+
+
+def _whole_model(name: str) -> Path:
+    """The file of a model for the page. Raises UserError for a style or mixture of it, and if there is no such
+    model."""
+    from texturenets import loading
+    from texturenets.modelfiles import modelfile
+
+    file, mix = loading.split_name(name)
+    path = modelfile.find(file)
+    if mix:
+        raise UserError(
+            f"{name}: one style, or one mixture, goes to onnx and openvino; --to web takes the whole model, with all "
+            f"its styles: say {file}"
+        )
+    return path
 
 
 def _stem_of(name: str) -> str:

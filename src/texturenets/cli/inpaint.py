@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from texturenets.cli.resynthesis import LossFlags, Options, TrainerFlags, resynt
 if TYPE_CHECKING:
     from texturenets.image import Picture
     from texturenets.resynthesis.jobs import Job
+    from texturenets.stylize.regions import MaskFile
 
 
 def inpaint(
@@ -45,13 +47,29 @@ def inpaint(
         with its surroundings would be smaller than 512 x 512].
     """
 
-    def prepare(source: Picture) -> Job:
+    @functools.cache
+    def checked_mask() -> MaskFile:
         from texturenets.image import read
-        from texturenets.resynthesis import jobs
-        from texturenets.stylize.regions import MaskFile
+        from texturenets.resynthesis.mask import check_mask
+        from texturenets.stylize.regions import MaskFile, mask_luminance
 
-        return jobs.hole(source, MaskFile(str(mask), read(mask)), context)
+        file = MaskFile(str(mask), read(mask))
+        check_mask(mask_luminance(file.picture))
+        return file
+
+    def prepare(source: Picture) -> Job:
+        from texturenets.resynthesis import jobs
+
+        return jobs.hole(source, checked_mask(), context)
 
     return resynthesize(
-        image, output, "inpaint", prepare, inputs=[mask], options=options, losses=losses, trainer=trainer
+        image,
+        output,
+        "inpaint",
+        prepare,
+        check=checked_mask,
+        inputs=[mask],
+        options=options,
+        losses=losses,
+        trainer=trainer,
     )

@@ -9,7 +9,7 @@ from texturenets import image
 from texturenets.cli.styles import ChosenStyle, within_model
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import styles_of
+from texturenets.modelfiles.conditions import check_no_weights, styles_of
 from texturenets.stylize.mixing import assigned
 from texturenets.stylize.regions import GRADIENTS, MaskFile
 
@@ -20,11 +20,13 @@ def masks_of(
     """The masks by style name, as `Style.stylize` takes them, read once for all photos.
 
     `masks`: files or the names of gradients, for the styles in their order. `keep`: a file for the photo. Raises
-    UserError for several separate styles, more masks than styles, and for a file that does not exist or is not an
-    image.
+    UserError for several separate styles, styles with weights, more masks than styles, and for a file that does not
+    exist or is not an image.
     """
     if len(styles) > 1:
         raise _several(styles)
+    if styles[0].styles:
+        check_no_weights(styles[0].given)
     names = [name for name, _ in styles[0].styles] or _only_style(styles[0])
     return {name: read_mask_file(mask) for name, mask in assigned(names, masks or (), keep).items()}
 

@@ -76,6 +76,10 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
         raise UserError("--output is a URL: give a file or a folder here")
     if outputs and (more := set(plain) & set(_WRITE_MORE)):
         raise UserError(f"--output - sends one image: leave out {', '.join(sorted(more))}")
+    if outputs and (count := _count(plain)) > 1:
+        raise UserError(
+            f"--output - sends one image, and --count {count} makes {count}: leave it out, or give a folder"
+        )
     if outputs and sys.stdout.isatty():
         raise UserError(
             "--output - writes an image, and standard output is a terminal: send it on, for example > result.png"
@@ -111,6 +115,13 @@ def _sent_on(words: Sequence[str]) -> bool:
     )
     told = set(words) & set(_WRITE_MORE) or any(word.startswith(OUTPUT) for word in words)
     return photo and not told and not sys.stdout.isatty()
+
+
+def _count(words: Sequence[str]) -> int:
+    """The value of --count; 1 without it, and for one that is no number, which the command reports."""
+    given = [word.removeprefix("--count=") for word in words if word.startswith("--count=")]
+    given += [word for before, word in itertools.pairwise(words) if before == "--count"]
+    return max((int(word) for word in given if word.isdecimal() and len(word) < 20), default=1)
 
 
 def _named(folder: Path, run: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:

@@ -96,6 +96,7 @@ def resynthesize(
     kind: str,
     prepare: Callable[[Picture], Job],
     *,
+    check: Callable[[], object] | None = None,
     inputs: Sequence[Path] = (),
     options: Options | None,
     losses: Any,
@@ -103,21 +104,19 @@ def resynthesize(
 ) -> int:
     """Replace the part of the image `source_path` that `prepare` chooses, and write the result; returns the exit
     status. `kind`: last part of the result's name. `inputs`: other input files, which the result must not overwrite.
+    `check`: called before PyTorch is loaded; it raises UserError for inputs that do not work.
     """
     flags = options or Options()
     check_numbers(flags.steps, None, flags.pictures_every)
+    out = _out(source_path, output, kind)
+    check_output(out, [source_path, *inputs])
+    if check is not None:
+        check()
     changes = given(losses, ResynthesisConfig)
     chosen = user_chose_networks(flags.descriptor, "default", changes)
     config = _config(flags.descriptor or NETWORK, changes)
     check_used(losses, config)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    folder = folder_of([source_path], output)
-    out = (
-        Path(str(output)).expanduser()
-        if folder is None
-        else folder / fitted(source_path.stem, f"-{kind}.png")
-    )
-    check_output(out, [source_path, *inputs])
 
     from texturenets import image
     from texturenets.engines.devices import memory_errors
@@ -153,6 +152,14 @@ def resynthesize(
         )
     write(out, image.resize(last.image, job.box[2:]))
     return report(out, last, flags.steps * flags.scales, flags.quiet, status=status, as_json=flags.as_json)
+
+
+def _out(source_path: Path, output: str | None, kind: str) -> Path:
+    """The file of the result: `output`, or a file with the default name in that folder or the current one."""
+    folder = folder_of([source_path], output)
+    if folder is None:
+        return Path(str(output)).expanduser()
+    return folder / fitted(source_path.stem, f"-{kind}.png")
 
 
 def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:

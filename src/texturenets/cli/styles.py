@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from texturenets.hub.names import is_name
 @dataclass(frozen=True)
 class ChosenStyle:
     """The model file of a style; for a model with several styles also which, as ((name, weight), ...). `painting`: an
-    image that is first added to that model by `minutes` of training (`paintings.learned`).
+    image that is first added to that model by `minutes` of training (`paintings.learned`). `given`: the name by which
+    it was chosen.
     """
 
     model: Path
     styles: tuple[tuple[str, float], ...] = ()
     painting: Path | None = None
     minutes: float = 0.0
+    given: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -86,7 +88,7 @@ def find_styles(
                 f"{name}:{_each(path)[0].name}: "
                 f"{', '.join(style.name for style in _each(path))}"
             )
-        found[ChosenStyle(path, tuple((mix or {}).items()))] = None
+        found[ChosenStyle(path, tuple((mix or {}).items()), given=name)] = None
     if not any(style.painting for style in found):
         for flag, value in (("--into", into), ("--minutes", minutes)):
             if value is not None:
@@ -215,13 +217,13 @@ def _is_painting(name: str) -> bool:
         glued = f"-s{name}"  # a file name that begins so is parsed as -s and its value
         hint = f"; for the photo {glued} say ./{glued}" if Path(glued).is_file() else ""
         raise UserError(f"--style {name}: no such file{hint}")
-    return has_image_suffix(name)
+    return is_image(name)
 
 
 def check_no_exemplar(name: str) -> None:
     """Raise UserError if an image, or another program's network, is named as a texture."""
     check_published(name)
-    if has_image_suffix(name):
+    if is_image(name):
         raise UserError(
             f"{name} is an image, not a trained texture yet: `texturenets train texture {name}` trains one; "
             f"`texturenets optimize --style {name}` draws one sample without"
@@ -238,15 +240,18 @@ def check_published(name: str) -> None:
         )
 
 
-def has_image_suffix(name: str) -> bool:
-    """Whether `name` is an image file, or has an image suffix and is not a model."""
+def is_image(name: str) -> bool:
+    """Whether `name` is an image file and not a model. Raises UserError for a file with an image suffix that cannot
+    be read as an image."""
     from texturenets import image
     from texturenets.modelfiles import modelfile
 
     path = Path(name)
-    return (
-        bool(path.suffix)
-        and path.is_file()
-        and (image.has_image_suffix(path) or image.read_header(path) is not None)
-        and not modelfile.is_model(path)
-    )
+    if not path.suffix or not path.is_file() or modelfile.is_model(path):
+        return False
+    if image.read_header(path) is not None:
+        return True
+    if image.has_image_suffix(path):
+        image.read(path)  # an EXR file can be; else it says what is wrong
+        return True
+    return False

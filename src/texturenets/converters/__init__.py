@@ -82,7 +82,7 @@ def detect(path: Path) -> tuple[Converter, Path]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     kind = readers.recognise(path)
-    if kind is None and (image.has_image_suffix(path) or image.suffix_by_content(path)):
+    if kind is None and (image.read_header(path) is not None or image.suffix_by_content(path)):
         raise UserError(
             f"{path} is an image, not a network: `texturenets stylize {path}` stylizes it, `texturenets train style "
             f"{path} --content FOLDER-OF-PHOTOS` makes a model of it"

@@ -20,6 +20,8 @@ MAX_CONDITIONS = 1024
 PHOTO = "photo"
 """The name of the photo itself in a mixture of styles."""
 
+NO_WEIGHTS = "with masks, styles have no weights: a mask's grey says how much of a style there is"
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -151,6 +153,13 @@ def parse_mix(words: str) -> dict[str, float]:
         except ValueError:
             raise UserError(f"{words}: the weight {weight!r} of {style} is not a number") from None
     return checked_mix(mix)
+
+
+def check_no_weights(name: str) -> None:
+    """Raise UserError if the name of a style, "MODEL:STYLE=0.6,STYLE=0.4", gives weights, also equal ones: for use
+    with masks."""
+    if "=" in name.rpartition(":")[2]:
+        raise UserError(NO_WEIGHTS)
 
 
 def between(first: Mapping[str, float], last: Mapping[str, float], share: float) -> dict[str, float]:

@@ -14,11 +14,11 @@ from texturenets.image import Picture
 from texturenets.image.sizes import Box, crop_back
 from texturenets.resynthesis import holes
 from texturenets.resynthesis.holes import Hole
+from texturenets.resynthesis.mask import NOTHING_LEFT, WHITE, check_mask
 from texturenets.stylize.regions import read_mask
 from texturenets.train import style_images
 from texturenets.train.min_size import too_small
 
-WHITE = 0.5  # a mask is white from this luminance on
 CONTEXT = 128  # minimum pixels on each side of a hole from which the texture is learned
 WINDOW = 512  # minimum sides of the computed part: the default size of results of `optimize`
 
@@ -61,13 +61,13 @@ def hole(picture: Picture, mask: Any, context: int | None) -> Job:
     rgb = _checked(picture)
     if context is not None and context < 1:
         raise UserError(f"`context` {context} is not above 0")
-    white = torch.from_numpy(read_mask(mask, "the hole", picture.size) >= WHITE)[None, None]
-    if not bool(white.any()):
-        raise UserError("the mask holds no white pixel: paint white what is to be filled")
+    values = read_mask(mask, "the hole", picture.size)
+    check_mask(values)
+    white = torch.from_numpy(values >= WHITE)[None, None]
     opacity = torch.ones_like(rgb[:, :1]) if picture.alpha is None else picture.alpha.cpu()
     usable = ~white & (opacity == 1)
     if not bool(usable.any()):
-        raise UserError("the mask leaves nothing to learn from: paint black what is to stay")
+        raise UserError(NOTHING_LEFT)
     box = _window(white[0, 0], context)
     part, free = crop_back(rgb, box).contiguous(), crop_back(white, box).to(rgb)
     known = crop_back(usable, box).to(rgb)

@@ -9,6 +9,7 @@ from typing import Self
 from texturenets import image
 from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
+from texturenets.modelfiles.conditions import check_no_weights
 from texturenets.server import uploads
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.stylize.mixing import assigned
@@ -65,9 +66,11 @@ def _read(data: bytes, what: str, size: tuple[int, int], most: int) -> image.Pic
 NO_MASKS = Masks()
 
 
-def check(styles: Sequence[str], masks: Masks) -> None:
-    """Raise HTTPProblem for more masks than `styles`."""
+def check(styles: Sequence[str], masks: Masks, name: str) -> None:
+    """Raise HTTPProblem for more masks than `styles`, and for masks with weights in the styles' `name`."""
     try:
         assigned(styles, masks.masks, masks.keep)
+        if masks:
+            check_no_weights(name)
     except UserError as error:
         raise HTTPProblem(422, str(error)) from None

@@ -96,6 +96,15 @@ class Catalogue:
         self.unusable: dict[Path, int] = {}  # files, with their modification times
         self.lock = threading.Lock()
 
+    def warn_if_empty(self) -> None:
+        """Log a warning if the folder holds no model file, as a mistyped name may: models may come later."""
+        if self.folder is not None and not self._own():
+            fields = {"folder": str(self.folder)}
+            log.warning(
+                "the folder of --models holds no model file (.safetensors) yet: only the shipped models are served",
+                extra={"fields": fields},
+            )
+
     def models(self) -> dict[str, ServedModel]:
         """All models by name, the shipped ones first.
 

@@ -72,6 +72,8 @@ class Service:
         used."""
         self.settings, self.limits = settings, settings.limits
         self.catalogue = Catalogue(settings.models)
+        if settings.photos is None:  # else models come from trainings
+            self.catalogue.warn_if_empty()
         load = load or load_model(settings)
         self.queue = RequestQueue(self.limits.queue, self.limits.seconds)
         # A lane is the queue for small or for large images, with its own engine thread. An engine computes one image
@@ -211,7 +213,7 @@ class Service:
         """
         name, served, mix = self.find_style(style)
         styles = tuple(mix or served.styles)
-        check_masks(styles, masks)
+        check_masks(styles, masks, (style or "") if mix else "")
         size, seed, quality = options.size, options.seed, options.quality
         if seed != 0 and not await asyncio.to_thread(modelfile.may_take_noise, served.path):
             raise HTTPProblem(422, f"seed {seed}: {name} takes no noise, every seed gives the same image")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from texturenets import arguments
 from texturenets.errors import UserError, counted
 from texturenets.modelfiles.conditions import (
+    NO_WEIGHTS,
     PHOTO,
     Condition,
     Mixture,
@@ -74,9 +75,7 @@ def choose(
         raise UserError(f"{header.name} holds several styles: say which, of {', '.join(names)}")
     if masks:
         if len(set((mix or {}).values())) > 1:
-            raise UserError(
-                "with masks, styles have no weights: a mask's grey says how much of a style there is"
-            )
+            raise UserError(NO_WEIGHTS)
         where = regions(_among(mix, masks), masks, size)
         stylized: float | Array = 1 - where.photo
         weights: list[dict[str, float]] = [{name: 1.0} for name in where.styles]

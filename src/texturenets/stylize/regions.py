@@ -92,11 +92,9 @@ def read_mask(mask: Any, name: str, size: tuple[int, int], what_for: str = "phot
     stored = int(pixels.shape[2]), int(pixels.shape[3])
     what = _called(mask, name)
     check_shape(what, stored, size, what_for)
-    luminance = image.luminance(pixels[:1, :3])
-    if picture.transparency is not None:  # not `alpha`, which is a tensor
-        luminance = luminance * to_numpy(picture.transparency).astype(np.float32)
+    luminance = mask_luminance(picture)
     if isinstance(mask, str | Path | MaskFile):  # made by a person, not computed
-        _warn_of_use(pixels[0, :3], luminance[0, 0], what)
+        _warn_of_use(pixels[0, :3], luminance[0, 0], what, name)
     if stored != size:
         scaled = f"{stored[1]} x {stored[0]}, is scaled to the {what_for}'s {size[1]} x {size[0]}"
         warnings.warn(f"{what}, {scaled}", stacklevel=4)
@@ -105,15 +103,24 @@ def read_mask(mask: Any, name: str, size: tuple[int, int], what_for: str = "phot
     return result
 
 
-def _warn_of_use(rgb: Array, luminance: Array, what: str) -> None:
-    """Warn of a mask (3, H, W) that is likely a mistake: in colour, or without any white."""
+def mask_luminance(picture: image.Picture) -> Array:
+    """The values of a mask, (1, 1, H, W): its luminance, 0 where it is transparent."""
+    luminance = image.luminance(to_numpy(picture.pixels).astype(np.float32)[:1, :3])
+    if picture.transparency is None:  # not `alpha`, which is a tensor
+        return luminance
+    return luminance * to_numpy(picture.transparency).astype(np.float32)
+
+
+def _warn_of_use(rgb: Array, luminance: Array, what: str, name: str) -> None:
+    """Warn of a mask (3, H, W) of the style `name` that is likely a mistake: in colour, or without any white."""
     if (np.ptp(rgb, axis=0) > COLORED).mean() > SHARE_COLORED:
         warnings.warn(
             f"{what} is in colour: its brightness counts, white is all of it and black nothing",
             stacklevel=5,
         )
     elif luminance.max() < BLACK:
-        warnings.warn(f"{what} is black: white says where", stacklevel=5)
+        nothing = "nothing of the photo is kept" if name == PHOTO else f"there is nothing of {name}"
+        warnings.warn(f"{what} is black, so {nothing}: paint white where it is to be", stacklevel=5)
 
 
 def check_shape(what: str, stored: tuple[int, int], size: tuple[int, int], what_for: str = "photo") -> None:

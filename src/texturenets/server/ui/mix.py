@@ -159,7 +159,7 @@ async def read_mask(service: Service, path: Path, photo: str, preview: str) -> U
         values = regions.read_mask(picture, "the photo", size)[None, None]
         note = f"The mask is {path.name}."
         if values.max() < regions.BLACK:
-            note = f"{path.name} is black: white says where."
+            note = f"{path.name} is black, so nothing is painted: white counts as painted."
         elif size != wanted:
             scaled = f"{size[1]} × {size[0]} pixels, is scaled to the photo's {wanted[1]} × {wanted[0]}"
             note = f"The mask, {path.name}, {scaled}."
