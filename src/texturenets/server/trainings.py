@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from texturenets.errors import UserError
 from texturenets.server import painting_files
 from texturenets.server.http_errors import HTTPProblem, folder_missing
 from texturenets.server.settings import check_folder
-from texturenets.server.training_files import NAME, TrainingFiles, TrainingJob
+from texturenets.server.training_files import NAME, State, TrainingFiles, TrainingJob
 from texturenets.server.training_reports import TrainingReports
 from texturenets.server.training_runner import TrainingRunner, log_state
 
@@ -47,6 +47,11 @@ class Trainings:
     def jobs(self) -> list[TrainingJob]:
         """All trainings, in the order of the queue."""
         return self.files.all()
+
+    def counts(self) -> dict[str, int]:
+        """The number of trainings in each state."""
+        states = [job.state for job in self.jobs()]
+        return {state: states.count(state) for state in get_args(State)}
 
     def check_folder(self) -> None:
         """Raises HTTPProblem if the folder of models is missing."""
