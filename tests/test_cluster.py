@@ -27,7 +27,7 @@ from PIL import Image
 from texturenets import cluster
 from texturenets.cli import main
 from texturenets.cli.common import cluster_words
-from texturenets.cluster import manifest, ray_backend, storage
+from texturenets.cluster import manifest, ray_backend, storage, worker
 from texturenets.cluster.manifest import Manifest, ManifestEntry, Outcome
 from texturenets.cluster.storage import Folder, Photo
 from texturenets.cluster.worker import MAX_DEATHS, Journal, PhotoRequest, Worker, WorkerTask
@@ -606,3 +606,13 @@ def test_ray_is_imported_by_one_module_alone() -> None:
         path for path in Path(cluster.__file__).parents[1].rglob("*.py") if imports.search(path.read_text())
     ]
     assert [path.name for path in found] == ["ray_backend.py"]
+
+
+@pytest.mark.parametrize("cut", [0, 100])
+def test_a_damaged_model_in_the_cache_is_written_anew(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
+    far = task(here, path="/nowhere/s.safetensors")
+    os.truncate(worker.model_file(far), cut)
+    assert worker.model_file(far).read_bytes() == far.model

@@ -318,15 +318,39 @@ def test_a_graph_is_converted_once(kept: Path, tmp_path: Path, monkeypatch: pyte
     assert not np.array_equal(engines.load(other, EngineOptions("openvino"))(x), first)
 
 
-@pytest.mark.parametrize("suffix", [".blob", ".onnx", ".json"])
-def test_damaged_files_are_made_anew(kept: Path, tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("damage", ["empty", "truncated", "zeros", "random", "one bit"])
+@pytest.mark.parametrize(
+    ("engine", "suffix"),
+    [
+        ("openvino", ".blob"),
+        ("openvino", ".onnx"),
+        ("openvino", ".json"),
+        ("onnx", ".onnx"),
+        ("onnx", ".json"),
+    ],
+)
+def test_damaged_files_are_made_anew(
+    kept: Path, tmp_path: Path, engine: str, suffix: str, damage: str
+) -> None:
     path = save(tmp_path / "a.safetensors")
     x = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
-    first = engines.load(path, EngineOptions("openvino"))(x)
+    first = engines.load(path, EngineOptions(engine))(x)
     (damaged,) = kept.glob(f"*{suffix}")
-    damaged.write_bytes(b"[1," if suffix == ".json" else b"")
-    assert np.array_equal(engines.load(path, EngineOptions("openvino"))(x), first)
-    assert damaged.read_bytes()
+    whole = damaged.read_bytes()
+    middle = len(whole) // 2
+    damaged.write_bytes(
+        {
+            "empty": b"",
+            "truncated": whole[:middle],
+            "zeros": bytes(len(whole)),
+            "random": np.random.default_rng(1).bytes(len(whole)),
+            "one bit": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+        }[damage]
+    )
+    assert np.array_equal(engines.load(path, EngineOptions(engine))(x), first)
+    if suffix != ".blob":  # compiled anew: not the same bytes, but as many
+        assert damaged.read_bytes() == whole
+    assert len(damaged.read_bytes()) == len(whole)
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing(kept: Path, tmp_path: Path) -> None:

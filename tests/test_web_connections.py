@@ -81,6 +81,24 @@ def test_both_lengths_are_refused_and_the_connection_ends(few: ServiceProcess) -
     assert b"Transfer-Encoding" in answer
 
 
+@pytest.mark.parametrize("path", ["/v1/stylize?style=slow", "/nowhere"])
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 20\r\n"])
+def test_chunks_that_are_none_leave_no_trace_in_the_log(
+    few: ServiceProcess, path: str, length: bytes
+) -> None:
+    before = len(few.lines())
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n".encode() + length
+    assert few.send(head + b"\r\n" + b"these are no chunks\r\n").startswith(b"HTTP/1.1 400")
+    ends = time.monotonic() + 20
+    while not (asked := [line for line in few.lines()[before:] if line["event"] == "request"]):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert len(asked) == 1
+    assert "error" not in [line["level"] for line in few.lines()[before:]]
+    if length:
+        assert asked[0]["reason"] == "Content-Length and Transfer-Encoding exclude each other"
+
+
 def test_what_is_no_http_is_answered_in_our_form(few: ServiceProcess) -> None:
     head, _, body = few.send(b"\x16\x03\x01 this is TLS\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400")

@@ -135,6 +135,16 @@ def test_pages_of_others_are_refused(tmp_path: Path) -> None:
         assert service.get("/v1/models", headers={"Host": "[fe80::1]:80"}).status_code == 200
 
 
+def test_a_friendly_page_may_use_the_documented_headers(tmp_path: Path) -> None:
+    friend = {"Origin": "https://friend.example"}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-request-id"}
+    with client(tmp_path, origins=(friend["Origin"],)) as service:
+        assert service.options("/v1/stylize", headers=friend | asked).status_code == 200
+        for path in ("/v1/models", "/nowhere"):
+            shown = service.get(path, headers=friend).headers["access-control-expose-headers"]
+            assert shown.lower().split(", ") == ["x-request-id", "retry-after"]
+
+
 def test_a_foreign_preflight_is_a_problem(tmp_path: Path) -> None:
     friend, ask = "https://friend.example", "Access-Control-Request-Method"
     with client(tmp_path, origins=(friend,)) as service:

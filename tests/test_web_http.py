@@ -286,7 +286,8 @@ def test_samples(tmp_path: Path) -> None:
         assert problem(service.post("/v1/sample", files=form), 422).startswith("a body has no effect")
         assert problem(service.post("/v1/sample", data={"size": "9"}), 422).startswith("a body has no effect")
         assert "?NAME=VALUE" in problem(service.post("/v1/sample", json={"texture": "grain"}), 422)
-        problem(service.post("/v1/sample?texture=grain&size=501"), 413)
+        for size in ("501", "9999999", "20x9999999", "9" * 18):
+            assert "pixels: at most" in problem(service.post(f"/v1/sample?texture=grain&size={size}"), 413)
         said = problem(service.post("/v1/sample?texture=wave"), 404)
         assert "wave is a style" in said
         assert "/v1/stylize?style=wave" in said
@@ -577,6 +578,35 @@ def test_the_document_names_every_route(service: TestClient) -> None:
     page = service.get("/docs")
     assert "/v1/sample" in page.text
     assert "http" not in page.text.replace("HTTP", "").replace("http-equiv", "")  # nothing from elsewhere
+
+
+def test_the_document_has_422_of_every_route(service: TestClient) -> None:
+    document = service.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            answer = service.request(method, f"{path.replace('{name}', 'tiny')}?unknown=1")
+            assert answer.status_code == 422, (method, path)
+            content = operation["responses"]["422"]["content"]
+            assert set(content) == {answer.headers["content-type"]} == {"application/problem+json"}
+            assert content["application/problem+json"]["schema"]["title"] == "Problem"
+    assert "ValidationError" not in json.dumps(document)
+
+
+def test_metrics_count_trainings(
+    service: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "texturenets_trainings" not in service.get("/metrics").text
+    monkeypatch.setattr("texturenets.server.training_runner.POLL_SECONDS", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_routes._check_weights", lambda *_: None)
+    (tmp_path / "photos").mkdir()
+    with client(tmp_path, photos=tmp_path / "photos") as training:
+        for name in ("a", "b"):
+            post = f"/v1/trainings?name={name}&kind=texture"
+            assert training.post(post, content=photo(200, 160)).status_code == 202
+        training.post("/v1/trainings/b/stop")
+        text = training.get("/metrics").text
+    for state, count in {"queued": 1, "running": 0, "stopped": 1, "done": 0, "failed": 0}.items():
+        assert f'texturenets_trainings{{state="{state}"}} {count}.0' in text
 
 
 def test_the_bare_address_leads_to_the_document(service: TestClient) -> None:

@@ -15,9 +15,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra `web` is not installed")
 
+from fastapi import FastAPI
 from webservice import client
 
-from texturenets.server import logs
+from texturenets.server import logs, server
+from texturenets.server.settings import Settings
 
 NAMES = (
     "texturenets.server",
@@ -56,6 +58,21 @@ def test_a_flood_is_a_few_lines(written: io.StringIO, monkeypatch: pytest.Monkey
     for _ in range(5):
         logging.getLogger("texturenets.server").info("request")  # as many as there are requests
     assert written.getvalue().count('"request"') == 5
+
+
+def test_a_service_for_other_machines_says_so_in_a_line_of_json(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "create", lambda _: (FastAPI(), None))
+    monkeypatch.setattr(server, "configure_malloc", lambda: None)
+    monkeypatch.setattr(server, "log_to_stderr", lambda _: None)  # it does already
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(server.Server, "run", lambda _, sockets: [one.close() for one in sockets])
+    for host in ("127.0.0.1", "0.0.0.0"):
+        server.serve(Settings(host=host, port=0))
+    (line,) = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert (line["level"], line["event"], line["host"]) == ("warning", "no token", "0.0.0.0")
+    assert line["reason"] == "other machines may use this service, without a token"
 
 
 def test_a_broken_form_has_the_line_of_its_request_alone(

@@ -21,6 +21,7 @@ import pytest
 
 from texturenets.cli.common import with_flags
 from texturenets.perceptual import weights
+from texturenets.perceptual.weights import finding
 from texturenets.train import checkpoint, fingerprint
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.run_folder import RunFolder
@@ -197,10 +198,18 @@ def test_what_still_saves_is_stopping(make: Callable[[], Trainings], monkeypatch
     assert trainings.reports.of(trainings.files.find("long"))["state"] == "stopping"
 
 
+@pytest.mark.parametrize("offline", [True, False])
 def test_weights_that_are_not_there_are_told_to_whoever_runs_the_service(
-    make: Callable[[], Trainings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], Trainings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, offline: bool
 ) -> None:
     monkeypatch.setenv("TEXTURENETS_OFFLINE", "1")
+    if not offline:
+        monkeypatch.delenv("TEXTURENETS_OFFLINE")
+
+        def fail(*_: object, **__: object) -> None:
+            raise UserError("no network")
+
+        monkeypatch.setattr(finding, "download", fail)
     monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("TEXTURENETS_WEIGHTS", raising=False)
     with pytest.raises(UserError) as error:
@@ -210,10 +219,12 @@ def test_weights_that_are_not_there_are_told_to_whoever_runs_the_service(
     job = trainings.files.find("mine")
     (trainings.files.job_dir("mine") / "output.txt").write_text(f"texturenets: {error.value}\n")
     said = trainings.runner.reason(job)
-    (url,) = re.findall(r"https://\S+", str(error.value))
+    (file,) = re.findall(r"fetch (\S+)", str(error.value))
+    assert file.startswith("https://") == offline
     assert said == (
-        f"descriptor weights are missing: the service's operator has to put {url} into a folder that its "
-        "TEXTURENETS_WEIGHTS names; then resume it"
+        f"descriptor weights are missing: the service's operator has to put {file}, or another file whose name "
+        "begins with squeezenet1_1 or squeezenet_v1.1 or squeezenet1.1, into a folder that its TEXTURENETS_WEIGHTS "
+        "names; then resume it"
     )
 
 
@@ -439,7 +450,7 @@ def test_a_full_disk_stops_nothing_for_good(
     assert [job.state for job in trainings.jobs()] == ["queued", "queued"]
     assert 1 <= len(caplog.records) < len(tries)  # not a line each time
     assert not trainings.runner.children  # what could not be written down is not started, over and over
-    assert "it waits because of an error" in trainings.reports.of(trainings.files.find("first"))["reason"]
+    assert "disk is full" in trainings.reports.of(trainings.files.find("first"))["reason"]
     full.clear()
     waited(trainings, "second", "done")
     assert trainings.files.find("first").state == "done"
@@ -457,19 +468,20 @@ def test_without_room_nothing_is_started(
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
     trainings.runner.poll()
     assert trainings.files.find("first").state == "queued"
-    assert "it waits because of an error" in trainings.reports.of(trainings.files.find("first"))["reason"]
+    assert "disk is full" in trainings.reports.of(trainings.files.find("first"))["reason"]
     free[0] += 1
     until(trainings, "first", "done")
 
 
 @pytest.mark.usefixtures("quick")
-def test_one_can_be_stopped_on_a_full_disk(
+def test_a_stop_that_is_refused_for_a_full_disk_does_nothing(
     make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainings = make()
     add(trainings, "long", steps=10**6)
     trainings.runner.open()
     waited(trainings, "long", "running")
+    begun(trainings, "long")
     write = trainings.files.write
 
     def writing(job: TrainingJob) -> TrainingJob:
@@ -478,12 +490,76 @@ def test_one_can_be_stopped_on_a_full_disk(
     monkeypatch.setattr(trainings.files, "write", writing)
     with pytest.raises(DiskFullError):
         trainings.stop("long")
-    ends = time.monotonic() + 30
-    while trainings.files.alive("long") and time.monotonic() < ends:
-        time.sleep(0.05)
-    assert not trainings.files.alive("long")
     monkeypatch.setattr(trainings.files, "write", write)
-    waited(trainings, "long", "stopped")
+    begun(trainings, "long", trainings.reports.of(trainings.files.find("long"))["step"] + 5)
+    assert trainings.files.find("long").state == "running"
+    assert trainings.stop("long").state == "stopped"
+    trainings.runner.close()
+
+
+FULL = TRAINER.replace(
+    "    sys.exit(130)",
+    "    time.sleep(0.3)\n    print('texturenets: cannot write last.safetensors: No space left on device', "
+    "file=sys.stderr)\n    sys.exit(2)",
+)
+"""Its disk is full when it is told to end."""
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """What the log says of trainings."""
+    return [r.fields for r in caplog.records if r.getMessage() == "training"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "way", ["stop", "stop, then resume", "stop, then another service", "end of the service"]
+)
+def test_a_stop_that_cannot_save_has_failed(
+    make: Callable[[], Trainings], tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    (tmp_path / "trainer.py").write_text(FULL)
+    caplog.set_level(logging.INFO, "texturenets.server")
+    trainings = make()
+    add(trainings, "long", 1000)
+    begun(trainings, "long")
+    if way == "end of the service":
+        trainings.runner.close()
+    else:
+        trainings.stop("long")
+        if way == "stop, then resume":
+            trainings.resume("long")
+        while trainings.files.alive("long"):
+            time.sleep(0.01)
+        if way == "stop, then another service":
+            trainings = make()
+        trainings.runner.poll()
+    job = trainings.files.find("long")
+    assert (job.state, job.reason) == ("failed", module.DISK_WAS_FULL)
+    assert (lines(caplog)[-1]["state"], lines(caplog)[-1]["reason"]) == ("failed", module.DISK_WAS_FULL)
+    assert trainings.resume("long").state == "queued"
+    trainings.runner.close()
+
+
+@pytest.mark.parametrize("still_saves", [False, True])
+def test_the_end_is_logged_however_soon_it_is_resumed(
+    make: Callable[[], Trainings], caplog: pytest.LogCaptureFixture, *, still_saves: bool
+) -> None:
+    caplog.set_level(logging.INFO, "texturenets.server")
+    trainings = make()
+    add(trainings, "long", 1000)
+    begun(trainings, "long")
+    trainings.stop("long")
+    while not still_saves and trainings.files.alive("long"):
+        time.sleep(0.01)
+    trainings.resume("long")  # before the runner has looked
+    ends = time.monotonic() + 60
+    while len(lines(caplog)) < 5:
+        assert time.monotonic() < ends
+        trainings.runner.poll()
+    told = lines(caplog)
+    ended, queued = (3, 2) if still_saves else (2, 3)
+    assert [told[0]["state"], told[1]["state"], told[4]["state"]] == ["running", "stopping", "running"]
+    assert (told[ended]["state"], told[queued]["state"]) == ("stopped", "queued")
+    assert told[ended]["seconds"] >= 0
     trainings.runner.close()
 
 

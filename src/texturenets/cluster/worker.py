@@ -238,7 +238,7 @@ def model_file(task: WorkerTask) -> Path:
     folder = cache_folder() / "cluster" / hashlib.sha256(task.model).hexdigest()[:32]
     for name, data in [(path.name, task.model), *([task.base] if task.base else [])]:
         cached = folder / name
-        if not cached.is_file():
+        if not cached.is_file() or cached.read_bytes() != data:  # damaged
             with atomic_write(cached) as part:
                 part.write_bytes(data)
     return folder / path.name

@@ -179,24 +179,16 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None, var
     entry = CacheEntry(path, "" if variant == AS_IT_IS else repr(variant))
     split = engine == "openvino"  # which may compute in bf16
     name = ".split" if split else ".plain"
-    model, counts = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
+    model, counts = entry.read(f"{name}.onnx"), entry.read(f"{name}.json")
     if model is None or counts is None:
         model, io_spec = convert(path, split=split, variant=variant)
         entry.keep(f"{name}.onnx", model)
         entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.live]).encode())
     else:
         io_spec = variant.read(path, weights=False).io_spec
-        io_spec = replace(io_spec, buffers=counts[0], live=counts[1])
+        buffers, live = json.loads(counts)
+        io_spec = replace(io_spec, buffers=buffers, live=live)
     return BACKENDS[engine](model, io_spec, precision, entry, threads)
-
-
-def _numbers(cached: bytes | None) -> tuple[float, float] | None:
-    """The two element counts of an entry of the cache; None if it is missing or damaged."""
-    try:
-        buffers, live = json.loads(cached or b"")
-        return float(buffers), float(live)
-    except (ValueError, TypeError):
-        return None
 
 
 def convert(

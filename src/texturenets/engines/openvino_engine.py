@@ -173,12 +173,11 @@ class OpenVINOEngine:
             digest = hashlib.sha256(onnx_model).hexdigest()
             settings = repr(sorted(options.items()))
             suffix = compiled_suffix([digest, openvino.__version__, processor, *able, settings])
-            cached = entry.path(suffix)
-            if cached.is_file():
+            if cached := entry.read(suffix):
                 try:
-                    return self.core.import_model(io.BytesIO(cached.read_bytes()), "CPU", options)
-                except (RuntimeError, OSError):
-                    entry.drop(suffix)  # damaged
+                    return self.core.import_model(io.BytesIO(cached), "CPU", options)
+                except RuntimeError:  # as OpenVINO may refuse what another build of it wrote
+                    entry.drop(suffix)
         compiled = self.core.compile_model(self.core.read_model(io.BytesIO(onnx_model)), "CPU", options)
         if entry is not None:
             entry.keep(suffix, compiled.export_model().getvalue())

@@ -50,7 +50,7 @@ Name = Annotated[
     str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
 ]
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
-SIZE = r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$"
+SIZE = r"^[1-9][0-9]{0,17}(x[1-9][0-9]{0,17})?$"  # what is too large is told by `check_size`
 PATTERN_HINTS = {
     STROKE: "give a number between 0.1 and 1000, for example 2 or 0.5, or auto",
     SIZE: "give pixels, for example 512 or 640x480",
@@ -69,6 +69,8 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     """The ASGI application and its service. `load`: as for `Service`."""
     trainings = _trainings(settings)  # first: errors in the settings come before warnings about model files
     service = Service(settings, load)
+    if trainings is not None:
+        service.metrics.add_trainings(trainings.counts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,7 +116,8 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
             CORS,
             allow_origins=list(settings.origins),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
         )
     app.add_middleware(HeadMiddleware)
     app.add_middleware(MetricsMiddleware, metrics=service.metrics, routes=app.routes)
@@ -145,7 +148,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/stylize",
         response_class=Response,
-        responses=documented(401, 404, 408, 415, 422, 503, content=PICTURES),
+        responses=documented(401, 404, 408, 415, 503, content=PICTURES),
         openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
     )
     async def stylize(  # noqa: PLR0917 (FastAPI passes them by name)
@@ -208,7 +211,7 @@ def _samples(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/sample",
         response_class=Response,
-        responses=documented(401, 404, 408, 415, 422, 503, content=PICTURES),
+        responses=documented(401, 404, 408, 415, 503, content=PICTURES),
     )
     async def sample(  # noqa: PLR0917
         request: Request,
@@ -295,7 +298,8 @@ def _state(app: FastAPI, service: Service) -> None:
     )
     async def metrics() -> Response:
         """Metrics for Prometheus."""
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = await asyncio.to_thread(service.metrics.text)  # it reads the files of trainings
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _only_known(request: Request) -> None:

@@ -120,6 +120,10 @@ class LimitedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         self._stop_timer()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # Its body is not valid: this response takes the place of the application's, which is not sent.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else a response has been started
             body = HTTPProblem(400, "this is not a valid HTTP/1.1 request").body()
             headers = {"Content-Type": MEDIA, "Content-Length": str(len(body)), "Connection": "close"}

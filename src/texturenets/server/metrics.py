@@ -7,7 +7,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import (
@@ -18,6 +18,8 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,9 +61,27 @@ class Metrics:
         ):
             Gauge(name, text, registry=self.registry).set_function(call)
 
+    def add_trainings(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Add the number of trainings in each state; `counts` returns it."""
+        self.registry.register(_Trainings(counts))
+
     def text(self) -> bytes:
         """The text format of Prometheus."""
         return generate_latest(self.registry)
+
+
+class _Trainings(Collector):
+    """A gauge of the trainings in each state, counted once for each answer."""
+
+    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        self.counts = counts
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauge, with its values of now."""
+        gauge = GaugeMetricFamily("texturenets_trainings", "Trainings", labels=["state"])
+        for state, count in self.counts().items():
+            gauge.add_metric([state], count)
+        yield gauge
 
 
 class MetricsMiddleware:

@@ -1,4 +1,4 @@
-"""What every operation has in the OpenAPI document: the headers of its responses, and the token."""
+"""What every operation has in the OpenAPI document: response 422, the headers of its responses, and the token."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from texturenets.server.guard import PUBLIC_PATHS
+from texturenets.server.http_errors import documented
 
 _REQUEST_ID: Final = {
     "description": "ID of the request, also in the service's log: the client's X-Request-ID, if valid.",
@@ -21,7 +22,8 @@ _RETRIED: Final = ("429", "503")
 
 
 def complete(app: FastAPI, *, token: bool) -> None:
-    """Add to the document of `app` the headers of all responses, and with `token` the security scheme."""
+    """Add to the document of `app` response 422, as every route answers an unknown parameter, the headers of all
+    responses, and with `token` the security scheme."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -30,11 +32,14 @@ def complete(app: FastAPI, *, token: bool) -> None:
         document = plain()
         for path, operations in document["paths"].items():
             for operation in operations.values():
+                operation["responses"]["422"] = documented(422)[422]  # in place of FastAPI's own errors
                 for status, response in operation["responses"].items():
                     retried = {"Retry-After": _RETRY_AFTER} if status in _RETRIED else {}
                     response["headers"] = {"X-Request-ID": _REQUEST_ID, **retried}
                 if token and path not in PUBLIC_PATHS:
                     operation["security"] = [{"token": []}]
+        for unused in ("HTTPValidationError", "ValidationError"):
+            document.get("components", {}).get("schemas", {}).pop(unused, None)
         if token:
             scheme = {"type": "http", "scheme": "bearer"}
             document.setdefault("components", {})["securitySchemes"] = {"token": scheme}

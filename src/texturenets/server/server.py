@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import math
 import signal
 import socket
@@ -20,6 +21,8 @@ from texturenets.server.connections import ACCEPTED_AT_ONCE, BACKLOG, connection
 from texturenets.server.guard import MAX_HEADER_BYTES
 from texturenets.server.logs import StderrToLog, log_to_stderr
 from texturenets.server.settings import LOOPBACK, Settings
+
+log = logging.getLogger("texturenets.server")
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -80,7 +83,8 @@ def serve(settings: Settings, level: str = "info") -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"http://{host}:{listener.getsockname()[1]}", flush=True)
     if settings.host not in LOOPBACK and settings.token is None:
-        print("texturenets: other machines may use this service, without a token", file=sys.stderr)
+        fields = {"host": settings.host, "reason": "other machines may use this service, without a token"}
+        log.warning("no token", extra={"fields": fields})
     with contextlib.redirect_stderr(StderrToLog()):
         Server(uvicorn_config(app, settings, max_connections)).run(sockets=[listener])
 

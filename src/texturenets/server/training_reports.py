@@ -15,8 +15,6 @@ from texturenets.server.training_records import Records
 SUM, VALIDATION = "sum", "sum, validation"
 """Names of the curves of the sum of the losses, in training and in validation."""
 
-BLOCKED = "it waits because of an error of the service, which its log names, and continues by itself"
-
 MAX_SKIPPED_PHOTOS = 5
 """Maximum number of skipped photos named in a report."""
 
@@ -24,9 +22,11 @@ MAX_SKIPPED_PHOTOS = 5
 class TrainingReports:
     """Reads the records and images that the trainings in `files` have written. Thread-safe."""
 
-    def __init__(self, files: TrainingFiles, photos: Path | None, is_blocked: Callable[[str], bool]) -> None:
-        """`photos`: the folder of training photos. `is_blocked`: as of `TrainingRunner`."""
-        self.is_blocked = is_blocked
+    def __init__(
+        self, files: TrainingFiles, photos: Path | None, waits_because: Callable[[str], str]
+    ) -> None:
+        """`photos`: the folder of training photos. `waits_because`: as of `TrainingRunner`."""
+        self.waits_because = waits_because
         self.files, self.photos, self.records = files, photos, Records()
 
     def of(self, job: TrainingJob) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class TrainingReports:
             "name": job.name,
             "kind": job.kind,
             "state": "stopping" if job.state == "stopped" and alive else job.state,
-            "reason": job.reason or (BLOCKED if waits and self.is_blocked(job.name) else ""),
+            "reason": job.reason or (self.waits_because(job.name) if waits else ""),
             "at_work": alive,
             "step": last["step"],
             "steps": job.steps,

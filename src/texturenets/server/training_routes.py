@@ -198,7 +198,7 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
     @app.post(
         "/v1/trainings",
         status_code=202,
-        responses=documented(401, 404, 408, 409, 415, 422, 503),
+        responses=documented(401, 404, 408, 409, 415, 503),
         openapi_extra={"requestBody": {"required": True, "content": service.photo_body(masks=False)}},
     )
     async def begin(  # noqa: PLR0917 (FastAPI passes them by name)
@@ -293,13 +293,13 @@ def _add_others(app: FastAPI, available: Callable[[], Trainings]) -> None:
         await bodies.no_body(request)
         await asyncio.to_thread(available().remove, name)
 
-    @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404, 408, 409, 415, 422, 503))
+    @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404, 408, 409, 415, 503))
     async def stop(request: Request, name: str) -> dict[str, Any]:
         """Stop a training, which saves a checkpoint first; it can be resumed."""
         await bodies.no_body(request)
         return await report_after(lambda trainings: trainings.stop(name))
 
-    @app.post("/v1/trainings/{name}/resume", responses=documented(401, 404, 408, 409, 415, 422, 503))
+    @app.post("/v1/trainings/{name}/resume", responses=documented(401, 404, 408, 409, 415, 503))
     async def resume(request: Request, name: str) -> dict[str, Any]:
         """Queue a stopped or failed training again; it continues from its checkpoint."""
         await bodies.no_body(request)

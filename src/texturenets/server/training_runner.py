@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from texturenets import locks
-from texturenets.errors import DiskFullError, UserError, shortened
+from texturenets.errors import DISK_FULL, DiskFullError, UserError, shortened
 from texturenets.server import painting_files
 from texturenets.server.training_files import TrainingFiles, TrainingJob
 
@@ -40,6 +40,12 @@ CHECKPOINT_DAMAGED = (
 MIN_FREE_BYTES = 32 * 2**20
 """Free disk space that a training needs to be started: a run of the default network takes 18 MB."""
 
+BLOCKED = "it waits because of an error of the service, which its log names, and continues by itself"
+
+DISK_IS_FULL = (
+    "the service's disk is full: it waits, and continues by itself when the operator has freed space"
+)
+
 DISK_WAS_FULL = "the disk was full: resume it when there is free space"
 
 CLIENT_REASONS = {
@@ -52,8 +58,10 @@ CLIENT_REASONS = {
 }
 """Why a training failed, for clients, by a part of the last line of its process's output."""
 
-WEIGHTS_MISSING = re.compile(r"\b(?:fetch|get) (\S+) (?:elsewhere )?and put it in .*TEXTURENETS_WEIGHTS")
-"""Finds the URL or file name of missing descriptor weights in that line."""
+WEIGHTS_MISSING = re.compile(
+    r"whose name begins with ([^:]+): fetch (\S+) elsewhere and put it in .*TEXTURENETS_WEIGHTS"
+)
+"""Finds the beginnings of file names, and the URL or file name, of missing descriptor weights in that line."""
 
 EXIT_STATUS_SECONDS = 1.0
 """How long to wait for the exit status of a process whose lock is free: it is available a moment later."""
@@ -75,8 +83,7 @@ class TrainingRunner:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.thread: threading.Thread | None = None
         self.folder_lock: IO[str] | None = None
-        self.errors: dict[tuple[str, str], str] = {}  # current errors by (action, training)
-        self.stopping: set[str] = set()  # asked to stop; the new state is not written yet
+        self.errors: dict[tuple[str, str], Exception] = {}  # current errors by (action, training)
         self.ending: set[str] = set()  # the process was told to end, and may still save a checkpoint
 
     def open(self) -> None:
@@ -108,10 +115,11 @@ class TrainingRunner:
     def _end_at_shutdown(self, job: TrainingJob) -> None:
         """Write and log how a training ended when the service shut down: it may have been at its last step.
 
-        Else it is queued, so that this end does not count as a try.
+        Else it is queued, so that this end does not count as a try; or it has failed, where it could not save.
         """
-        if self._is_done(job.name) and not self.files.alive(job.name):
-            self._guarded("check", job.name, lambda: self._record_end(replace(job, state="done", pid=0)))
+        ended = None if self.files.alive(job.name) else self._told_to_end(job)
+        if ended is not None and ended.state != "stopped":
+            self._guarded("check", job.name, lambda: self._record_end(ended))
         else:
             self._guarded("stop", job.name, lambda: self.files.write(replace(job, state="queued", pid=0)))
             log_state(job, "interrupted", reason="the service is shutting down; the next one resumes it")
@@ -157,18 +165,21 @@ class TrainingRunner:
             result = call()
         except Exception as error:
             known = isinstance(error, OSError | UserError)
-            text = str(error) if known else f"{type(error).__name__}: {error}"
-            if self.errors.get((action, name)) != text:
-                self.errors[action, name] = text
+            if repr(self.errors.get((action, name))) != repr(error):
+                self.errors[action, name] = error
+                text = str(error) if known else f"{type(error).__name__}: {error}"
                 fields = {"training": name, "reason": shortened(text, 1000)}
                 log.error("training", exc_info=None if known else error, extra={"fields": fields})
             return None
         self.errors.pop((action, name), None)
         return result
 
-    def is_blocked(self, name: str) -> bool:
-        """Whether a training waits because of an error, such as a full disk, and will be tried again."""
-        return any(training == name for _, training in list(self.errors))
+    def waits_because(self, name: str) -> str:
+        """The error, for clients, because of which a training waits and will be tried again; "" if there is none."""
+        errors = [error for (_, training), error in list(self.errors.items()) if training == name]
+        if any(isinstance(e, DiskFullError) or getattr(e, "errno", None) in DISK_FULL for e in errors):
+            return DISK_IS_FULL
+        return BLOCKED if errors else ""
 
     def poll(self) -> None:
         """Handle trainings whose process has ended, and start the next one."""
@@ -190,31 +201,56 @@ class TrainingRunner:
             if not resumed and (
                 job.state == "queued" or not job.pid
             ):  # started when nothing could be written
-                self.files.write(replace(job, state="running", pid=self._pid(job)))
+                self.files.write(replace(job, state="running", pid=self.pid(job)))
             return True  # also one that was told to stop: its process runs until it has saved
-        if job.state == "stopped" and job.pid:
-            self._record_end(replace(job, pid=0))
+        self.record_stop(job)
         return job.state == "running" and self._handle_exit(job)
 
-    def _record_end(self, job: TrainingJob) -> None:
-        """Write and log the state of a training whose process has ended, with the seconds since its last start."""
+    def record_stop(self, job: TrainingJob) -> TrainingJob:
+        """Write and log how a training that was stopped ended, once its process has.
+
+        One that was resumed while it still saved stays queued, unless it could not save.
+        """
+        if job.state not in ("stopped", "queued") or not job.pid or self.files.alive(job.name):
+            return job
+        ended = self._told_to_end(job)
+        if ended.state == "stopped":
+            return self._record_end(replace(job, pid=0), "stopped")
+        return self._record_end(ended)
+
+    def _told_to_end(self, job: TrainingJob) -> TrainingJob:
+        """A training that was told to end, and whose process has: done, stopped, or failed, where it could not
+        save."""
+        if self._is_done(job.name):
+            return replace(job, state="done", pid=0)
+        status = self._status(job.name)
+        reason = self.reason(job, status)
+        if status == 2 or reason == DISK_WAS_FULL:  # the status of an earlier service's process is not known
+            return replace(job, state="failed", pid=0, reason=reason)
+        return replace(job, state="stopped", pid=0)
+
+    def _record_end(self, job: TrainingJob, state: str = "") -> TrainingJob:
+        """Write and log the state of a training whose process has ended, with the seconds since its last start.
+
+        `state`: to be logged, in place of its own."""
         self.files.write(job)
         more: dict[str, Any] = {"reason": job.reason} if job.reason else {}
         if job.began:  # 0 in the files of earlier versions
             more["seconds"] = round(time.time() - job.began, 1)
-        log_state(job, **more)
+        log_state(job, state, **more)
         if job.state == "done" and painting_files.path_of(self.folder, job.name):
             painting_files.trim(self.folder)
             self.files.remove(job.name)  # only the style itself is kept
+        return job
 
-    def _pid(self, job: TrainingJob) -> int:
+    def pid(self, job: TrainingJob) -> int:
         """The process ID of a training; 0 if unknown."""
         child = self.children.get(job.name)
         return child.pid if child is not None and child.poll() is None else job.pid
 
     def terminate(self, job: TrainingJob) -> None:
         """Tell the process of a training to save a checkpoint and end."""
-        pid = self._pid(job)
+        pid = self.pid(job)
         if pid > 0 and self.files.alive(job.name):
             self.ending.add(job.name)
             os.kill(pid, signal.SIGTERM)
@@ -224,10 +260,6 @@ class TrainingRunner:
         restarted."""
         if self._is_done(job.name):
             self._record_end(replace(job, state="done", pid=0))
-            return False
-        if job.name in self.stopping:
-            self._record_end(replace(job, state="stopped", pid=0))
-            self.stopping.discard(job.name)
             return False
         saved = self.files.last_checkpoint_stamp(job.name)
         tries = 0 if saved > job.reached else job.tries + 1
@@ -322,12 +354,13 @@ class TrainingRunner:
 
 def weights_missing(*messages: str) -> str:
     """Which descriptor weights are missing, for clients, found in `messages`, errors of trainings; else empty."""
-    found = [match[1] for message in messages if (match := WEIGHTS_MISSING.search(message))]
+    found = [match for message in messages if (match := WEIGHTS_MISSING.search(message))]
     if not found:
         return ""
+    files = " and ".join(f"{match[2]}, or another file whose name begins with {match[1]}," for match in found)
     return (
-        f"descriptor weights are missing: the service's operator has to put {' and '.join(found)} into a folder "
-        "that its TEXTURENETS_WEIGHTS names"
+        f"descriptor weights are missing: the service's operator has to put {files} into a folder that its "
+        "TEXTURENETS_WEIGHTS names"
     )
 
 

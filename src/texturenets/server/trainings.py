@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from texturenets.errors import UserError
 from texturenets.server import painting_files
 from texturenets.server.http_errors import HTTPProblem, folder_missing
 from texturenets.server.settings import check_folder
-from texturenets.server.training_files import NAME, TrainingFiles, TrainingJob
+from texturenets.server.training_files import NAME, State, TrainingFiles, TrainingJob
 from texturenets.server.training_reports import TrainingReports
 from texturenets.server.training_runner import TrainingRunner, log_state
 
@@ -42,11 +42,16 @@ class Trainings:
         self.folder, self.photos, self.limit = folder, photos, limit
         self.files = TrainingFiles(folder)
         self.runner = TrainingRunner(self.files, photos, command)
-        self.reports = TrainingReports(self.files, photos, self.runner.is_blocked)
+        self.reports = TrainingReports(self.files, photos, self.runner.waits_because)
 
     def jobs(self) -> list[TrainingJob]:
         """All trainings, in the order of the queue."""
         return self.files.all()
+
+    def counts(self) -> dict[str, int]:
+        """The number of trainings in each state."""
+        states = [job.state for job in self.jobs()]
+        return {state: states.count(state) for state in get_args(State)}
 
     def check_folder(self) -> None:
         """Raises HTTPProblem if the folder of models is missing."""
@@ -138,11 +143,12 @@ class Trainings:
             if job.state in ("queued", "running"):
                 # "queued" with a process: it was started when its state could not be written.
                 running = job.state == "running" or self.files.alive(name)
-                if running:  # before the state is written, which fails on a full disk
-                    self.runner.stopping.add(name)
+                # First: where the state cannot be written, as on a full disk, nothing happens.
+                job = self.files.write(
+                    replace(job, state="stopped", pid=self.runner.pid(job) if running else 0)
+                )
+                if running:
                     self.runner.terminate(job)
-                job = self.files.write(replace(job, state="stopped"))
-                self.runner.stopping.discard(name)
                 log_state(job, "stopping" if running else "stopped")
         return job
 
@@ -163,11 +169,10 @@ class Trainings:
     def resume(self, name: str) -> TrainingJob:
         """Queue a stopped or failed training again. Raises HTTPProblem for one that is done."""
         with self.files.lock:
-            job = self.files.find(name)
+            job = self.runner.record_stop(self.files.find(name))  # a client may be ahead of the runner's poll
             if job.state == "done":
                 raise HTTPProblem(409, f"{name} is done: there is nothing to resume")
             if job.state in ("stopped", "failed"):
-                self.runner.stopping.discard(name)
                 job = self.files.write(replace(job, state="queued", order=time.time(), tries=0, reason=""))
                 log_state(job)
         return job

@@ -249,7 +249,7 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
             download(source.urls, part, digests=source.digests, size=source.size, progress=progress)
         except UserError as error:
             raise WeightsMissingError(
-                f"the weights of {name} could not be fetched ({error}); get {source.file} and {_place()}",
+                f"the weights of {name} could not be fetched ({error}), and {_where_to_put(name, source.file)}",
                 _instead(name),
             ) from None
         sha256 = digest(part, "sha256")
@@ -259,8 +259,12 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
     return pretrained
 
 
-def _place() -> str:
-    return f"put it in {cache_folder()} or a folder that TEXTURENETS_WEIGHTS names"
+def _where_to_put(name: str, file: str) -> str:
+    """The message that weights are missing, and where to put `file`, a file name or URL."""
+    return (
+        f"{_none_in(name, [*weights_folders(), cache_folder()])}: fetch {file} elsewhere and put it in "
+        f"{cache_folder()} or a folder that TEXTURENETS_WEIGHTS names"
+    )
 
 
 def _instead(name: str) -> str:
@@ -277,10 +281,7 @@ def _not_at_hand(name: str) -> UserError:
             "file in a folder that TEXTURENETS_WEIGHTS names",
             f", or give it with `weights` {name}=FILE",
         )
-    where = _none_in(name, [*weights_folders(), cache_folder()])
-    return WeightsMissingError(
-        f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_place()}", _instead(name)
-    )
+    return WeightsMissingError(f"offline, and {_where_to_put(name, SOURCES[name].urls[0])}", _instead(name))
 
 
 def _keep(pretrained: Pretrained, path: Path) -> None:
