@@ -384,6 +384,8 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
         (lambda: tn.StyleConfig(learning_rate="0.1"), "is not a number"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(flip=1), "neither True nor False"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(style_layers="relu1_1, relu2_1"), "as ('relu1_1', 'relu2_1')"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(generator=Residual), "give its name, as 'FILE.py:Residual'"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(engine="onnx"), "`engine` 'onnx' is not auto or torch"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(workers="2"), "`workers` '2' is not a whole number"),  # type: ignore[arg-type]
