@@ -82,6 +82,10 @@ def check_plain(value: object, depth: int = 0) -> None:
 
 
 def stops(answer: object) -> bool:
-    """Whether the return value of a callback `progress` asks to stop: only the string "stop" does, because progress
-    bars and `print` return other values."""
-    return isinstance(answer, str) and answer == "stop"
+    """Whether the return value of a callback `progress` asks to stop. Raises UserError for anything but None and the
+    string "stop": a `True` could be meant either way."""
+    if answer is None:
+        return False
+    if isinstance(answer, str) and answer == "stop":
+        return True
+    raise UserError(f"`progress` returned {shown(answer)}: return None to go on, or the string 'stop' to end")
