@@ -322,6 +322,10 @@ def test_losses_that_will_not_do_are_refused_before_anything_is_read(tmp_path: P
         ([Given("")], "Given is not a loss"),
         ([lambda images: images.mean()], "<lambda> is not a loss: derive a class"),
         ([Given("mine", layers=("vgg16:relu9_9",))], "relu"),
+        (
+            [Given("mine", layers="vgg16:relu3_1")],  # type: ignore[arg-type]
+            r"the loss mine: `layers` 'vgg16:relu3_1' is not a tuple of names, as \('vgg16:relu3_1',\)",
+        ),
     ):
         with pytest.raises(tn.UserError, match=says):
             tn.train_style("missing.png", tmp_path, tmp_path / "a.safetensors", losses=losses)  # type: ignore[arg-type]
