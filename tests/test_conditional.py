@@ -224,7 +224,7 @@ def test_masks_of_whole_numbers_0_and_1_are_refused(tmp_path: Path, kind: Any) -
     style, x = style_of(path), photo()
     mask: Any = torch.ones(64, 80, dtype=kind) if isinstance(kind, torch.dtype) else np.ones((64, 80), kind)
     with pytest.raises(
-        UserError, match="the mask of wave: its whole numbers are 0 and 1.*multiply it by 255"
+        UserError, match=r"the mask of wave: its whole numbers are 0 and 1.*multiply it by 255"
     ):
         style(x, mix={"wave": 1}, masks={"wave": mask})
     if str(kind).endswith("uint8'>"):
