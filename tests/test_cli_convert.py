@@ -83,7 +83,7 @@ def test_what_has_never_been_tried_is_said_to_be_experimental(
     ("words", "error"),
     [
         (["missing.t7"], "no such file: missing.t7"),
-        (["candy.pth", "-o", "candy.pth"], "does not end in .safetensors"),
+        (["candy.pth", "-o", "candy.pth"], "must end in .safetensors"),
         (["candy.pth", "--colors-in", "rgb"], "needs none"),
         (
             ["starry.t7", "--generator", "own.py:Net"],

@@ -218,6 +218,19 @@ def test_masks_may_be_flags_and_have_no_channels(tmp_path: Path) -> None:
         assert np.array_equal(style(x, mix={"wave": 1}, masks={"wave": mask}), wanted)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, torch.uint8, torch.int64], ids=str)
+def test_masks_of_whole_numbers_0_and_1_are_refused(tmp_path: Path, kind: Any) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    mask: Any = torch.ones(64, 80, dtype=kind) if isinstance(kind, torch.dtype) else np.ones((64, 80), kind)
+    with pytest.raises(
+        UserError, match=r"the mask of wave: its whole numbers are 0 and 1.*multiply it by 255"
+    ):
+        style(x, mix={"wave": 1}, masks={"wave": mask})
+    if str(kind).endswith("uint8'>"):
+        style(x, mix={"wave": 1}, masks={"wave": mask * 0})  # black: the photo
+
+
 def test_masks_that_are_likely_not_meant_are_told_of(tmp_path: Path) -> None:
     _, path = gallery(tmp_path)
     style, x = style_of(path), photo()

@@ -391,6 +391,9 @@ def test_the_header_says_where_the_network_is_from(tmp_path: Path) -> None:
     origin = header.training["converted"]
     assert origin["file"] == "candy.pth"
     assert len(origin["sha256"]) == 64
+    with pytest.raises(UserError, match=r"x\.pth: the name of a model file must end in \.safetensors"):
+        convert(tmp_path / "candy.pth").save(tmp_path / "x.pth")
+    assert not (tmp_path / "x.pth").exists()
     given = convert(tmp_path / "candy.pth", name="Candy", source="example.org", licence="MIT").header
     assert (given.name, given.source, given.licence) == ("Candy", "example.org", "MIT")
 

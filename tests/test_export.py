@@ -126,6 +126,13 @@ def test_several_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_name_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "tiny.safetensors")
+    with pytest.raises(UserError, match=r"tiny\.pth: the name of a file for onnx must end in \.onnx"):
+        export.export(path, "onnx", tmp_path / "tiny.pth")
+    assert not (tmp_path / "tiny.pth").exists()
+
+
 def test_what_differs_from_pytorch_is_not_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, out = save(tmp_path / "tiny.safetensors"), tmp_path / "new" / "one" / "tiny.onnx"
     other = engines.convert(save(tmp_path / "other.safetensors"))

@@ -550,13 +550,15 @@ STYLE: dict[str, Change] = {
         {"diversity_weight": 1, **NOISY, "steps": 1},
     ),
     "sliced_weight": Change(
-        lambda r: "sliced/vgg16:relu1_2" in names(r), {"sliced_weight": 1}, DEEP, then=True
+        lambda r: "sliced/vgg16:relu1_2" in names(r), {"sliced_weight": 1, **DEEP}, then=True
     ),
     "shifted_weight": Change(
-        lambda r: "shifted/vgg16:relu1_2" in names(r), {"shifted_weight": 1}, DEEP, then=True
+        lambda r: "shifted/vgg16:relu1_2" in names(r), {"shifted_weight": 1, **DEEP}, then=True
     ),
     "autocorrelation_weight": Change(
-        lambda r: "autocorrelation/vgg16:relu1_2" in names(r), {"autocorrelation_weight": 1}, DEEP, then=True
+        lambda r: "autocorrelation/vgg16:relu1_2" in names(r),
+        {"autocorrelation_weight": 1, **DEEP},
+        then=True,
     ),
     "max_shift": Change(losses("shifted"), {"max_shift": 1}, {**DEEP, "shifted_weight": 1, "steps": 1}),
     "texture_photos": Change(losses("style"), {"texture_photos": 1}, {"steps": 1}),

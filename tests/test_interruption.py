@@ -70,10 +70,8 @@ def test_an_interrupted_training_is_saved_before_the_error(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize(("value", "end"), [("stop", 2), (True, 3), (np.ones(2), 3), (torch.tensor(1.0), 3)])
-def test_progress_stops_by_one_word_alone(
-    studio: tiny.Studio, tmp_path: Path, value: object, end: int
-) -> None:
+@pytest.mark.parametrize(("value", "end"), [("stop", 2), (None, 3), (True, 3), (np.ones(2), 3)])
+def test_progress_stops_by_one_word(studio: tiny.Studio, tmp_path: Path, value: object, end: int) -> None:
     """Progress bars return values of their own, as tqdm's `update` does."""
     tn.train_style(
         studio.painting,
@@ -85,6 +83,21 @@ def test_progress_stops_by_one_word_alone(
     )
     assert checkpoint.read_state(tmp_path / "a.run").step == end
     assert (tmp_path / "a.safetensors").exists() == (end == 3)
+
+
+def test_progress_that_returns_another_word_ends_in_a_line_and_a_checkpoint(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
+    with pytest.raises(tn.UserError, match=r"`progress` returned .*STOP.*: return the string 'stop' to end"):
+        tn.train_style(
+            studio.painting,
+            studio.photos,
+            tmp_path / "a.safetensors",
+            config=config(steps=3),
+            trainer=how(studio),
+            progress=stopped_at_two(lambda: "STOP"),
+        )
+    assert checkpoint.read_state(tmp_path / "a.run").step == 2
 
 
 def signalled(patch: pytest.MonkeyPatch, send: Callable[[], object]) -> None:

@@ -8,13 +8,15 @@ import numpy as np
 import onnxruntime
 import pytest
 import tiny
+import torch
 
 import texturenets as tn
 from texturenets.image import sizes
 from texturenets.memory import budget
 from texturenets.modelfiles.modelfile import Header
-from texturenets.networks import custom, network_files
+from texturenets.networks import build, custom, network_files
 from texturenets.networks.custom import Custom
+from texturenets.networks.residual import Residual
 
 OWN = """
 import torch
@@ -149,3 +151,29 @@ def test_code_that_is_named_is_run_and_a_change_told_in_a_line(own: Path) -> Non
         0,
         "texturenets: note: generator 'own.py:Net' has changed since this model was made: its output may differ\n",
     )
+
+
+@pytest.mark.parametrize(("factor", "engine"), [(255, "auto"), (255, "torch"), (3, "auto")])
+def test_a_network_of_another_range_is_refused_before_the_training(
+    tmp_path: Path, factor: int, engine: str
+) -> None:
+    studio = tiny.Studio(tmp_path)
+    code = tmp_path / "own.py"
+    code.write_text(OWN.replace("return torch.sigmoid(", f"return {factor} * torch.sigmoid("))
+    result = studio.run(generator=f"{code}:Net", set=None, engine=engine, steps=1)
+    assert (result.status == 2) == (factor == 255), result.error
+    if factor == 255:
+        assert "own.py:Net gives values from " in result.error
+        assert result.error.endswith("not 0 to 1: divide by 255?\n")
+        assert not result.folder.exists()
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_photo_without_a_batch_is_told(tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "a.safetensors"
+    spec = Residual(channels=8, blocks=1, noise_depth=depth)
+    network_files.save(build(spec), Header(name="a", kind="style", generator=spec), path)
+    with pytest.raises(
+        ValueError, match=r"\(N, 3, H, W\), not \(3, 32, 32\): `photo\[None\]` is a batch of one"
+    ):
+        tn.load_module(path)(torch.rand(3, 32, 32))

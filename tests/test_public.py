@@ -322,6 +322,10 @@ def test_losses_that_will_not_do_are_refused_before_anything_is_read(tmp_path: P
         ([Given("")], "Given is not a loss"),
         ([lambda images: images.mean()], "<lambda> is not a loss: derive a class"),
         ([Given("mine", layers=("vgg16:relu9_9",))], "relu"),
+        (
+            [Given("mine", layers="vgg16:relu3_1")],  # type: ignore[arg-type]
+            r"the loss mine: `layers` 'vgg16:relu3_1' is not a tuple of names, as \('vgg16:relu3_1',\)",
+        ),
     ):
         with pytest.raises(tn.UserError, match=says):
             tn.train_style("missing.png", tmp_path, tmp_path / "a.safetensors", losses=losses)  # type: ignore[arg-type]
@@ -384,6 +388,8 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
         (lambda: tn.StyleConfig(learning_rate="0.1"), "is not a number"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(flip=1), "neither True nor False"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(style_layers="relu1_1, relu2_1"), "as ('relu1_1', 'relu2_1')"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(generator=Residual), "give its name, as 'FILE.py:Residual'"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(engine="onnx"), "`engine` 'onnx' is not auto or torch"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(workers="2"), "`workers` '2' is not a whole number"),  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ def test_one_seed_is_one_picture_whatever_is_drawn_beside_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"tileable": True}, {"tileable": "x", "level": 0.5}, {"hold": (4,), "held": 3}]
+    "options", [{}, {"tileable": True}, {"tileable": "x", "noise_level": 0.5}, {"hold": (4,), "held": 3}]
 )
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_a_batch_draws_what_one_after_the_other_draws(
@@ -196,7 +196,7 @@ def test_every_engine_draws_the_same(spec: GeneratorSpec, monkeypatch: pytest.Mo
         ONNXEngine(data.SerializeToString(), io_spec),
         OpenVINOEngine(data.SerializeToString(), io_spec, "float32"),
     )
-    asked: list[dict[str, Any]] = [{"seed": 3, "level": 0.5}]
+    asked: list[dict[str, Any]] = [{"seed": 3, "noise_level": 0.5}]
     if reference.fixed is None:
         asked += [
             {"seed": 3, "tileable": True},
@@ -238,10 +238,10 @@ def test_scales_are_held() -> None:
 def test_levels_of_the_noise() -> None:
     model = texture(dataclasses.replace(TINY, normalization="none"))
     base = draw(model, 32, 32)
-    assert torch.equal(draw(model, 32, 32, level={4: 1.0}), base)
-    flat = draw(model, 32, 32, level=0)
+    assert torch.equal(draw(model, 32, 32, noise_level={4: 1.0}), base)
+    flat = draw(model, 32, 32, noise_level=0)
     assert float(flat.flatten(2).std(2).max()) < 1e-6  # the same everywhere
-    assert not torch.equal(draw(model, 32, 32, level={1: 0.5}), base)
+    assert not torch.equal(draw(model, 32, 32, noise_level={1: 0.5}), base)
     # Uniform noise is levelled about its mean, normal noise about 0.
     for distribution, mean in (("uniform", 0.5), ("normal", 0.0)):
         one = texture(dataclasses.replace(TINY, noise=distribution))  # type: ignore[arg-type]
@@ -284,14 +284,14 @@ def test_a_network_of_one_size() -> None:
         ({"size": -4}, "at least 1 pixel"),
         ({"size": 1_000_000}, r"takes some \d+ GiB"),
         ({"hold": (3,)}, r"scale 3: bark takes noise at the scales 4, 2, 1"),
-        ({"level": {8: 1.0}}, "scale 8"),
-        ({"level": -1}, "noise level -1 at"),
-        ({"level": float("nan")}, "noise level nan"),
+        ({"noise_level": {8: 1.0}}, "scale 8"),
+        ({"noise_level": -1}, "noise level -1 at"),
+        ({"noise_level": float("nan")}, "noise level nan"),
         ({"tileable": "z"}, "'z' is none of"),
         ({"batch": 0}, "batch 0 is not above 0"),
         ({"batch": "two"}, "`batch` 'two' is not a whole number"),
-        ({"level": "half"}, "`level` 'half' is not a number"),
-        ({"level": {1: None}}, "`level` None is not a number"),
+        ({"noise_level": "half"}, "`noise_level` 'half' is not a number"),
+        ({"noise_level": {1: None}}, "`noise_level` None is not a number"),
         ({"hold": 1}, "`hold` is of type int: give a list of scales"),
         ({"hold": "1"}, "`hold` is of type str: give a list of scales"),
         ({"size": 2000, "batch": 10**5, "count": 10**5}, "batch 100000: so many samples of 2000 x 2000"),

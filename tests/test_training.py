@@ -841,6 +841,19 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
     assert studio.run("--resume", steps=5, save_every=1, validate_every=0, output=result.model).status == 0
 
 
+def test_how_often_is_validated_may_change_when_a_run_is_resumed(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = studio.run(steps=4, validate_every=3)
+    with monkeypatch.context() as patch:
+        tiny.stop_at(patch, 2)
+        first = studio.run(steps=4, validate_every=3)
+    again = studio.run("--resume", steps=4, validate_every=1, output=first.model)
+    assert again.status == 0, again.error
+    assert tiny.same(again.weights, whole.weights)
+    assert [line["step"] for line in again.records if "validation" in line] == [3, 4]
+
+
 @pytest.mark.parametrize("name", ["decay", "decay_every"])
 def test_decays_without_the_schedule_step_are_refused(studio: tiny.Studio, name: str) -> None:
     result = studio.run(steps=1, **{name: 1})

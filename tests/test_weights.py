@@ -169,6 +169,10 @@ def test_a_folder_that_is_given_holds_the_weights(tmp_path: Path, monkeypatch: p
     for files in (["empty"], ["other", "empty"]):
         with pytest.raises(UserError, match=r"no file in .*empty whose name.*vgg16.*TEXTURENETS_WEIGHTS"):
             weights.load("vgg16", files=[tmp_path / name for name in files])
+    with pytest.raises(
+        UserError, match=r"the network; or use only what is there: `descriptor` squeezenet1_0$"
+    ):
+        weights.load("vgg16", files=[tmp_path / "other"])
     found = weights.load("vgg16", files=[f"squeezenet1_0={tmp_path / 'other'}"])
     assert tiny.same(found.tensors, elsewhere)
     found = weights.load("vgg16", files=[tmp_path / "empty", tmp_path / "elsewhere"])

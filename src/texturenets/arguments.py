@@ -82,6 +82,11 @@ def check_plain(value: object, depth: int = 0) -> None:
 
 
 def stops(answer: object) -> bool:
-    """Whether the return value of a callback `progress` asks to stop: only the string "stop" does, because progress
-    bars and `print` return other values."""
-    return isinstance(answer, str) and answer == "stop"
+    """Whether the return value of a callback `progress` asks to stop: the string "stop" does.
+
+    Other values are ignored, as progress bars return values of their own (tqdm's `update` returns True). Raises
+    UserError for any other string, which is a typing error.
+    """
+    if isinstance(answer, str) and answer != "stop":
+        raise UserError(f"`progress` returned {shown(answer)}: return the string 'stop' to end, else nothing")
+    return isinstance(answer, str)

@@ -73,10 +73,10 @@ class TexturePair:
         for texture in (self.first, self.second):
             texture.canvas(height, width, tileable)
 
-    def check(self, level: Levels, hold: Sequence[int] = ()) -> None:
+    def check(self, noise_level: Levels, hold: Sequence[int] = ()) -> None:
         """As `Texture.check`, of both."""
         for texture in (self.first, self.second):
-            texture.check(level, hold)
+            texture.check(noise_level, hold)
 
     def draws(
         self, height: int, width: int, seeds: Sequence[int], *, tileable: Tileable = False, **options: Any

@@ -75,15 +75,15 @@ class Texture:
         count: int | None = None,
         batch: int = 1,
         tileable: Tileable = False,
-        level: Levels = 1.0,
+        noise_level: Levels = 1.0,
         hold: Sequence[int] = (),
     ) -> Any:
         """A PIL image of `size` pixels, (width, height) or one number for a square; with `count` a list of them.
 
         One `seed` gives one image, whatever `count`: the i-th has the seed `seed` + i. `tileable`: True, or "x"
-        or "y" for one axis; sides must then be multiples of the network's `stride`. `level`: factor on the noise, 1
-        as in training, 0 for none; one number, or {scale: level}. `hold`: scales that keep the noise of `seed` in all
-        samples. `batch`: batch size, see `draws`.
+        or "y" for one axis; sides must then be multiples of the network's `stride`. `noise_level`: factor on the
+        noise, 1 as in training, 0 for none; one number, or {scale: factor}. `hold`: scales that keep the noise of
+        `seed` in all samples. `batch`: batch size, see `draws`.
 
         Raises UserError for invalid sizes, scales and levels, and when memory runs out.
         """
@@ -96,7 +96,14 @@ class Texture:
             raise UserError(f"`count` {count} is not above 0")
         seeds = range(seed, seed + (1 if count is None else count))
         drawn = self.draws(
-            height, width, seeds, batch=batch, tileable=tileable, level=level, hold=hold, held=seed
+            height,
+            width,
+            seeds,
+            batch=batch,
+            tileable=tileable,
+            noise_level=noise_level,
+            hold=hold,
+            held=seed,
         )
         results = [self._result(y) for y in drawn]
         return results[0] if count is None else results
@@ -114,7 +121,7 @@ class Texture:
         seed: int = 0,
         *,
         tileable: Tileable = False,
-        level: Levels = 1.0,
+        noise_level: Levels = 1.0,
         hold: Sequence[int] = (),
         held: int = 0,
     ) -> Array:
@@ -122,7 +129,8 @@ class Texture:
 
         `held`: the seed of the scales in `hold`. Other arguments and errors as in `sample`.
         """
-        return next(self.draws(height, width, [seed], tileable=tileable, level=level, hold=hold, held=held))
+        options: Any = {"tileable": tileable, "noise_level": noise_level, "hold": hold, "held": held}
+        return next(self.draws(height, width, [seed], **options))
 
     def draws(
         self,
@@ -132,7 +140,7 @@ class Texture:
         *,
         batch: int = 1,
         tileable: Tileable = False,
-        level: Levels = 1.0,
+        noise_level: Levels = 1.0,
         hold: Sequence[int] = (),
         held: int = 0,
     ) -> Iterator[Array]:
@@ -156,7 +164,7 @@ class Texture:
                 maps = [
                     k if n.stride in hold else m for m, k, n in zip(maps, held_maps, self.inputs, strict=True)
                 ]
-            pictures = self._drawn(self._levelled(maps, level), height, width, tileable)
+            pictures = self._drawn(self._levelled(maps, noise_level), height, width, tileable)
             for i in range(len(some)):
                 yield pictures[i : i + 1]
 
@@ -169,7 +177,7 @@ class Texture:
         frames: int,
         *,
         tileable: Tileable = False,
-        level: Levels = 1.0,
+        noise_level: Levels = 1.0,
     ) -> Iterator[Array]:
         """`frames` images, as from `draw`, from the sample of seed `first` to that of `last`. The noise is
         interpolated along a quarter of a circle, so that it keeps its distribution at every step; uniform noise is
@@ -179,7 +187,7 @@ class Texture:
             raise UserError(f"frames {frames}: from one seed to another takes at least 2")
         for frame in range(frames):
             share = frame / (frames - 1)
-            yield self.mix(height, width, first, last, share, tileable=tileable, level=level)
+            yield self.mix(height, width, first, last, share, tileable=tileable, noise_level=noise_level)
 
     def mix(
         self,
@@ -190,7 +198,7 @@ class Texture:
         share: float,
         *,
         tileable: Tileable = False,
-        level: Levels = 1.0,
+        noise_level: Levels = 1.0,
     ) -> Array:
         """One image of the interpolation of `between`: at `share` 0 the sample of `first`, at 1 that of `last`.
 
@@ -203,7 +211,7 @@ class Texture:
         ends = [noise.draw_arrays(self.inputs, [seed], *canvas) for seed in seeds]
         angle = share * math.pi / 2
         maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
-        return self._drawn(self._levelled(maps, level), height, width, tileable)
+        return self._drawn(self._levelled(maps, noise_level), height, width, tileable)
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
         """Rows and columns of the generated image, before cropping, for an image of that size. Raises UserError for
@@ -284,19 +292,19 @@ class Texture:
             known = ", ".join(map(str, self.scales))
             raise UserError(f"scale {strange[0]}: {self.name} takes noise at the scales {known} (pixels)")
 
-    def check(self, level: Levels, hold: Sequence[int] = ()) -> Mapping[int, float]:
+    def check(self, noise_level: Levels, hold: Sequence[int] = ()) -> Mapping[int, float]:
         """The level of each scale. Raises UserError for invalid levels and scales."""
         self._check_scales(hold)
-        each = level if isinstance(level, Mapping) else dict.fromkeys(self.scales, level)
+        each = noise_level if isinstance(noise_level, Mapping) else dict.fromkeys(self.scales, noise_level)
         self._check_scales(list(each))
         for scale, value in each.items():
-            if not 0 <= arguments.number("level", value) < math.inf:
+            if not 0 <= arguments.number("noise_level", value) < math.inf:
                 raise UserError(f"noise level {value} at scale {scale} is below 0 or no number")
         return each
 
-    def _levelled(self, maps: Sequence[Any], level: Levels) -> list[Any]:
+    def _levelled(self, maps: Sequence[Any], noise_level: Levels) -> list[Any]:
         """The noise maps with their distances from the mean times the level of their scale."""
-        each = self.check(level)
+        each = self.check(noise_level)
         return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 
     def _drawn(self, maps: Sequence[Any], height: int, width: int, tileable: Tileable) -> Array:

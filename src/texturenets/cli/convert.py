@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, warn
 from texturenets.errors import UserError
+from texturenets.train.configuration import model_file
 
 SUFFIX = ".safetensors"
 
@@ -64,8 +65,7 @@ def convert(
     )
     if target.is_dir():
         target /= f"{file.stem}{SUFFIX}"
-    if target.suffix != SUFFIX:
-        raise UserError(f"--output {target} does not end in {SUFFIX}, as models do")
+    target = model_file(target)  # before any work
     from texturenets import converters
 
     made = converters.convert(

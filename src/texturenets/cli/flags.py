@@ -12,8 +12,9 @@ from cyclopts import Parameter
 
 from texturenets.errors import UserError
 from texturenets.field_docs import field_docs
-from texturenets.train.configuration import RunConfig, flag, flag_text
-from texturenets.train.presets import REPLACEABLE
+from texturenets.train.configuration import flag, flag_text
+from texturenets.train.presets import REPLACEABLE, losses_of
+from texturenets.train.unused_options import STRUCTURE_WEIGHTS
 
 REPEATED = ("set", "weights")  # may be given several times; other lists are separated by commas
 
@@ -74,23 +75,24 @@ def given(options: Any, cls: type) -> dict[str, Any]:
     return values
 
 
-def check_used(options: Any, config: RunConfig) -> None:
-    """Raise UserError for an option given on the command line that has no effect with the others of `config`.
-    `options`: as for `given`.
-    """
-    structure = ("sliced_weight", "shifted_weight", "autocorrelation_weight")
-    needed = {
-        "decay": config.schedule == "step" or "--schedule step",
-        "decay_every": config.schedule == "step" or "--schedule step",
-        "structure_layers": any(getattr(config, name, 0) for name in structure)
-        or " or ".join(map(flag, structure)),
-        "max_shift": bool(getattr(config, "shifted_weight", 0)) or "--shifted-weight",
-    }
-    for name in given(options, type(config)):
-        if needed.get(name, True) is not True:
-            raise UserError(
-                f"{flag(name)} changes nothing without {needed[name]}: give that, or leave it out"
-            )
+def with_descriptor(
+    chosen: Mapping[str, Any], descriptor: str | None, kind: type, *, bare: bool = False
+) -> dict[str, Any]:
+    """The fields `chosen` on the command line for a configuration of this `kind`, with the default layers of the
+    network `descriptor` where no layers were given. `bare`: layers without a network's name are of that network, too.
+    Raises UserError if it is neither."""
+    if descriptor is None:
+        return dict(chosen)
+    of_network = losses_of(descriptor, kind)
+    used = set(of_network)
+    if not any(chosen.get(name) for name in STRUCTURE_WEIGHTS):
+        used.discard("structure_layers")
+    layers = [name for name in of_network if name in chosen and name.endswith("_layers")]
+    named = all(":" in layer for name in layers for layer in chosen[name])
+    if used <= chosen.keys() and (named or not bare):
+        beside = " and ".join(map(flag, layers))
+        raise UserError(f"--descriptor {descriptor} changes nothing beside {beside}: leave it out")
+    return {**of_network, **chosen}
 
 
 def user_chose_networks(descriptor: str | None, preset: str, changes: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, json_line, warn
-from texturenets.cli.flags import check_used, given, optional_flags, user_chose_networks
+from texturenets.cli.flags import given, optional_flags, user_chose_networks, with_descriptor
 from texturenets.cli.outputs import check_inputs, fitted, folder_of
 from texturenets.cli.report import ThrottledNote
 from texturenets.cli.streams import Terminated
@@ -19,8 +19,9 @@ from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
 from texturenets.files import check_writable, remove_stale
 from texturenets.train import presets
-from texturenets.train.configuration import Precision, StyleConfig, flag
+from texturenets.train.configuration import Precision, StyleConfig, TextureConfig, flag
 from texturenets.train.trainer_config import TrainerConfig
+from texturenets.train.unused_options import check_used
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,7 +133,7 @@ def optimize(
     check_no_model(style, content)
     changes = {"precision": precision, **given(options, StyleConfig)}
     config = _config(preset, content, checkerboard_weight, descriptor, changes)
-    check_used(options, config)
+    check_used(config, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = _out(output, content, style[0])
     start_images = [] if start in (None, "photo", "noise") else [Path(str(start))]
@@ -298,8 +299,8 @@ def _config(
         )
     if checkerboard_weight is not None:
         changes = {**changes, "checkerboard_weight": checkerboard_weight}
-    defaults = presets.losses_of(descriptor, StyleConfig) if descriptor is not None else {}
-    config = dataclasses.replace(config, **{**defaults, **changes})
+    kind = TextureConfig if content is None else StyleConfig
+    config = dataclasses.replace(config, **with_descriptor(changes, descriptor, kind, bare=True))
     layers: dict[str, Any] = {name: _qualified(getattr(config, name), descriptor) for name in _LAYERS}
     if content is None or not config.content_weight:
         layers["content_layers"] = ()

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, download_progress, warn
-from texturenets.cli.flags import check_used, given, optional_flags, user_chose_networks
+from texturenets.cli.flags import given, optional_flags, user_chose_networks, with_descriptor
 from texturenets.cli.optimize import check_numbers, check_output, report, run_with_progress
 from texturenets.cli.outputs import fitted, folder_of
 from texturenets.files import remove_stale
 from texturenets.resynthesis.configuration import NETWORK, STEPS, ResynthesisConfig, of_network
 from texturenets.train.trainer_config import TrainerConfig
+from texturenets.train.unused_options import check_used
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,8 +115,8 @@ def resynthesize(
         check()
     changes = given(losses, ResynthesisConfig)
     chosen = user_chose_networks(flags.descriptor, "default", changes)
-    config = _config(flags.descriptor or NETWORK, changes)
-    check_used(losses, config)
+    config = _config(flags.descriptor, changes)
+    check_used(config, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
 
     from texturenets import image
@@ -162,13 +163,14 @@ def _out(source_path: Path, output: str | None, kind: str) -> Path:
     return folder / fitted(source_path.stem, f"-{kind}.png")
 
 
-def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:
-    """The loss settings: those of `network` with `changes`. Layers are NETWORK:LAYER."""
+def _config(descriptor: str | None, changes: dict[str, Any]) -> ResynthesisConfig:
+    """The loss settings: those of `descriptor`, by default NETWORK, with `changes`. Layers are NETWORK:LAYER."""
     from texturenets import perceptual
 
-    config = dataclasses.replace(of_network(network), **changes)
+    fields = with_descriptor(changes, descriptor, ResynthesisConfig, bare=True)
+    config = dataclasses.replace(of_network(NETWORK), **fields)
     layers: dict[str, Any] = {
-        name: perceptual.full_names(getattr(config, name), network)
+        name: perceptual.full_names(getattr(config, name), descriptor or NETWORK)
         for name in ("style_layers", "structure_layers")
     }
     return dataclasses.replace(config, **layers)

@@ -166,7 +166,7 @@ def sample(
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
-    options: dict[str, Any] = {"tileable": tile, "level": level}
+    options: dict[str, Any] = {"tileable": tile, "noise_level": level}
     if to_seed is None:
         pictures = source.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from cyclopts import App, Parameter
 
 from texturenets.cli.common import Flag, warn
-from texturenets.cli.flags import check_used, given, optional_flags, user_chose_networks
+from texturenets.cli.flags import given, optional_flags, user_chose_networks, with_descriptor
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import presets, require
@@ -27,6 +27,7 @@ from texturenets.train.configuration import (
     replaced,
 )
 from texturenets.train.trainer_config import TrainerConfig
+from texturenets.train.unused_options import check_used
 
 if TYPE_CHECKING:
     from texturenets.train.style_task import StyleTask
@@ -144,7 +145,7 @@ def style(
     if trainer_config.into and not trainer_config.unfreeze:
         flags.setdefault("learning_rate", INTO_LEARNING_RATE)
     config = dataclasses.replace(presets.style_preset(preset), **flags)
-    check_used(options, config)
+    check_used(config, given(options, StyleConfig))
     out = _model_file(output, images)
     require()
 
@@ -184,7 +185,7 @@ def gallery(
     """
     flags = _flags(options, GalleryConfig, descriptor)
     config = GalleryConfig(**flags)
-    check_used(options, config)
+    check_used(config, given(options, GalleryConfig))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = _model_file(output, images)
     require()
@@ -223,7 +224,7 @@ def texture(
     """
     flags = _flags(options, TextureConfig, descriptor)
     config = dataclasses.replace(presets.texture_preset(preset), **flags)
-    check_used(options, config)
+    check_used(config, given(options, TextureConfig))
     out = _model_file(output, images, folders=True)
     require()
 
@@ -259,7 +260,7 @@ def perceptual(
         images counts as much as one of ten thousand.
     """
     config = PerceptualConfig(**_flags(options, PerceptualConfig, None))
-    check_used(options, config)
+    check_used(config, given(options, PerceptualConfig))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = model_file(output)
     require()
@@ -303,9 +304,7 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
     chosen = given(options, kind)
     if chosen.get("minutes") and "steps" in chosen:
         raise UserError("--minutes and --steps both end the training: give only one of them")
-    if descriptor is None:
-        return chosen
-    return {**presets.losses_of(descriptor, kind), **chosen}
+    return with_descriptor(chosen, descriptor, kind)
 
 
 def _model_file(output: Path | None, images: list[Path], *, folders: bool = False) -> Path:

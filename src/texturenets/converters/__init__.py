@@ -22,6 +22,7 @@ from texturenets.converters.published import Published
 from texturenets.errors import UserError, unknown
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.train.configuration import model_file
 
 __all__ = ["CONVERTERS", "Converted", "Converter", "convert", "detect"]
 
@@ -64,8 +65,9 @@ class Converted:
         return self.network.state_dict()
 
     def save(self, path: str | Path) -> None:
-        """Write the model file, in the precision in which it was published. Raises UserError if it cannot be
-        written."""
+        """Write the model file, in the precision in which it was published. Raises UserError unless `path` ends in
+        .safetensors, and if it cannot be written."""
+        path = model_file(Path(path))
         network_files.save(self.network, self.header, path, self.precision)
 
 

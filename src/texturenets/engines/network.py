@@ -32,6 +32,15 @@ class Network(Protocol):
         """(N, 3, H, W) to the same."""
 
 
+def check_batch(x: object) -> None:
+    """Raise ValueError for a photo without a batch dimension; what is no tensor (None, or a value that is traced) is
+    not checked."""
+    if isinstance(x, Tensor) and x.ndim != 4:
+        raise ValueError(
+            f"photos are a tensor (N, 3, H, W), not {tuple(x.shape)}: `photo[None]` is a batch of one"
+        )
+
+
 def declared(network: nn.Module, name: str, default: int) -> int:
     """The integer attribute `name` that `network` declares, unless it is an attribute of PyTorch's; else
     `default`."""

@@ -194,13 +194,16 @@ def export(
     The batch is free, height and width are multiples of the network's stride. OpenVINO has two files: `out` is the
     description, the weights are next to it. `generator`: as in `texturenets.load`.
 
-    Raises UserError for an unknown format, for a network that cannot be converted, if OpenVINO is needed and not
+    Raises UserError for an unknown format, a name with another suffix than the format's, for a network that cannot be
+    converted, if OpenVINO is needed and not
     installed, and if the output of the written file differs from the reference; then no file
     is left, nor a folder that was made for it.
     """
-    suffix(to)
+    out = Path(out)
+    if out.suffix != suffix(to):
+        raise UserError(f"`out` {out}: the name of a file for {to} must end in {suffix(to)}")
     file, mix = loading.split_name(model)
-    path, out = modelfile.find(file), Path(out)
+    path = modelfile.find(file)
     header, variant = modelfile.read_header(path), chosen_variant(path, mix)
     graph, io_spec = converted(path, variant)
     with new_folders(out.parent):

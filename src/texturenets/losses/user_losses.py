@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from texturenets.arguments import shown
 from texturenets.errors import UserError
 from texturenets.losses.base import LOSSES, Features, Loss, Targets
 from texturenets.perceptual import full_names
@@ -26,7 +27,7 @@ class UserLoss(Loss):
             )
         self.loss, self.name = loss, name
         self.layers, self.gram_layers, self.photo_layers = (
-            full_names(getattr(loss, key, ())) for key in ("layers", "gram_layers", "photo_layers")
+            full_names(_tuple_of_names(loss, key)) for key in ("layers", "gram_layers", "photo_layers")
         )
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
@@ -54,6 +55,15 @@ class UserLoss(Loss):
                 f"the loss {self.name} returns a value that does not require grad: the network cannot learn from it"
             )
         return value.reshape(())
+
+
+def _tuple_of_names(loss: Loss, key: str) -> tuple[str, ...]:
+    """The layers called `key` of a loss. Raises UserError for anything but a tuple or list of names."""
+    names: object = getattr(loss, key, ())
+    if isinstance(names, tuple | list) and all(isinstance(one, str) for one in names):
+        return tuple(names)
+    hint = f", as ({names!r},)" if isinstance(names, str) else ""
+    raise UserError(f"the loss {loss.name}: `{key}` {shown(names)} is not a tuple of names{hint}")
 
 
 def _kind(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from texturenets import noise
 from texturenets.engines.executor import GraphNetwork
@@ -25,6 +25,26 @@ def trace_code(network: nn.Module) -> Graph:
     """
     if isinstance(network, GraphNetwork):  # not a user's code
         return trace(network)
+    weight = next(network.parameters(), torch.zeros(0))
+    with evaluating(network), torch.random.fork_rng(devices=[]):
+        # Before tracing, because layers may compute their weights when called
+        (photo, maps), expected = example(network)
+        graph = trace(network)
+        found = GraphNetwork(graph).to(weight).eval()(photo, maps).float()
+    difference = (found - expected).abs().mean() / expected.abs().mean().clamp(min=1)
+    if not difference < TOLERANCE:
+        raise refusal(network, f"its graph draws otherwise than its code, by {difference:.2g} on average")
+    return graph
+
+
+Inputs = tuple[Tensor | None, list[Tensor]]
+"""A batch of photos, None for a texture, and noise maps."""
+
+
+@torch.no_grad()
+def example(network: nn.Module) -> tuple[Inputs, Tensor]:
+    """Two small random images, or noise, and the network's images of them, in float32 and evaluation mode. Raises
+    ConversionError if it fails on them."""
     stride = declared(network, "stride", 1)
     side = -(-64 // stride) * stride
     size = (stride, stride) if is_fixed(network) else (side, side + stride)
@@ -32,17 +52,11 @@ def trace_code(network: nn.Module) -> Graph:
     with evaluating(network), torch.random.fork_rng(devices=[]):
         photo = torch.rand(2, 3, *size).to(weight) if getattr(network, "photo", True) else None
         maps = [one.to(weight) for one in noise.draw(getattr(network, "noise", ()), [0, 1], *size)]
-        given = (photo, maps) if maps else (photo,)
         try:
-            # Before tracing, because layers may compute their weights when called; on a copy, which the call may
-            # change
-            expected = network(*copy.deepcopy(given)).float()
+            images = network(
+                *copy.deepcopy((photo, maps) if maps else (photo,))
+            )  # a call may change what it gets
+            return (photo, maps), images.float()
         except Exception as error:
             reason = f"it fails on 2 images of {size[0]} x {size[1]}: {' '.join(str(error).split())[:200]}"
             raise refusal(network, reason) from error
-        graph = trace(network)
-        found = GraphNetwork(graph).to(weight).eval()(photo, maps).float()
-    difference = (found - expected).abs().mean() / expected.abs().mean().clamp(min=1)
-    if not difference < TOLERANCE:
-        raise refusal(network, f"its graph draws otherwise than its code, by {difference:.2g} on average")
-    return graph

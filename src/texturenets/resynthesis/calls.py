@@ -22,6 +22,7 @@ from texturenets.train.configuration import TextureConfig
 from texturenets.train.fallback import with_own
 from texturenets.train.setup import Setup, set_up
 from texturenets.train.trainer_config import TrainerConfig
+from texturenets.train.unused_options import check_used
 
 C = TypeVar("C", bound=TextureConfig)
 RecordCallback = Callable[[IterationRecord], object]
@@ -116,6 +117,8 @@ def _optimized(
     if arguments.integer("steps", steps) < 1:
         raise UserError(f"`steps` {steps} is not above 0")
     chosen = of_network(config) if isinstance(config, str) else config
+    if not isinstance(config, str):
+        check_used(config)
     used, setup = set_up_for(
         chosen,
         trainer or TrainerConfig(),

@@ -65,6 +65,18 @@ def _as_image(mask: Any) -> Any:
     return mask.astype(np.float32) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
 
 
+def _check_integers(mask: Any, name: str) -> None:
+    """Raise UserError for an array or tensor of whole numbers of 0 and 1: of 255 that is as good as black."""
+    if is_tensor(mask):
+        whole = not (mask.is_floating_point() or mask.is_complex() or str(mask.dtype) == "torch.bool")
+    else:
+        whole = isinstance(mask, np.ndarray) and mask.dtype.kind in "iu"
+    if whole and min(mask.shape, default=0) and int(mask.max()) == 1:
+        raise UserError(
+            f"the mask of {name}: its whole numbers are 0 and 1, where white is 255: multiply it by 255, or give bool"
+        )
+
+
 def _called(mask: Any, name: str) -> str:
     """The name of a mask in errors: its file, if it has one, else the name of its style."""
     if isinstance(mask, MaskFile):
@@ -78,12 +90,13 @@ def read_mask(mask: Any, name: str, size: tuple[int, int], what_for: str = "phot
     black.
 
     `name`: its style. A mask of another size is scaled, with a warning. Raises UserError for another
-    aspect ratio.
+    aspect ratio, and for whole numbers of 0 and 1.
     """
     if isinstance(mask, str) and mask in GRADIENTS:
         axis = GRADIENTS[mask]
         line = np.linspace(1, 0, size[axis], dtype=np.float32)
         return np.broadcast_to(line if axis else line[:, None], size)
+    _check_integers(mask, name)
     try:
         picture, _ = image.from_any(_as_image(mask))
     except UserError as error:

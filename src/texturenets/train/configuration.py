@@ -382,6 +382,12 @@ def check_types(config: Any) -> None:
             _check_names(field.name, value)
         elif kind is bool:
             arguments.flag(field.name, value)
+        elif field.name == "generator" and callable(value):
+            name = getattr(value, "__name__", "CLASS")
+            raise UserError(
+                f"`generator` {arguments.shown(value)} is code: write it into a file and give its name, as "
+                f"'FILE.py:{name}'"
+            )
         else:
             checked = _CHECKS[kind](field.name, value)
             object.__setattr__(config, field.name, checked)  # the class is frozen
@@ -396,7 +402,8 @@ _CHECKS: dict[type, Callable[[str, object], object]] = {
 
 def _check_names(name: str, value: object) -> None:
     if not isinstance(value, tuple | list) or not all(isinstance(one, str) for one in value):
-        hint = f", as ({value!r},)" if isinstance(value, str) else ""
+        names = [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else []
+        hint = f", as {tuple(names)}" if names else ""
         raise UserError(f"`{name}` {value!r} is not a tuple of names{hint}")
 
 

@@ -10,15 +10,21 @@ import torch
 from torch import nn
 
 from texturenets.errors import UserError
+from texturenets.graph import ConversionError
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Condition
 from texturenets.networks import GeneratorSpec, build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom, keyword_arguments
 from texturenets.networks.graph import GraphSpec
-from texturenets.networks.trace_code import trace_code
+from texturenets.networks.trace_code import example, trace_code
 from texturenets.train.configuration import TaskConfig, flag_text
 from texturenets.train.trainer_config import TrainerConfig
+
+FAR_OUTSIDE = 10.0
+"""Mean or standard deviation from which on the images of a network that is not trained yet are of another range.
+Without an activation at its end they have a standard deviation of about 1 (He et al., arXiv 1502.01852); those of 0
+to 255 have a mean of 128, or if they are centred a standard deviation of some 50."""
 
 
 def user_code(spec: GeneratorSpec, options: TaskConfig) -> str | None:
@@ -55,12 +61,29 @@ def make(
     if config.init:
         other, _ = network_files.load(modelfile.find(config.init), custom)
         network.load_state_dict(other.state_dict())
+    if custom is not None:
+        _check_range(network, options)
     if conditions and not config.into:
         network = ConditionalNetwork(network, len(conditions))
     network = network.to(device)
     if device.type in ("cpu", "cuda"):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
+
+
+def _check_range(network: nn.Module, options: TaskConfig) -> None:
+    """Raise UserError if the images of the user's code are far outside [0, 1], as those of 0 to 255 are."""
+    try:
+        _, images = example(network)
+    except (
+        ConversionError
+    ):  # with `engine` torch it may be made for one size: its first step says what is wrong
+        return
+    if max(abs(float(images.mean())), float(images.std())) > FAR_OUTSIDE:
+        low, high = float(images.min()), float(images.max())
+        raise UserError(
+            f"`generator` {options.generator} gives values from {low:.4g} to {high:.4g}, not 0 to 1: divide by 255?"
+        )
 
 
 def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:

@@ -16,8 +16,9 @@ from texturenets.losses import Loss
 from texturenets.stylize import style
 from texturenets.textures import Texture
 from texturenets.train import presets, require
-from texturenets.train.configuration import StyleConfig, TextureConfig, model_file, replaced
+from texturenets.train.configuration import RunConfig, StyleConfig, TextureConfig, model_file, replaced
 from texturenets.train.trainer_config import TrainerConfig
+from texturenets.train.unused_options import check_used
 
 require()
 
@@ -112,10 +113,11 @@ def train_texture(
     return loading.load_drawn(path, EngineOptions(device=made.config.device, generator=_user_code(made)))
 
 
-def _check(config: object, kind: type, trainer: object, losses: object) -> None:
-    """Raise UserError for an argument of another type."""
+def _check(config: RunConfig, kind: type, trainer: object, losses: object) -> None:
+    """Raise UserError for an argument of another type, and for options that change nothing."""
     wanted = f"a preset's name or {kind.__name__}(...)"
     arguments.instance("config", config, kind, wanted)
+    check_used(config)
     arguments.instance("trainer", trainer, TrainerConfig | None, "TrainerConfig(...)")
     arguments.instance("losses", losses, list | tuple, "a list of instances, [MyLoss()]")
 

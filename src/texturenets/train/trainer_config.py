@@ -15,7 +15,8 @@ from texturenets.train.configuration import check_types
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """Options of the trainer. Only `init`, `into`, `unfreeze` and `validate_every` change the trained model."""
+    """Options of the trainer. Only `init`, `into` and `unfreeze` change the trained weights; `validate_every` says
+    among which steps the best model is chosen, and may change when a run is resumed, as all intervals may."""
 
     weights: tuple[str, ...] = ()
     """Weights of the descriptor networks: a folder, a file, or NETWORK=FILE; may be given several times."""

@@ -156,8 +156,15 @@ def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
         raise UserError(
             f"{_none_in(name, without)}: put one there, or say which network a folder is for, for example `weights` "
             f"NETWORK={without[-1]}; {name} is then looked for in TEXTURENETS_WEIGHTS, the cache and the network"
+            f"{_others_in(without)}"
         )
     return None
+
+
+def _others_in(folders: Sequence[Path]) -> str:
+    """The message that losses may use only a network whose weights are in `folders`; "" if there is none."""
+    found = [network for network in LAYERS if any(_entries(network, folder) for folder in folders)]
+    return f"; or use only what is there: `descriptor` {' or '.join(found)}" if found else ""
 
 
 def _none_in(name: str, folders: Sequence[Path]) -> str:
