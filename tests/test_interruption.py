@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-import torch
 from test_public import config, how
 
 import texturenets as tn
