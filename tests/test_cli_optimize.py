@@ -19,7 +19,6 @@ from torch import Tensor
 from texturenets import image, optimization
 from texturenets.cli import report
 from texturenets.cli.optimize import forecast
-
 from texturenets.cli.streams import Terminated
 from texturenets.train import presets
 
