@@ -24,7 +24,7 @@ from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.masks import NO_MASKS
 from texturenets.server.service import Service
 from texturenets.server.settings import Limits, Settings
-from texturenets.server.ui import camera, mix, store
+from texturenets.server.ui import camera, mix, store, stylizing
 from texturenets.server.ui.mix import Mix, PaintedMask, StyleChoice
 from texturenets.server.ui.texts import sentence
 from texturenets.stylize.options import StylizeOptions
@@ -161,6 +161,27 @@ def test_a_mixture_stays_one_beside_what_is_kept(folder: Path, mask: PaintedMask
     masks = {"wave": np.full((64, 80, 3), 153, np.uint8), "photo": Image.fromarray(ramp())}
     expected = style(opened(PHOTO), mix={"wave": 0.5, "udnie": 0.5}, masks=masks)
     assert np.abs(made - np.asarray(expected)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "made"), [(128, (80, 64)), (80, (80, 64)), (40, (40, 32)), (None, (80, 64))]
+)
+def test_a_photo_is_not_enlarged(
+    service: Service, tmp_path: Path, size: int | None, made: tuple[int, int]
+) -> None:
+    """As on the static page: the size is the largest."""
+    (tmp_path / "photo.png").write_bytes(PHOTO)
+    (tmp_path / "text.png").write_bytes(b"hello")
+
+    async def work() -> None:
+        async with service.running():
+            choice, options = StyleChoice("plain", Mix(), PaintedMask()), StylizeOptions(size=size)
+            done = await stylizing.stylize(service, tmp_path / "photo.png", choice, options)
+            assert done.size == opened(done.data).size == made
+            with pytest.raises(HTTPProblem, match="not an image"):
+                await stylizing.stylize(service, tmp_path / "text.png", choice, options)
+
+    asyncio.run(work())
 
 
 def test_a_mask_is_for_its_photo(service: Service, mask: PaintedMask, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def new_folders(folder: Path) -> Iterator[None]:
 def check_unprotected(*paths: Path) -> None:
     """Raises UserError if one of these files is write-protected: renaming over it would replace it all the same."""
     for path in paths:
-        if path.exists() and not os.access(path, os.W_OK):
+        if os.path.exists(path) and not os.access(path, os.W_OK):  # noqa: PTH110 - False for names that are too long
             raise UserError(
                 f"cannot write {path}: it is write-protected; give another name, or make it writable"
             )

@@ -16,7 +16,7 @@ from texturenets.cli.outputs import check_inputs, fitted, folder_of
 from texturenets.cli.report import ThrottledNote
 from texturenets.cli.streams import Terminated
 from texturenets.cli.styles import check_no_model
-from texturenets.errors import UserError, counted
+from texturenets.errors import UserError, counted, duration
 from texturenets.files import check_writable, remove_stale
 from texturenets.train import presets
 from texturenets.train.configuration import Precision, StyleConfig, TextureConfig, flag
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from texturenets.optimization import IterationRecord
+
+FORECAST_AFTER = 3
+"""Iterations from which the expected time is computed."""
 
 LossFlags: Any = optional_flags(
     StyleConfig,
@@ -232,7 +235,7 @@ def run_with_progress(
     pictures_every: int,
     write: Callable[[Path, Tensor], None],
 ) -> tuple[IterationRecord, int]:
-    """Run the optimization, with a progress bar and intermediate images.
+    """Run the optimization, with a progress bar, or lines where there is no terminal, and intermediate images.
 
     Returns the last record, and the exit status: 130 if Ctrl-C ended the run, 143 if SIGTERM did, else 0.
     """
@@ -251,7 +254,10 @@ def run_with_progress(
         disable=quiet or not console.is_terminal,
     )
     last: IterationRecord | None = None
+    lines = bar.disable and not quiet
     note = ThrottledNote()
+    if lines:
+        warn(f"{out.stem}: at most {counted(total, 'iteration')}; Ctrl-C ends it early")
     try:
         with bar:
             task = bar.add_task(out.stem, total=total, loss="")
@@ -261,7 +267,9 @@ def run_with_progress(
                 bar.update(
                     task, completed=record.iteration, loss=f"loss {record.loss:.4g} at {width} x {height}"
                 )
-                if bar.disable and not quiet:
+                if lines and record.iteration == FORECAST_AFTER < total:
+                    warn(f"{out.stem}: {forecast(record, total)}")
+                if lines:
                     note(f"{out.stem}: iteration {record.iteration} of {total}, loss {record.loss:.4g}")
                 if pictures_every and record.iteration % pictures_every == 0:
                     write(out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.image)
@@ -272,6 +280,14 @@ def run_with_progress(
         return last, 143 if isinstance(error, Terminated) else 130
     assert last is not None  # the start image is a record, too
     return last, 0
+
+
+def forecast(record: IterationRecord, total: int) -> str:
+    """The expected time of `total` iterations, in words, from those up to `record`, which are at the first scale: at
+    every further one, with four times the pixels, an iteration takes four times as long."""
+    scales = record.scale + 1
+    seconds = record.seconds / record.iteration * total / scales * sum(4**k for k in range(scales))
+    return f"about {duration(seconds)} for {counted(total, 'iteration')} on {record.image.device.type}"
 
 
 def _config(

@@ -139,7 +139,13 @@ class StylizeTab:
         cancel.click(self._cancel, None, None, **QUIET)
 
     def _options(self) -> None:
-        size = gr.Radio(SIZES, value=1024, label="Size", info="Longer side in pixels.", elem_id="size")
+        size = gr.Radio(
+            SIZES,
+            value=1024,
+            label="Size",
+            info="Longer side in pixels, at most: a smaller photo is not enlarged.",
+            elem_id="size",
+        )
         stroke = gr.Radio(
             STROKES,
             value=1,

@@ -7,7 +7,7 @@ import shutil
 import uuid
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from texturenets import image
@@ -60,14 +60,15 @@ class StylizedBatch:
 async def stylize(
     service: Service, path: Path, choice: StyleChoice, options: StylizeOptions
 ) -> StylizedPhoto:
-    """Stylize the photo at `path`. Raises HTTPProblem."""
+    """Stylize the photo at `path`; the size of `options` is the largest, smaller photos keep theirs. Raises
+    HTTPProblem."""
     with service.queue.slot():
         try:
             data = await service.queue.in_thread(path.read_bytes)
         except OSError:
             raise HTTPProblem(404, "the photo is no longer here: choose it again") from None
         style, masks = await choice.request(service, path)
-        result, _, name = await service.stylize(data, style, options, masks=masks)
+        result, _, name = await service.stylize(data, style, _not_enlarged(options, data), masks=masks)
 
         def previews() -> tuple[tuple[int, int], bytes, bytes]:
             _, (height, width), _ = image.probe(result)
@@ -80,6 +81,17 @@ async def stylize(
         except UserError as error:
             raise refused(error) from None
     return StylizedPhoto(result, f"{path.stem[:40] or 'photo'}-{name}", size, before, after)
+
+
+def _not_enlarged(options: StylizeOptions, data: bytes) -> StylizeOptions:
+    """`options` for the photo in the file `data`: without a size if that would enlarge it, as on the static page."""
+    if options.size is None:
+        return options
+    try:
+        _, size, _ = image.probe(data)
+    except UserError:  # the service says what is wrong
+        return options
+    return replace(options, size=None) if max(size) <= options.size else options
 
 
 async def stylize_batch(
