@@ -398,8 +398,8 @@ def check_frames(frames: int | None) -> None:
 def _video(
     stylize: StylizeFrame, path: Path, size: int | None, frames: int | None, progress: StatusCallback
 ) -> dict[str, Any]:
-    """The flicker of one video, whose frames `stylize` takes in order. Raises UserError if it cannot be read or no two
-    frames can be compared."""
+    """The flicker of one video, whose frames `stylize` takes in order. Raises UserError if it cannot be read or no
+    two frames can be compared."""
     from texturenets.evaluation.flicker import Flicker
     from texturenets.video.frame import Fit
     from texturenets.video.reading import Video

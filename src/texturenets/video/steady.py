@@ -24,7 +24,7 @@ def check_steady(steady: float) -> None:
     """Raise UserError for a `steady` outside [0, 1), and for one above 0 if OpenCV is not installed."""
     arguments.number("steady", steady)
     if not 0 <= steady < 1:  # also for NaN
-        raise UserError(f"steady {steady} is not from 0 (off) to below 1: 0.6 is a good value")
+        raise UserError(f"`steady` {steady} is not from 0 (off) to below 1: 0.6 is a good value")
     if steady:
         load_cv2()
 
