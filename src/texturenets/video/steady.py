@@ -16,7 +16,7 @@ from texturenets.errors import UserError
 from texturenets.video.frame import Pixels
 from texturenets.video.optical_flow import Flow, OpticalFlow, load_cv2, moved, visible
 
-_EDGE: Final = 5  # side in pixels of the box by which the mask of what is hidden is eroded and softened
+_BOX: Final = (5, 5)  # pixels over which the mask of what is seen and the difference of colours are averaged
 _SHARPNESS: Final = 50.0  # Lai et al., section 3.3: exp(-50 |difference|^2), colours in [0, 1]
 
 
@@ -69,10 +69,9 @@ def trusted(before: Pixels, frame: Pixels, back: Flow, forth: Flow) -> NDArray[n
     cuts and where the light changes. `forth`: the flow from `before` to `frame`.
     """
     cv2 = load_cv2()
-    box = (_EDGE, _EDGE)
-    seen = cv2.erode(visible(back, forth).astype(np.float32), np.ones(box, np.uint8))
+    seen = cv2.blur(visible(back, forth).astype(np.float32), _BOX)
     difference = moved(before[..., :3], back) - frame[..., :3]
-    difference = cv2.blur(difference, box) / 255  # averaged, so that noise does not count
+    difference = cv2.blur(difference, _BOX) / 255  # averaged, so that noise does not count
     alike = np.exp(-_SHARPNESS * np.square(difference).sum(2))
-    trust: NDArray[np.float32] = cv2.blur(seen, box) * alike
+    trust: NDArray[np.float32] = seen * alike
     return trust
