@@ -47,7 +47,7 @@ def stylize_video(
 ) -> int:
     """Stylize every frame of `source` and write it to `sink`; returns the number of frames.
 
-    At most five frames are in memory, seven with `steady`, however long the video is. `progress` is called with
+    At most five frames are in memory, and what `stylize` keeps, however long the video is. `progress` is called with
     the number of frames done. Raises UserError for a frame that cannot be read or written; the video is then
     incomplete.
     """
