@@ -22,9 +22,10 @@ import itertools
 import tinyvideo
 
 from texturenets.cli import main
-from texturenets.evaluation.flicker import flicker, moved, visible
+from texturenets.evaluation.flicker import flicker
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build
+from texturenets.video.optical_flow import moved, visible
 
 
 def texture(size: tuple[int, int], seed: int = 0) -> np.ndarray:

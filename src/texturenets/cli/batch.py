@@ -125,6 +125,8 @@ def planned(
             )
     if options.mix_end and found and not (videos or one):
         raise UserError("--to-style changes the style along a video, and here are only photos: leave it out")
+    if options.steady and found and not (videos or one):
+        raise UserError(f"--steady {options.steady:g} is for videos, and here are only photos: leave it out")
     if run.count != 1 and (videos or one):
         raise UserError(f"--count {run.count} is for photos: of a video there is one result")
     check_count(run.count, [style.model for style in styles], options.noise_level)

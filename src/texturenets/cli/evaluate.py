@@ -30,6 +30,7 @@ def evaluate(
     photo: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     video: Annotated[list[Path] | None, Parameter(negative_iterable=())] = None,
     frames: int | None = None,
+    steady: float = 0.0,
     samples: int | None = None,
     seed: int | None = None,
     size: int | None = None,
@@ -71,6 +72,8 @@ def evaluate(
         For a style: a video whose stylized version is measured for flicker; may be given several times.
     frames
         For a video: use only this many frames, from its beginning.
+    steady
+        For a video: measure it as `texturenets stylize --steady` makes it, 0 (off) to below 1.
     samples
         For a texture: number of samples [default: 4].
     seed
@@ -102,6 +105,7 @@ def evaluate(
         evaluate_videos,
     )
     from texturenets.textures import Texture
+    from texturenets.video.steady import check_steady
 
     how = TrainerConfig(**given(trainer, TrainerConfig))
     note_shipped(model)
@@ -112,6 +116,7 @@ def evaluate(
     given_numbers = {name: value for name, value in optional_numbers.items() if value is not None}
     options = EvaluationOptions(size=size, optimize=optimize, descriptor=descriptor, **given_numbers)
     check_frames(frames)
+    check_steady(steady)
     videos = video or []
 
     def progress(text: str) -> None:
@@ -132,7 +137,7 @@ def evaluate(
 
     results: dict[str, Any] = {}
     _check_measure(model, against, photo, videos, is_texture=is_texture)
-    all_numbers = {**given_numbers, "frames": frames, "optimize": optimize or None}
+    all_numbers = {**given_numbers, "frames": frames, "steady": steady or None, "optimize": optimize or None}
     _check_used(model, all_numbers, photo, videos, is_texture=is_texture)
     if isinstance(loaded, Texture):
         assert against is not None
@@ -143,7 +148,9 @@ def evaluate(
                 raise UserError(f"{model} is a style: give photos to stylize, for example --photo FILE")
             results = evaluate_style(loaded, against, photos, options, how, progress=progress, failed=failed)
         if videos:
-            rows = evaluate_videos(loaded, videos, size=size, frames=frames, progress=progress, failed=failed)
+            rows = evaluate_videos(
+                loaded, videos, size=size, frames=frames, steady=steady, progress=progress, failed=failed
+            )
             results = {"model": loaded.name, "kind": "style", **results, "videos": rows}
     progress("")
     if as_json:
@@ -178,7 +185,7 @@ def _check_measure(
 
 def _check_used(
     model: str,
-    numbers: Mapping[str, int | None],
+    numbers: Mapping[str, float | None],
     photo: Sequence[str] | None,
     videos: Sequence[Path],
     *,
@@ -190,6 +197,7 @@ def _check_used(
         "samples": "" if is_texture else of_style,
         "seed": "" if is_texture else of_style,
         "frames": "" if videos else "it is for videos, and there are none",
+        "steady": "" if videos else "it is for videos, and there are none",
         "optimize": "" if is_texture or photo else "it is for photos, and there are none",
         "max_iterations": (
             ""

@@ -42,6 +42,7 @@ def stylize(
     mask: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     keep: str | None = None,
     to_style: str | None = None,
+    steady: float = 0.0,
     into: str | None = None,
     minutes: float | None = None,
     preserve_color: Flag = False,
@@ -115,6 +116,9 @@ def stylize(
     to_style
         For videos: the style, or the mixture, of the last frame, such as udnie or wave=0.2,udnie=0.8; the frames
         between change evenly from --style to it.
+    steady
+        For videos that flicker: share of the previous frame's result in each frame, 0 (off) to below 1; it is moved
+        along the video's own optical flow. 0.6 is a good value.
     into
         Model of several styles to which a painting given as --style is added: a name, a model file, or
         hf://USER/REPO. Required for a painting, unless a model called gallery has been fetched (`texturenets models
@@ -188,6 +192,7 @@ def stylize(
         size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke), axes
     )
     api.check_options(size, strength, noise_level)
+    options = _steadied(options, steady)
     styles = find_styles(style, photos, into, minutes)
     check_no_style(photos, style)
     options = _mixed(options, styles, to_style, mask, keep)
@@ -220,7 +225,10 @@ def stylize(
 
         _refuse(
             "--cluster stylizes only photos",
-            {flag: flags[flag] for flag in ("--rate", "--sheet", "--to-style")},
+            {
+                "--steady": steady or None,
+                **{flag: flags[flag] for flag in ("--rate", "--sheet", "--to-style")},
+            },
         )
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
         _refuse("--cluster lists its results in manifest.jsonl", {"--json": as_json, "--watch": watch})
@@ -271,6 +279,16 @@ def _mixed(
                 "where each goes"
             )
     return options
+
+
+def _steadied(options: StylizeOptions, steady: float) -> StylizeOptions:
+    """`options` with `steady`. Raises UserError for one outside [0, 1), or without OpenCV."""
+    if not steady:
+        return options
+    from texturenets.video.steady import check_steady
+
+    check_steady(steady)
+    return replace(options, steady=steady)
 
 
 def _check_spool(spool: str | None) -> None:

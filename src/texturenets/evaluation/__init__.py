@@ -22,12 +22,15 @@ from texturenets.image.sizes import fit_longer
 from texturenets.losses import LossSettings, Objective, Targets, build, layers_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.perceptual import Descriptors
+from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.style import Style
 from texturenets.textures import Texture
 from texturenets.train import presets
 from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConfig, from_dict, to_dict
 from texturenets.train.setup import set_up
 from texturenets.train.trainer_config import TrainerConfig
+from texturenets.video.steady import check_steady
+from texturenets.video.stylization import StylizeFrame, frame_stylizer
 
 C = TypeVar("C", bound=TaskConfig)
 StatusCallback = Callable[[str], None]
@@ -360,22 +363,27 @@ def evaluate_videos(
     *,
     size: int | None = None,
     frames: int | None = None,
+    steady: float = 0.0,
     progress: StatusCallback = lambda _: None,
     failed: Failed = _raise,
 ) -> list[dict[str, Any]]:
     """Flicker of videos stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each video.
 
     `size`: longer side of the frames in pixels, None keeps it. `frames`: maximum number of frames of each video.
+    `steady`: the share of the previous result in each frame, as `stylize --steady` (`texturenets.video.steady`).
     Flicker is in units of 1/255; the flicker of the video itself is included for comparison. `failed` is called with
     each video that cannot be measured; if it returns instead of raising, the video is left out.
 
-    Raises UserError if OpenCV is not installed, for `frames` below 2, and what `failed` raises.
+    Raises UserError if OpenCV is not installed, for `frames` below 2, a `steady` outside [0, 1), and what
+    `failed` raises.
     """
     check_frames(frames)
+    check_steady(steady)
+    options = StylizeOptions(steady=steady)
     rows = []
     for path in videos:
         try:
-            rows.append(_video(model, path, size, frames, progress))
+            rows.append(_video(frame_stylizer(model, options), path, size, frames, progress))
         except UserError as error:
             failed(path, error)
     return rows
@@ -388,9 +396,10 @@ def check_frames(frames: int | None) -> None:
 
 
 def _video(
-    model: Style, path: Path, size: int | None, frames: int | None, progress: StatusCallback
+    stylize: StylizeFrame, path: Path, size: int | None, frames: int | None, progress: StatusCallback
 ) -> dict[str, Any]:
-    """The flicker of one video. Raises UserError if it cannot be read or no two frames can be compared."""
+    """The flicker of one video, whose frames `stylize` takes in order. Raises UserError if it cannot be read or no
+    two frames can be compared."""
     from texturenets.evaluation.flicker import Flicker
     from texturenets.video.frame import Fit
     from texturenets.video.reading import Video
@@ -399,7 +408,7 @@ def _video(
     with closing(Video(path, Fit(size), sound=False)) as video:
         count = 0
         for frame in itertools.islice(video, frames):
-            meter.take(frame.pixels, model(frame.pixels))
+            meter.take(frame.pixels, stylize(frame.pixels))
             count += 1
             progress(f"{path.name}: frame {count}")
     try:

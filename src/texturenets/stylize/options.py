@@ -14,7 +14,8 @@ from texturenets.stylize.stroke import Stroke
 class StylizeOptions:
     """The options of `texturenets stylize`, named as its flags; `mix` and `masks` as in `Style.stylize`.
 
-    `mix_end`: for a video, the mixture of the last frame; `mix` is that of the first.
+    `mix_end`: for a video, the mixture of the last frame; `mix` is that of the first. `steady`: for a video, the
+    share of the previous result in each frame, in [0, 1).
     """
 
     size: int | None = None
@@ -29,6 +30,7 @@ class StylizeOptions:
     mix: Mapping[str, float] | None = None
     mix_end: Mapping[str, float] | None = None
     masks: Mapping[str, Any] | None = None
+    steady: float = 0.0
 
     @property
     def stylize_arguments(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from texturenets.modelfiles.conditions import between
 from texturenets.overlap import overlapped
 from texturenets.video.frame import Frame, FrameSource, Pixels, Sink
+from texturenets.video.steady import Steady
 
 if TYPE_CHECKING:
     from texturenets.stylize.options import StylizeOptions
@@ -23,9 +24,11 @@ def frame_stylizer(style: Style, options: StylizeOptions, count: int = 0) -> Sty
     """A function that stylizes one frame after the other of a video of `count` frames.
 
     A style that takes noise gets the same noise for every frame. The mixture of styles changes evenly from that of
-    `options.mix` in the first frame to that of `options.mix_end` in the last.
+    `options.mix` in the first frame to that of `options.mix_end` in the last. With `options.steady` above 0 each
+    frame is blended with the previous result. Raises UserError for a `steady` outside [0, 1), or without OpenCV.
     """
     numbers = itertools.count()
+    steadied = Steady(options.steady) if options.steady else None
 
     def stylize_frame(pixels: Pixels) -> Pixels:
         arguments = options.stylize_arguments
@@ -33,7 +36,8 @@ def frame_stylizer(style: Style, options: StylizeOptions, count: int = 0) -> Sty
         if options.mix_end:
             share = min(1.0, number / (count - 1)) if count > 1 else 1.0
             arguments["mix"] = between(options.mix or {}, options.mix_end, share)
-        return style(pixels, **arguments)
+        stylized = style(pixels, **arguments)
+        return steadied(pixels, stylized) if steadied else stylized
 
     return stylize_frame
 
@@ -43,8 +47,9 @@ def stylize_video(
 ) -> int:
     """Stylize every frame of `source` and write it to `sink`; returns the number of frames.
 
-    At most five frames are in memory, however long the video is. `progress` is called with the number of frames done.
-    Raises UserError for a frame that cannot be read or written; the video is then incomplete.
+    At most five frames are in memory, and what `stylize` keeps, however long the video is. `progress` is called with
+    the number of frames done. Raises UserError for a frame that cannot be read or written; the video is then
+    incomplete.
     """
     frames = iter(source)
     ended, written = False, 0
