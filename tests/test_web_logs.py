@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra `web` is not installed")
 
 from fastapi import FastAPI
-from webservice import client
+from webservice import client, model
 
 from texturenets.server import logs, server
 from texturenets.server.settings import Settings
@@ -79,6 +79,7 @@ def test_a_broken_form_has_the_line_of_its_request_alone(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's, without which Python prints warnings
+    model(tmp_path, "tiny")  # without a model the log says so
     with client(tmp_path) as service, contextlib.redirect_stderr(logs.StderrToLog()):
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
         assert service.post("/v1/stylize", content=b"none", headers=headers).status_code == 400
