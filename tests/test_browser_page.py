@@ -51,16 +51,16 @@ IN_SIGHT = """() => {
 
 
 def test_stylize(served: ServiceThread, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.png").write_bytes(photo(1100, 80))
+    (tmp_path / "mine.png").write_bytes(photo(1100, 50))
     with visit(served.address, viewport={"width": 390, "height": 844}) as page:
         page.set_input_files("#photo input[type=file]", tmp_path / "mine.png")
         page.locator("#photo .thumbnail-item img").wait_for()
         page.locator("#styles .thumbnail-item", has_text="Aaa tiny").click()
         page.locator("#said-painting").get_by_text("Aaa tiny").wait_for()
         page.wait_for_function(IN_SIGHT)
-        page.locator("#said-painting").get_by_text("1024 × 74").wait_for()
+        page.locator("#said-painting").get_by_text("1024 × 47").wait_for()
         page.get_by_label("The photo's own").check()  # it stylizes by itself
-        page.locator("#said-painting").get_by_text("1100 × 80").wait_for()
+        page.locator("#said-painting").get_by_text("1100 × 50").wait_for()
         cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
         assert page.locator("#styles .caption-label").evaluate_all(cut) == 0
         with page.expect_download() as download:
@@ -82,7 +82,7 @@ def test_stylize(served: ServiceThread, folder: Path, tmp_path: Path) -> None:
 
 
 def test_changes_repaint(served: ServiceThread, tmp_path: Path) -> None:
-    (tmp_path / "mine.png").write_bytes(photo(1100, 80))
+    (tmp_path / "mine.png").write_bytes(photo(1100, 50))
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         page.set_input_files("#photo input[type=file]", tmp_path / "mine.png")
         said, result = page.locator("#said-painting"), page.locator("#compared img").last
@@ -140,7 +140,7 @@ def test_examples_and_what_goes_wrong(served: ServiceThread, tmp_path: Path) -> 
             assert not any(one.is_visible() for one in page.locator(".toast-body").all())
         page.locator("#examples .thumbnail-item").first.click()
         page.locator("#compared img").first.wait_for()
-        said.get_by_text("600 × 400").wait_for()  # the photo is not enlarged
+        said.get_by_text("768 × 512").wait_for()  # the photo is not enlarged
 
 
 def test_each_file_that_is_refused_is_told_of(served: ServiceThread, tmp_path: Path) -> None:
