@@ -99,7 +99,7 @@ def test_changes_repaint(served: ServiceThread, tmp_path: Path) -> None:
                 "src => ![...document.querySelectorAll('#compared img')].some((one) => one.src === src)",
                 arg=before,
             )
-        said.get_by_text("512 × 398").wait_for()
+        said.get_by_text("512 × 23").wait_for()
 
 
 def test_several_photos(served: ServiceThread, tmp_path: Path) -> None:
