@@ -38,6 +38,7 @@ from statistics import mean
 from bars import MEASURES, PHOTOS, ROOT, descriptors, judge, painting, photo, texturenets
 from PIL import Image
 
+from texturenets.errors import UserError
 from texturenets.files import atomic_write
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import styles_of
@@ -287,4 +288,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(str(error))

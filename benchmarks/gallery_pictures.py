@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from pictures import CELL, PHOTOS, QUALITY, SMALL_CELL, photo
 
 import texturenets as tn
 from texturenets import image
+from texturenets.errors import UserError
 from texturenets.image.contact_sheet import sheet
 from texturenets.modelfiles import modelfile
 
@@ -118,4 +120,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))

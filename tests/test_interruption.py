@@ -69,17 +69,22 @@ def test_an_interrupted_training_is_saved_before_the_error(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize(("value", "end"), [("stop", 2), (None, 3), (True, 3), (np.ones(2), 3)])
-def test_progress_stops_by_one_word(studio: tiny.Studio, tmp_path: Path, value: object, end: int) -> None:
-    """Progress bars return values of their own, as tqdm's `update` does."""
+def answered_in_step_two(studio: tiny.Studio, folder: Path, value: object) -> None:
+    """Train for three steps; in the second `progress` returns `value`."""
     tn.train_style(
         studio.painting,
         studio.photos,
-        tmp_path / "a.safetensors",
+        folder / "a.safetensors",
         config=config(steps=3),
         trainer=how(studio),
         progress=stopped_at_two(lambda: value),
     )
+
+
+@pytest.mark.parametrize(("value", "end"), [("stop", 2), (None, 3), (True, 3), (np.ones(2), 3)])
+def test_progress_stops_by_one_word(studio: tiny.Studio, tmp_path: Path, value: object, end: int) -> None:
+    """Progress bars return values of their own, as tqdm's `update` does."""
+    answered_in_step_two(studio, tmp_path, value)
     assert checkpoint.read_state(tmp_path / "a.run").step == end
     assert (tmp_path / "a.safetensors").exists() == (end == 3)
 
@@ -88,14 +93,7 @@ def test_progress_that_returns_another_word_ends_in_a_line_and_a_checkpoint(
     studio: tiny.Studio, tmp_path: Path
 ) -> None:
     with pytest.raises(tn.UserError, match=r"`progress` returned .*STOP.*: return the string 'stop' to end"):
-        tn.train_style(
-            studio.painting,
-            studio.photos,
-            tmp_path / "a.safetensors",
-            config=config(steps=3),
-            trainer=how(studio),
-            progress=stopped_at_two(lambda: "STOP"),
-        )
+        answered_in_step_two(studio, tmp_path, "STOP")
     assert checkpoint.read_state(tmp_path / "a.run").step == 2
 
 

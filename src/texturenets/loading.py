@@ -306,7 +306,7 @@ def load_drawn(name: str | Path, options: EngineOptions = EngineOptions()) -> Te
     header = modelfile.read_header(path)
     if header.kind == "style":
         raise UserError(
-            f"{name} is a {header.kind} model, which stylizes photos and does not generate images from noise: "
+            f"{name} is a style model, which stylizes photos and does not generate images from noise: "
             f"use `texturenets stylize PHOTO -s {name}`"
         )
     from texturenets.materials.material import Material

@@ -95,7 +95,7 @@ def evaluate(
     quiet
         Print no progress, and no notes about ignored files.
     """
-    from texturenets import image, loading
+    from texturenets import loading
     from texturenets.evaluation import (
         EvaluationOptions,
         check_frames,
@@ -123,10 +123,7 @@ def evaluate(
         if not quiet and sys.stderr.isatty():
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
-    ignored: list[Path] = []
-    photos = [] if is_texture else image.expand(photo or [], ignored=ignored)
-    if not quiet:
-        note_ignored(ignored)
+    photos = [] if is_texture else _found_photos(photo or [], quiet=quiet)
     report = Report(len(photos) + len(videos), quiet)
 
     def failed(path: Path, error: UserError) -> None:
@@ -153,12 +150,20 @@ def evaluate(
             )
             results = {"model": loaded.name, "kind": "style", **results, "videos": rows}
     progress("")
-    if as_json:
-        print_json(results)
-    else:
-        _print(results)
+    (print_json if as_json else _print)(results)
     report.done = report.total - len(report.failed)
     return report.end() if report.failed else 0
+
+
+def _found_photos(names: Sequence[str], *, quiet: bool) -> list[Path]:
+    """The photos with these names, in folders too; files that are none are told of."""
+    from texturenets import image
+
+    ignored: list[Path] = []
+    photos = image.expand(names, ignored=ignored)
+    if not quiet:
+        note_ignored(ignored)
+    return photos
 
 
 def _check_measure(

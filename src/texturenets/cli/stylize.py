@@ -189,10 +189,19 @@ def stylize(
 
     axes = _axes(wrap, tileable=tileable)
     options = StylizeOptions(
-        size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke), axes
+        size,
+        quality,
+        strength,
+        preserve_color,
+        keep_gps,
+        seed,
+        noise_level,
+        parse(stroke),
+        axes,
+        steady=steady,
     )
     api.check_options(size, strength, noise_level)
-    options = _steadied(options, steady)
+    _check_steady(steady)
     styles = find_styles(style, photos, into, minutes)
     check_no_style(photos, style)
     options = _mixed(options, styles, to_style, mask, keep)
@@ -223,13 +232,8 @@ def stylize(
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
         from texturenets.cli.cluster import ClusterRun, run
 
-        _refuse(
-            "--cluster stylizes only photos",
-            {
-                "--steady": steady or None,
-                **{flag: flags[flag] for flag in ("--rate", "--sheet", "--to-style")},
-            },
-        )
+        of_videos = {flag: flags[flag] for flag in ("--rate", "--sheet", "--to-style")}
+        _refuse("--cluster stylizes only photos", {"--steady": steady or None, **of_videos})
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
         _refuse("--cluster lists its results in manifest.jsonl", {"--json": as_json, "--watch": watch})
         chosen = _only(styles, "--cluster")
@@ -281,14 +285,11 @@ def _mixed(
     return options
 
 
-def _steadied(options: StylizeOptions, steady: float) -> StylizeOptions:
-    """`options` with `steady`. Raises UserError for one outside [0, 1), or without OpenCV."""
-    if not steady:
-        return options
-    from texturenets.video.steady import check_steady
+def _check_steady(steady: float) -> None:
+    if steady:  # else what is imported here would make every start longer
+        from texturenets.video.steady import check_steady
 
-    check_steady(steady)
-    return replace(options, steady=steady)
+        check_steady(steady)
 
 
 def _check_spool(spool: str | None) -> None:

@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass
-class _Operation:
+class _SizedNode:
     """A node: the shapes of its inputs, their numbers where these are a constant list, and its attributes."""
 
     shapes: list[Shape]
@@ -33,7 +33,7 @@ def shapes_of(model: Message, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
     shapes = dict(inputs) | {tensor.name: tuple(tensor.dims) for tensor in weights}
     lists = {tensor.name: to_array(tensor).tolist() for tensor in weights if len(tensor.dims) == 1}
     for node in model.graph.node:
-        operation = _Operation(
+        operation = _SizedNode(
             [shapes.get(name, ()) for name in node.input],  # "" is an input that is left out
             [lists.get(name, []) for name in node.input],
             attributes(node),
@@ -44,15 +44,15 @@ def shapes_of(model: Message, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
     return shapes
 
 
-def _elementwise(o: _Operation) -> Shape:
+def _elementwise(o: _SizedNode) -> Shape:
     return np.broadcast_shapes(*o.shapes)
 
 
-def _same(o: _Operation) -> Shape:
+def _same(o: _SizedNode) -> Shape:
     return o.shapes[0]
 
 
-def _window(o: _Operation, channels: int) -> Shape:
+def _window(o: _SizedNode, channels: int) -> Shape:
     settings = zip(
         o.shapes[0][2:],
         o.attributes["kernel_shape"],
@@ -66,59 +66,59 @@ def _window(o: _Operation, channels: int) -> Shape:
     return (o.shapes[0][0], channels, *sides)
 
 
-def _transposed(o: _Operation) -> Shape:
+def _transposed(o: _SizedNode) -> Shape:
     pads, a = o.attributes["pads"], o.attributes
     settings = zip(o.shapes[0][2:], a["kernel_shape"], a["strides"], pads[:2], pads[2:], strict=True)
     sides = ((side - 1) * stride + kernel - first - last for side, kernel, stride, first, last in settings)
     return (o.shapes[0][0], o.shapes[1][1], *sides)
 
 
-def _pad(o: _Operation) -> Shape:
+def _pad(o: _SizedNode) -> Shape:
     pads = o.numbers[1]
     return tuple(side + pads[i] + pads[i + 4] for i, side in enumerate(o.shapes[0]))
 
 
-def _slice(o: _Operation) -> Shape:
+def _slice(o: _SizedNode) -> Shape:
     shape = list(o.shapes[0])
     for start, end, axis, step in zip(*o.numbers[1:], strict=True):
         shape[axis] = len(range(shape[axis])[start:end:step])
     return tuple(shape)
 
 
-def _concat(o: _Operation) -> Shape:
+def _concat(o: _SizedNode) -> Shape:
     shape, axis = list(o.shapes[0]), o.attributes["axis"]
     shape[axis] = sum(other[axis] for other in o.shapes)
     return tuple(shape)
 
 
-def _gather(o: _Operation) -> Shape:
+def _gather(o: _SizedNode) -> Shape:
     batch, _, *sides = o.shapes[0]
     return (batch, *o.shapes[1], *sides)
 
 
-def _resize(o: _Operation) -> Shape:
+def _resize(o: _SizedNode) -> Shape:
     return tuple(int(side * scale) for side, scale in zip(o.shapes[0], o.numbers[2], strict=True))
 
 
-def _depth_to_space(o: _Operation) -> Shape:
+def _depth_to_space(o: _SizedNode) -> Shape:
     batch, channels, *sides = o.shapes[0]
     factor = o.attributes["blocksize"]
     return (batch, channels // factor**2, *(side * factor for side in sides))
 
 
-def _space_to_depth(o: _Operation) -> Shape:
+def _space_to_depth(o: _SizedNode) -> Shape:
     batch, channels, *sides = o.shapes[0]
     factor = o.attributes["blocksize"]
     return (batch, channels * factor**2, *(side // factor for side in sides))
 
 
-def _reshape(o: _Operation) -> Shape:
+def _reshape(o: _SizedNode) -> Shape:
     shape = [size or o.shapes[0][axis] for axis, size in enumerate(o.numbers[1])]
     rest = math.prod(o.shapes[0]) // abs(math.prod(shape))
     return tuple(rest if size == -1 else size for size in shape)
 
 
-_RULES: Final[dict[str, Callable[[_Operation], Shape]]] = {
+_RULES: Final[dict[str, Callable[[_SizedNode], Shape]]] = {
     "Conv": lambda o: _window(o, o.shapes[1][0]),
     "AveragePool": lambda o: _window(o, o.shapes[0][1]),
     "MaxPool": lambda o: _window(o, o.shapes[0][1]),

@@ -63,14 +63,14 @@ class Metrics:
 
     def add_trainings(self, counts: Callable[[], Mapping[str, int]]) -> None:
         """Add the number of trainings in each state; `counts` returns it."""
-        self.registry.register(_Trainings(counts))
+        self.registry.register(_TrainingsCollector(counts))
 
     def text(self) -> bytes:
         """The text format of Prometheus."""
         return generate_latest(self.registry)
 
 
-class _Trainings(Collector):
+class _TrainingsCollector(Collector):
     """A gauge of the trainings in each state, counted once for each answer."""
 
     def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:

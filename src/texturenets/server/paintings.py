@@ -19,7 +19,7 @@ NO_BASE = (
 )
 
 
-class Progress(NamedTuple):
+class LearningProgress(NamedTuple):
     """How far the training of a painting is: its `share`, 0 to 1, and a text for visitors."""
 
     share: float
@@ -86,7 +86,7 @@ class Paintings:
         """The learned painting as a style of the service."""
         return f"{name}:{painting_files.STYLE}"
 
-    def progress(self, name: str) -> Progress | None:
+    def progress(self, name: str) -> LearningProgress | None:
         """How far a painting's training is; None when it is learned. Raises HTTPProblem if it failed or was ended."""
         job = None if self.is_kept(name) else self.files.read(name)
         if job is None or job.state == "done":
@@ -101,13 +101,13 @@ class Paintings:
         if not report["at_work"]:
             before = [one for one in self.trainings.jobs() if one.state in ("queued", "running")]
             count = sum(one.order < job.order for one in before)
-            return Progress(
+            return LearningProgress(
                 0.0, f"waiting for {counted(count, 'training')} before it" if count else "getting ready"
             )
         if not report["step"]:
-            return Progress(0.0, "getting ready")
+            return LearningProgress(0.0, "getting ready")
         share = min(1.0, report["seconds"] / (60 * job.minutes))
-        return Progress(share, f"learning your painting, {duration(report['seconds_left'])} left")
+        return LearningProgress(share, f"learning your painting, {duration(report['seconds_left'])} left")
 
     def _path(self, name: str) -> Path:
         return self.files.model(name)

@@ -39,6 +39,36 @@ SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF
 MAX_STEPS = 1_000_000
 MAX_MINUTES = 10_000.0
 
+Steps = Annotated[
+    int | None,
+    Interval(ge=1, le=MAX_STEPS),
+    WHOLE,
+    Query(description=f"Optimizer steps; by default those of the preset, and {INTO_STEPS} with `into`."),
+]
+Minutes = Annotated[
+    float | None,
+    Interval(gt=0, le=MAX_MINUTES),
+    DECIMAL,
+    Query(description="How long it learns, in place of `steps`."),
+]
+Into = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=200,
+        description="A model of several styles, which stays as it is: the painting is learned as one more, and the "
+        "new model is some kB.",
+    ),
+]
+Photos = Annotated[
+    str,
+    Query(
+        min_length=1,
+        max_length=255,
+        description="Subfolder of the service's folder of photos; by default all photos.",
+    ),
+]
+
 
 async def enqueue(
     service: Service,
@@ -208,35 +238,10 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
         preset: Annotated[
             str, Query(max_length=64, description="Named set of training options.")
         ] = "default",
-        steps: Annotated[
-            int | None,
-            Interval(ge=1, le=MAX_STEPS),
-            WHOLE,
-            Query(description="Optimizer steps; by default those of the preset, and 600 with `into`."),
-        ] = None,
-        minutes: Annotated[
-            float | None,
-            Interval(gt=0, le=MAX_MINUTES),
-            DECIMAL,
-            Query(description="How long it learns, in place of `steps`."),
-        ] = None,
-        into: Annotated[
-            str | None,
-            Query(
-                min_length=1,
-                max_length=200,
-                description="A model of several styles, which stays as it is: the painting is learned as one more, "
-                "and the new model is some kB.",
-            ),
-        ] = None,
-        photos: Annotated[
-            str,
-            Query(
-                min_length=1,
-                max_length=255,
-                description="Subfolder of the service's folder of photos; by default all photos.",
-            ),
-        ] = "",
+        steps: Steps = None,
+        minutes: Minutes = None,
+        into: Into = None,
+        photos: Photos = "",
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
         add_log_fields(training=name, kind=kind)

@@ -17,7 +17,7 @@ from texturenets.video.frame import Pixels
 from texturenets.video.optical_flow import Flow, OpticalFlow, load_cv2, moved, visible
 
 _BOX: Final = (5, 5)  # pixels over which the mask of what is seen and the difference of colours are averaged
-_SHARPNESS: Final = 50.0  # Lai et al., section 3.3: exp(-50 |difference|^2), colours in [0, 1]
+_SHARPNESS: Final = 50.0  # alpha of Lai et al.'s mask, exp(-alpha |difference|^2), colours in [0, 1]
 
 
 def check_steady(steady: float) -> None:

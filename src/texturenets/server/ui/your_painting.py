@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from texturenets.server.http_errors import HTTPProblem
-from texturenets.server.paintings import NO_BASE, Paintings, Progress
+from texturenets.server.paintings import NO_BASE, LearningProgress, Paintings
 from texturenets.server.service import Service
 from texturenets.server.ui.pictures import PictureInput, Uploads
 from texturenets.server.ui.queued_work import QueuedWork, WorkCancelledError
@@ -71,7 +71,7 @@ class YourPainting:
         """Returns the style, `learned` and the message."""
         if not uploads:
             return gr.skip(), gr.skip(), error_html("Choose a painting first.")
-        path, now = Path(uploads[-1][1]), [Progress(0.0, "getting ready")]
+        path, now = Path(uploads[-1][1]), [LearningProgress(0.0, "getting ready")]
         session = request.session_hash or ""
         try:
             job = self._learned(path, float(minutes), now)
@@ -84,7 +84,7 @@ class YourPainting:
             return gr.skip(), gr.skip(), gr.skip() if error.replaced else message_html(LEFT)
         return style, style, message_html(LEARNED)
 
-    async def _learned(self, path: Path, minutes: float, now: list[Progress]) -> str:
+    async def _learned(self, path: Path, minutes: float, now: list[LearningProgress]) -> str:
         """Learn the painting at `path`, or wait for it; returns the style. `now` is given its progress.
 
         Raises HTTPProblem."""
