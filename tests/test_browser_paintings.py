@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,7 @@ from webservice import models_folder, photo
 
 from texturenets.server import app, training_routes
 from texturenets.server.trainings import Trainings
+from texturenets.server.ui.pictures import PictureInput
 
 # In place of `texturenets train`: it says that it is half done until a file `go` is there, then gives a style.
 TRAINER = """
@@ -64,7 +67,14 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("width", [1200, 390])
-def test_your_painting(folder: Path, tmp_path: Path, width: int) -> None:
+def test_your_painting(folder: Path, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_preview = PictureInput._read
+
+    async def slow(*given: Any) -> str:
+        await asyncio.sleep(1)  # visitors are faster than a busy service
+        return await make_preview(*given)
+
+    monkeypatch.setattr(PictureInput, "_read", slow)
     (tmp_path / "mine.png").write_bytes(photo(90, 70))
     with served(folder) as address, visit(address, viewport={"width": width, "height": 900}) as page:
         page.set_input_files("#photo input[type=file]", tmp_path / "mine.png")

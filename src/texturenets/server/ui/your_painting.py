@@ -47,7 +47,7 @@ class YourPainting:
         self.picture.listen(self.message)
         self.begin.click(
             self._learn,
-            [self.picture.uploads, self.minutes],
+            [self.picture.gallery, self.picture.uploads, self.minutes],
             [style, self.learned, self.message],
             show_progress_on=self.picture.gallery,
         )
@@ -63,15 +63,18 @@ class YourPainting:
 
     async def _learn(
         self,
+        shown: list[tuple[str, Any]] | None,
         uploads: Uploads,
         minutes: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  how Gradio wants it
     ) -> tuple[Any, Any, Any]:
-        """Returns the style, `learned` and the message."""
-        if not uploads:
+        """Returns the style, `learned` and the message. `shown`: the value of the picture's gallery."""
+        if not shown:
             return gr.skip(), gr.skip(), error_html("Choose a painting first.")
-        path, now = Path(uploads[-1][1]), [LearningProgress(0.0, "getting ready")]
+        # An upload is shown before its preview is made; until then the gallery holds the uploaded file itself.
+        path = Path(dict(uploads).get(shown[-1][0], shown[-1][0]))
+        now = [LearningProgress(0.0, "getting ready")]
         session = request.session_hash or ""
         try:
             job = self._learned(path, float(minutes), now)
