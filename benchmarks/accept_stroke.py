@@ -22,6 +22,7 @@ from torch import Tensor
 
 import texturenets as tn
 from texturenets import image
+from texturenets.errors import UserError
 from texturenets.stylize.style import Style
 
 SIMILARITY, ENERGY = 0.7, 0.5
@@ -103,4 +104,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(str(error))
