@@ -231,6 +231,7 @@ def test_slips_of_a_sender_are_told_the_way_out(tmp_path: Path, path: str) -> No
             said = problem(service.post(path, content=body, headers=text), 415)
             assert "curl --data-binary @photo.jpg" in said
             assert "curl -F image=@photo.jpg" in said
+        assert "the body is text" in problem(service.post(path, json={"image": "aGVsbG8="}), 415)
         said = problem(service.post(path, files={"image": (None, "photo.jpg")}), 422)
         assert said.startswith("the form holds no file, but 'image' as text")
         assert "curl -F image=@photo.jpg, with an @" in said
