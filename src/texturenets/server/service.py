@@ -276,8 +276,8 @@ class Service:
         name, served = self.find(texture, "texture")
         add_log_fields(size=f"{width}x{height}")
         self.check_size(height, width, "a sample")
-        drawn = [math.ceil(side / min(scale, 1)) for side in (height, width)]
-        self.check_size(*drawn, f"the image drawn for scale {scale:g}")
+        rows, columns = (math.ceil(side / min(scale, 1)) for side in (height, width))
+        self.check_size(rows, columns, f"the image drawn for scale {scale:g}")
         suffix, media = FORMATS[format_name]
 
         def draw(loaded: Any) -> Any:
@@ -286,7 +286,7 @@ class Service:
                 return image.from_any(model.sample((width, height), seed=seed, tileable=tileable))[0]
             return image.Picture(model.mix(height, width, seed, towards, share, tileable=tileable))
 
-        pixels = math.prod(drawn)
+        pixels = rows * columns
         lane = self.queue.lane(pixels)
         async with self.queue.time(), lane.enter(name, pixels) as request:
             picture = await self._run_model(lane, request, served, pixels, draw)
