@@ -131,6 +131,8 @@ def part_one(folder: Path, count: int, style: str) -> bool:
             killed = kill_a_worker(process.pid)
     process.wait()
     printed, told = ((folder / name).read_text() for name in ("printed", "told"))
+    if not manifest.is_file():
+        sys.exit(told.strip())
     print(f"{count} photos in {time.monotonic() - began:.0f} s, worker {killed} killed midway", flush=True)
 
     expected = {

@@ -58,7 +58,7 @@ def draw(model: Path, folder: Path, size: int = 256) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("accept-convert"))
+    parser.add_argument("--output", type=Path, default=Path("build/accept-convert"))
     parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

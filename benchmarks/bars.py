@@ -43,10 +43,13 @@ def painting(style: str | Path) -> Path:
 
 
 def texturenets(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """One call of the command line, its output caught."""
+    """One call of the command line, its output caught; with `check` a failed one ends the program with its error."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-m", "texturenets", *map(str, words)]
-    return subprocess.run(command, env=environment, check=check, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if check and done.returncode:
+        sys.exit(f"{' '.join(command[2:])}: {done.stderr.strip()}")
+    return done
 
 
 RENAMED = {"flat": "calm"}

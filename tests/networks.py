@@ -87,6 +87,9 @@ SPECS: dict[str, GeneratorSpec] = {
     "skip_noise": SkipNoise(channels=(4, 6), photo=True, noise_depth=0, output="bounded"),
     "multiscale": Multiscale(channels=(4, 6, 8)),
     "fully_connected": FullyConnected(channels=(6, 4), hidden=8, noise_depth=5, output="clamped"),
+    "fully_connected, bilinear": FullyConnected(
+        channels=(6, 4), hidden=8, noise_depth=5, padding="circular", upsampling="bilinear", output="bounded"
+    ),
     "skip_unpool": SkipUnpool(channels=(4, 6), noise_depth=1),
     "photo and noise": NOISY,
     "from noise": FROM_NOISE,

@@ -194,7 +194,14 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bark", "--seed", "-" + "9" * 30], f"--seed -{'9' * 30} is too small: at least -9007199254740992"),
         (["bark", "--quality", "0"], "--quality 0"),
         (["bark", "bark"], "a second texture goes where a mask says: give --mask"),
-        (["bark", "--mask", "left-to-right"], "--mask left-to-right is for two textures"),
+        (["bark", "--mask", "left-to-right"], "--mask left-to-right is for several textures"),
+        (
+            ["bark", "bark", "bark", "--mask", "left-to-right"],
+            "1 mask for 3 textures: give --mask 2 or 3 times",
+        ),
+        (["bark", "--scale", "2,1"], "--scale 2,1: 2 numbers for 1 texture: give one for each"),
+        (["bark", "--scale", "big"], "--scale big: give a number, or one for each texture, as 1,0.5"),
+        (["bark", "--scale", "40"], "--scale 40 is not between 1/16 and 16"),
         (["bark", "--transition", "8"], "--transition 8 has an effect only with --mask"),
         (["bark", "bark", "--mask", "left-to-right", "--sheet"], "leave out --sheet and --to-seed"),
         (["bark", "bark", "--mask", "none.png"], "no such mask: none.png"),
@@ -232,6 +239,16 @@ def test_two_textures_and_a_mask(here: Path, capsys: pytest.CaptureFixture[str])
         capsys, "bark", "bark", "--mask", "left-to-right", "--size", "40", "--count", "2", "--json"
     )
     assert [json.loads(line)["texture"] for line in lines] == ["bark+bark"] * 2
+
+
+def test_one_texture_at_two_scales(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--mask", "left-to-right", "--transition", "0", "--size", "64x48"]
+    (made,) = sample(capsys, "bark", "bark", *words, "--scale", "1,0.5", "-o", "made.png")
+    for name, scale, column in (("large.png", "1", 0), ("small.png", "0.5", -1)):
+        sample(capsys, "bark", "--scale", scale, "--size", "64x48", "-o", name)
+        np.testing.assert_array_equal(pixels(made)[:, column], pixels(name)[:, column])
+    sample(capsys, "bark", "--scale", "0.5", "--size", "50", "--tileable", "-o", "tile.png")
+    assert pixels("tile.png").shape == (50, 50, 3)
 
 
 def test_the_mask_is_not_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

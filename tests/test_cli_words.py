@@ -57,6 +57,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("export wave --to onnx -o w.txt", ["--output w.txt: give a file that ends in .onnx", "-o w/"]),
         ("models shw wave", ["shw: unexpected argument: say `texturenets models show wave`"]),
         ("stylize photo.jpg --preserve-colour", ["Did you mean --preserve-color? See `"]),
+        ("stylize photo.jpg --colours", ["Unknown option: --colours. Did you mean --preserve-color? See `"]),
+        ("stylize photo.jpg --color", ["Did you mean --preserve-color? See `"]),
+        ("stylize photo.jpg --out=a.png", ["Unknown option: --out. Did you mean --output? See `"]),
+        ("stylize photo.jpg --styels wave", ["Did you mean --style? See `"]),
+        ("stylize photo.jpg --banana", ["Unknown option: --banana. See `"]),
+        ("train style a.png --photos b", ["Unknown option: --photos. Did you mean --content? See `"]),
+        ("train gallery a.png --lr 1", ["Unknown option: --lr. Did you mean --learning-rate? See `"]),
+        (
+            "train texture a.png --content-weight 3",
+            ["learned only from its image: leave out --content-weight"],
+        ),
         (
             "train texture a.png --content photos",
             ["a texture is learned only from its image: leave out --content"],

@@ -140,6 +140,22 @@ def test_pyramid_loss_decays_by_level(pictures: tuple[Tensor, Tensor, Tensor]) -
     np.testing.assert_allclose(shrink(y, 2).numpy(), small, rtol=1e-12)
 
 
+def test_a_scale_that_is_too_small_for_a_layer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    style = torch.rand(1, 3, 64, 35)
+    made = objective(style, pyramid_loss=2)
+    whole = type(made.descriptors).forward
+
+    def forward(self: nn.Module, x: Tensor, *more: object) -> dict[str, Tensor]:
+        if x.shape[3] < 35:
+            raise UserError("an image of 17 x 32 is too small")
+        return whole(self, x, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(made.descriptors), "forward", forward)
+    told = "17 x 32 is too small: it is one of 35 x 64 pixels, halved 1 time, as `pyramid_loss` 2 asks for"
+    with pytest.raises(UserError, match=told):
+        made.features(style, made.losses)
+
+
 def test_normalized_gradient_has_the_weight_as_its_l1_norm(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, _, style = pictures
     made = objective(

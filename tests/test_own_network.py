@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import tiny
 import torch
+from PIL import Image
 
 import texturenets as tn
 from texturenets.image import sizes
@@ -169,11 +172,24 @@ def test_a_network_of_another_range_is_refused_before_the_training(
 
 
 @pytest.mark.parametrize("depth", [0, 2])
-def test_a_photo_without_a_batch_is_told(tmp_path: Path, depth: int) -> None:
+@pytest.mark.parametrize(
+    ("photo", "kind", "told"),
+    [
+        (torch.rand(3, 32, 32), ValueError, "(N, 3, H, W), not (3, 32, 32): `photo[None]` is a batch of one"),
+        (torch.rand(1, 32, 32, 3), ValueError, "not (1, 32, 32, 3); put the channels first"),
+        (torch.rand(1, 1, 32, 32), ValueError, "(N, 3, H, W), not (1, 1, 32, 32)"),
+        (torch.zeros(1, 3, 32, 32).byte(), TypeError, "floats in [0, 1], not torch.uint8"),
+        (np.zeros((1, 3, 32, 32), np.float32), TypeError, "RGB in [0, 1], not ndarray"),
+        (Image.new("RGB", (32, 32)), TypeError, "RGB in [0, 1], not Image"),
+        (None, ValueError, "this network stylizes photos: give it one"),
+    ],
+)
+def test_what_is_no_batch_of_photos_is_told(
+    tmp_path: Path, depth: int, photo: Any, kind: type[Exception], told: str
+) -> None:
     path = tmp_path / "a.safetensors"
     spec = Residual(channels=8, blocks=1, noise_depth=depth)
     network_files.save(build(spec), Header(name="a", kind="style", generator=spec), path)
-    with pytest.raises(
-        ValueError, match=r"\(N, 3, H, W\), not \(3, 32, 32\): `photo\[None\]` is a batch of one"
-    ):
-        tn.load_module(path)(torch.rand(3, 32, 32))
+    for network in (build(spec), tn.load_module(path)):
+        with pytest.raises(kind, match=re.escape(told)):
+            network(photo)

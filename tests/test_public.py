@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import texturenets as tn
 from texturenets.losses import Features, Loss, Targets
-from texturenets.losses.user_losses import UserLoss
+from texturenets.losses.user_losses import UserLoss, check_user_losses
 from texturenets.modelfiles import modelfile
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
@@ -313,6 +313,19 @@ def test_values_that_are_no_loss_are_refused(values: Callable[[Tensor], Any], sa
     images = torch.rand(2, 3, 4, 4, requires_grad=True)
     with pytest.raises(tn.UserError, match=re.escape(says)):
         UserLoss(Given("mine", values))(Features(images), Targets())
+
+
+def test_a_loss_that_is_a_module_needs_no_prepare() -> None:
+    class Mean(nn.Module):
+        name = "mean"
+
+        def forward(self, features: Features, targets: Targets) -> dict[str, Tensor]:
+            return {"mean": features.images.mean()}
+
+    (made,) = check_user_losses([Mean()])  # type: ignore[list-item]
+    made.prepare(iter(()))
+    images = torch.rand(2, 3, 4, 4, requires_grad=True)
+    assert made(Features(images), Targets())["mean"] == images.mean()
 
 
 def test_losses_that_will_not_do_are_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from texturenets.resynthesis.configuration import of_network
 from texturenets.resynthesis.filling import fill
 from texturenets.resynthesis.holes import MARGIN, Hole, continued
 from texturenets.resynthesis.objective import HoleObjective
+from texturenets.resynthesis.priorities import next_window
 from texturenets.resynthesis.rectangle import largest_rectangle
 
 LAYERS = ("vgg16:relu1_1", "vgg16:relu1_2")
@@ -405,3 +406,25 @@ def test_of_several_images_the_first_is_taken(studio: Path, command: str) -> Non
     more = ["--mask", str(studio / "hole.png")] if command == "inpaint" else []
     _, _, err = call(studio, command, "a.tif", *more, "--quiet")
     assert "note: a.tif holds several images, of which the first is taken" in err
+
+
+def test_the_window_that_an_edge_runs_into_comes_first() -> None:
+    picture = torch.full((1, 3, 40, 40), 0.2)
+    picture[:, :, 23:] = 0.8
+    known = torch.ones(1, 1, 40, 40)
+    known[:, :, 10:30, 10:30] = 0
+    place, confidence = next_window(picture * known, known, known, 9)
+    row, column = place // 40, place % 40
+    assert abs(row - 22.5) < 5
+    assert column in (10, 29)
+    assert 4 / 9 - 0.01 < confidence < 0.6  # at the side of the hole, towards a corner
+
+
+def test_an_edge_goes_on_through_a_hole() -> None:
+    draw = torch.Generator().manual_seed(0)
+    picture = 0.2 + 0.05 * torch.rand(1, 3, 96, 120, generator=draw)
+    picture[:, :, 53:] += 0.5
+    free = torch.zeros(1, 1, 96, 120)
+    free[:, :, 30:66, 40:76] = 1
+    made = patches.start(Hole(picture, free, picture, 1 - free), 0)
+    assert (made[:, :, 30:66, 40:76].mean((0, 1, 3)) - picture.mean((0, 1, 3))[30:66]).abs().max() < 0.05

@@ -231,6 +231,7 @@ def test_slips_of_a_sender_are_told_the_way_out(tmp_path: Path, path: str) -> No
             said = problem(service.post(path, content=body, headers=text), 415)
             assert "curl --data-binary @photo.jpg" in said
             assert "curl -F image=@photo.jpg" in said
+        assert "the body is text" in problem(service.post(path, json={"image": "aGVsbG8="}), 415)
         said = problem(service.post(path, files={"image": (None, "photo.jpg")}), 422)
         assert said.startswith("the form holds no file, but 'image' as text")
         assert "curl -F image=@photo.jpg, with an @" in said
@@ -270,8 +271,15 @@ def test_parameters_without_effect_are_refused(tmp_path: Path) -> None:
 class Sampler:
     """A texture that draws its seed as a grey."""
 
+    def scaled(self, scale: float) -> Sampler:
+        made = Sampler()
+        made.blue = round(100 * scale)
+        return made
+
+    blue = 0
+
     def sample(self, size: tuple[int, int], *, seed: int, tileable: bool) -> Image.Image:
-        return Image.new("RGB", size, (seed, int(tileable), 0))
+        return Image.new("RGB", size, (seed, int(tileable), self.blue))
 
 
 def test_samples(tmp_path: Path) -> None:
@@ -282,6 +290,11 @@ def test_samples(tmp_path: Path) -> None:
         picture = opened(answer.content)
         assert (picture.size, picture.getpixel((3, 3))) == ((40, 20), (7, 1, 0))
         problem(service.post("/v1/sample?texture=grain&size=0x20"), 422)
+        small = opened(service.post("/v1/sample?texture=grain&size=40x20&scale=0.5").content)
+        assert (small.size, small.getpixel((3, 3))) == ((40, 20), (0, 0, 50))
+        said = problem(service.post("/v1/sample?texture=grain&size=100&scale=0.0625"), 413)
+        assert said.startswith("the image drawn for scale 0.0625 of 1600 x 1600 pixels: at most")
+        problem(service.post("/v1/sample?texture=grain&size=40x20&scale=0.01"), 422)
         form = {"texture": (None, "grain")}
         assert problem(service.post("/v1/sample", files=form), 422).startswith("a body has no effect")
         assert problem(service.post("/v1/sample", data={"size": "9"}), 422).startswith("a body has no effect")

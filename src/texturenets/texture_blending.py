@@ -1,4 +1,4 @@
-"""Two textures in one image: a mask says where each goes, and the transition follows their details. No torch."""
+"""Several textures in one image: masks say where each goes, and transitions follow their details. No torch."""
 
 from __future__ import annotations
 
@@ -11,89 +11,107 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from texturenets import image
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 from texturenets.stylize.regions import read_mask
 from texturenets.textures import Array, Levels, Texture, Tileable
 
 DEPTH = 0.2
-"""Difference in height below which both textures are mixed, so that edges are not jagged: that of the article which
+"""Difference in height below which textures are mixed, so that edges are not jagged: that of the article which
 `blended` follows."""
 
 TRANSITION = 32.0
 """Default width of a transition in pixels: about a pebble or a pepper of the shipped textures."""
 
+EMPTY = 1e-3
+"""Sum of all masks below which a pixel counts as black in each."""
+
 MAX_ROUNDS = 16
-"""Of rounding a size for one texture, then for the other, until it fits both."""
+"""Of rounding a size for one texture after the other, until it fits all."""
 
 
 @dataclass
-class TexturePair:
-    """Draws two textures into one image; used like a `Texture`.
+class TextureRegions:
+    """Draws several textures into one image, each where its mask is white; used like a `Texture`.
 
-    `mask`: as `stylize.regions.read_mask` takes it; white is `first`, black is `second`. `transition`: pixels over
-    which one texture changes into the other; 0 cuts at the edge of the mask. Raises UserError if it is below 0.
+    `masks`: of the first textures, in their order; each as `stylize.regions.read_mask` takes it. One texture may have
+    none, the last: it goes where the others do not. `transition`: pixels over which one texture changes into another;
+    0 cuts at the edges of the masks. Raises UserError if that is below 0, and for another number of masks.
     """
 
-    first: Texture
-    second: Texture
-    mask: Any
+    textures: Sequence[Texture]
+    masks: Sequence[Any]
     transition: float = TRANSITION
 
     def __post_init__(self) -> None:
+        count, given = len(self.textures), len(self.masks)
+        if given not in (count - 1, count) or not given:
+            raise UserError(
+                f"{counted(given, 'mask')} for {count} textures: they take {count - 1} or {count}"
+            )
         if not 0 <= self.transition < math.inf:
             raise UserError(f"`transition` {self.transition:g} is not a number of pixels of at least 0")
 
     @property
     def name(self) -> str:
-        """Both names, joined by a plus sign."""
-        return f"{self.first.path.stem}+{self.second.path.stem}"
+        """Their names, joined by plus signs."""
+        return "+".join(texture.path.stem for texture in self.textures)
 
     @property
     def stride(self) -> int:
-        """The least common multiple of both strides."""
-        return math.lcm(self.first.stride, self.second.stride)
+        """The least common multiple of their strides."""
+        return math.lcm(*(texture.stride for texture in self.textures))
 
     def rounded(self, height: int, width: int, tileable: Tileable) -> str:
-        """The smallest size that both can tile and that is at least `height` x `width`, "WIDTHxHEIGHT".
+        """The smallest size that all can tile and that is at least `height` x `width`, "WIDTHxHEIGHT".
 
         Raises UserError if there is none near.
         """
         size = f"{width}x{height}"
         for _ in range(MAX_ROUNDS):
             before = size
-            for texture in (self.first, self.second):
+            for texture in self.textures:
                 columns, rows = map(int, size.split("x"))
                 size = texture.rounded(rows, columns, tileable)
             if size == before:
                 return size
-        raise UserError(f"{self.name}: no size near {width}x{height} tiles with both textures")
+        raise UserError(f"{self.name}: no size near {width}x{height} tiles with all of these textures")
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> None:
         """Raise UserError for a size that one of them cannot draw."""
-        for texture in (self.first, self.second):
+        for texture in self.textures:
             texture.canvas(height, width, tileable)
 
     def check(self, noise_level: Levels, hold: Sequence[int] = ()) -> None:
-        """As `Texture.check`, of both."""
-        for texture in (self.first, self.second):
+        """As `Texture.check`, of all."""
+        for texture in self.textures:
             texture.check(noise_level, hold)
 
     def draws(
         self, height: int, width: int, seeds: Sequence[int], *, tileable: Tileable = False, **options: Any
     ) -> Iterator[Array]:
-        """An image (1, 3, `height`, `width`), float32 RGB in [0, 1], for each of `seeds`, which both textures take.
+        """An image (1, 3, `height`, `width`), float32 RGB in [0, 1], for each of `seeds`, which all textures take.
 
-        Arguments as for `Texture.draws`. With `tileable` the mask must tile, too. Raises UserError, also for a mask
+        Arguments as for `Texture.draws`. With `tileable` the masks must tile, too. Raises UserError, also for a mask
         of another aspect ratio.
         """
-        share = read_mask(self.mask, self.first.name, (height, width), "image")
-        soft = softened(share, self.transition, tileable)
-        pairs = (
-            texture.draws(height, width, seeds, tileable=tileable, **options)
-            for texture in (self.first, self.second)
+        shares = self._shares((height, width), tileable)
+        drawn = (
+            texture.draws(height, width, seeds, tileable=tileable, **options) for texture in self.textures
         )
-        for one, other in zip(*pairs, strict=True):
-            yield blended(one, other, soft)
+        for images in zip(*drawn, strict=True):
+            yield blended(images, shares)
+
+    def _shares(self, size: tuple[int, int], tileable: Tileable) -> list[Array]:
+        """The share (H, W) of each texture, with soft edges; they sum to 1."""
+        named = zip(self.textures, self.masks, strict=False)  # the last may have none
+        masks = [read_mask(mask, texture.name, size, "image") for texture, mask in named]
+        if len(masks) < len(self.textures):
+            masks.append((1 - np.add.reduce(masks)).clip(0, 1))
+        total = np.add.reduce(masks)
+        empty = total < EMPTY  # there the last texture goes
+        masks = [np.where(empty, 0, mask / np.maximum(total, EMPTY)) for mask in masks]
+        masks[-1] = masks[-1] + empty
+        return [softened(mask.astype(np.float32), self.transition, tileable) for mask in masks]
 
 
 def softened(mask: Array, pixels: float, tileable: Tileable) -> Array:
@@ -112,19 +130,19 @@ def softened(mask: Array, pixels: float, tileable: Tileable) -> Array:
     return np.ascontiguousarray(values)
 
 
-def blended(first: Array, second: Array, share: Array, depth: float = DEPTH) -> Array:
-    """`first` and `second` (1, 3, H, W) in one image, by the `share` (H, W), 0 to 1, of the first.
+def blended(images: Sequence[Array], shares: Sequence[Array], depth: float = DEPTH) -> Array:
+    """`images`, (1, 3, H, W) each, in one, by the share of each, (H, W); they sum to 1.
 
-    At each pixel the higher texture wins, luminance being the height, and the share raises the first over the
-    second: so the transition follows stones and joints instead of fading. Height blending: Mishkinis, "Advanced
-    terrain texture splatting", 2013. Where the share is 0 or 1 only one texture is seen.
+    At each pixel the highest texture wins, luminance being the height, raised by its share: so the transition follows
+    stones and joints instead of fading. Height blending: Mishkinis, "Advanced terrain texture splatting", 2013. Where
+    a share is 1 only that texture is seen.
     """
-    raised = _height(first) + (2 * share - 1) * (1 + depth)
-    other = _height(second)
-    floor = np.maximum(raised, other) - depth
-    weights = np.maximum(raised - floor, 0), np.maximum(other - floor, 0)
-    result: Array = (first * weights[0] + second * weights[1]) / (weights[0] + weights[1])
-    return result.astype(np.float32)
+    raised = [_height(one) + share * (1 + depth) for one, share in zip(images, shares, strict=True)]
+    floor = np.maximum.reduce(raised) - depth
+    weights = [np.maximum(height - floor, 0) for height in raised]
+    total = sum(one * weight for one, weight in zip(images, weights, strict=True))
+    result: Array = (total / np.add.reduce(weights)).astype(np.float32)
+    return result
 
 
 def _height(picture: Array) -> Array:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from texturenets import arguments, noise
 from texturenets.arrays import A, to_numpy
 from texturenets.engines import Engine, devices, peak
 from texturenets.errors import DamagedError, UserError
+from texturenets.image import resize_wrapped
 from texturenets.memory import budget
 from texturenets.modelfiles.modelfile import Header
 from texturenets.noise import NoiseInput
@@ -31,13 +33,19 @@ MARGIN = 256
 """Pixels generated around a tile, and cropped, for networks that do not wrap around: more than their receptive
 field."""
 
+SCALES = 1 / 16, 16
+"""Smallest and largest `Texture.scaled`."""
+
 
 class Texture:
     """A network that draws samples of a texture, from `texturenets.load`.
 
     `name` is the texture's name, `path` the model file, `header` its header, `engine` the engine that runs the
     network, with its `name` and `precision`. `scales`: the scales of its noise inputs, in pixels, the coarsest first.
+    `scale`: the size of what is drawn over the exemplar's, see `scaled`.
     """
+
+    scale = 1.0
 
     def __init__(self, engine: Engine, header: Header, path: Path) -> None:
         self.engine, self.header, self.path = engine, header, path
@@ -66,6 +74,19 @@ class Texture:
         )
 
     stylize = __call__
+
+    def scaled(self, scale: float) -> Self:
+        """The same texture with everything in it `scale` times as large: 0.5 makes pebbles half as large.
+
+        Samples are drawn larger or smaller and resized, antialiased; above 1 they are blurred, as no network draws
+        details that its exemplar does not have. Every size can then tile. Raises UserError for a scale below 1/16 or
+        above 16.
+        """
+        if not SCALES[0] <= arguments.number("scale", scale) <= SCALES[1]:
+            raise UserError(f"`scale` {scale:g} is not between 1/16 and 16")
+        made = copy.copy(self)
+        made.scale = float(scale)
+        return made
 
     def sample(
         self,
@@ -222,14 +243,15 @@ class Texture:
         if self.fixed is not None:
             if tileable:
                 raise UserError(f"{self.name} cannot tile: its network draws from a vector, of one size")
-            if max(height, width) > self.fixed:
+            most = int(self.fixed * self.scale)
+            if max(height, width) > most:
                 raise UserError(
-                    f"size {width} x {height}: the network of {self.name} draws {self.fixed} x {self.fixed} "
-                    "pixels and no more"
+                    f"size {width} x {height}: the network of {self.name} draws {most} x {most} pixels and no more"
                 )
             return self.fixed, self.fixed
         sides = []
-        for side, name, wraps in zip((height, width), "yx", self._axes(tileable), strict=True):
+        inner = self._unscaled(height, width, tileable)
+        for side, name, wraps in zip(inner, "yx", self._axes(tileable), strict=True):
             if wraps and side % self.stride:
                 raise UserError(
                     f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
@@ -241,6 +263,15 @@ class Texture:
             sides.append(padded + (self.stride if tileable and not wraps and padded == side else 0))
         self._check_memory(sides[0], sides[1])
         return sides[0], sides[1]
+
+    def _unscaled(self, height: int, width: int, tileable: Tileable) -> tuple[int, int]:
+        """Rows and columns that the network draws for an image of that size, which `scale` then makes of them."""
+        if self.scale == 1:
+            return height, width
+        rows, columns = (max(1, math.ceil(side / self.scale)) for side in (height, width))
+        wraps = self._axes(tileable)
+        multiples = [-(-side // self.stride) * self.stride for side in (rows, columns)]
+        return (multiples[0] if wraps[0] else rows), (multiples[1] if wraps[1] else columns)
 
     def _check_memory(self, rows: int, columns: int, batch: int = 1) -> None:
         """Raise UserError for samples that do not fit in memory: the system may kill the program without a
@@ -265,6 +296,8 @@ class Texture:
 
     def rounded(self, height: int, width: int, tileable: Tileable) -> str:
         """The nearest larger size that tiles, as WIDTHxHEIGHT."""
+        if self.scale != 1:
+            return f"{width}x{height}"
         sides = [
             -(-side // self.stride) * self.stride if wraps else side
             for side, wraps in zip((height, width), self._axes(tileable), strict=True)
@@ -308,8 +341,9 @@ class Texture:
         return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 
     def _drawn(self, maps: Sequence[Any], height: int, width: int, tileable: Tileable) -> Array:
-        """The network's image of `maps`, cropped to size and clamped."""
+        """The network's image of `maps`, cropped to size, scaled and clamped."""
         rows, columns = self._axes(tileable)
+        size, (height, width) = (height, width), self._unscaled(height, width, tileable)
         around = (0, 0)
         if tileable and not self.periodic:
             extra = -(-MARGIN // self.stride) * self.stride
@@ -330,7 +364,8 @@ class Texture:
         advice = f"not enough memory for {width} x {height} pixels: ask for a smaller image"
         with devices.memory_errors(advice):
             y = to_numpy(self.engine(None, maps))
-        return y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clip(0, 1)
+        drawn = y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clip(0, 1)
+        return resize_wrapped(drawn, size, "y" * rows + "x" * columns)
 
 
 def _continued(x: A, rows: int, columns: int) -> A:

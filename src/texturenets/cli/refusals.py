@@ -37,11 +37,21 @@ _INTO = "--into adds a style to a model of several: `texturenets train style` ta
 _OTHERS = {
     "train texture": {
         "--content": "a texture is learned only from its image: leave out --content",
+        "--content-weight": "a texture is learned only from its image: leave out --content-weight",
         "--into": _INTO,
     },
     "train gallery": {"--into": _INTO},
 }
 """By command, options that only other commands have, and the hint for each."""
+
+_CALLED = {
+    "lr": "learning-rate",
+    "photos": "content",
+    "epochs": "steps",
+    "colour": "color",
+    "colours": "color",
+}
+"""What others call an option, and its name here."""
 
 
 def check_whole(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -128,10 +138,25 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
         text = hint
     elif isinstance(error, UnknownOptionError) and Path(word := error.token.value).is_file():
         text = f"{word} begins with a dash, as options do: for the file of that name say ./{word}"
+    elif isinstance(error, UnknownOptionError):
+        text = _unknown_option(error)
     else:
         text = str(error)
     text = text.rstrip().rstrip(".")
     return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{chain} --help`.")
+
+
+def _unknown_option(error: UnknownOptionError) -> str:
+    """The message for an option that there is not, with the one that was probably meant: it has another name, begins
+    so, has the word in its name, or is spelt much alike."""
+    word = (error.token.keyword or error.token.value).partition("=")[0]
+    bare = word.lstrip("-")
+    called = _CALLED.get(bare, bare)
+    known = [name[2:] for one in error.argument_collection for name in one.names if name.startswith("--")]
+    near = [name for name in known if name == called or name.startswith(bare)]
+    near += [name for name in known if {called, called.removesuffix("s")} & set(name.split("-"))]
+    near += difflib.get_close_matches(bare, known, n=1, cutoff=0.7)
+    return f"Unknown option: {word}.{f' Did you mean --{near[0]}?' if near and bare else ''}"
 
 
 def _option_after_dashes(words: Sequence[str]) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets import arguments
+from texturenets.cli import texture_regions
 from texturenets.cli.common import (
     Device,
     EngineName,
@@ -26,28 +27,25 @@ from texturenets.cli.common import (
 from texturenets.cli.maps import MapsOptions, folders_of
 from texturenets.cli.outputs import check_named, check_results, free_folder, names_folder, numbered
 from texturenets.cli.report import Report, whole_file
-from texturenets.cli.styles import check_no_exemplar, note_shipped
 from texturenets.errors import UserError, counted
 from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
-    from texturenets.engines.options import EngineOptions
-    from texturenets.texture_blending import TexturePair
+    from texturenets.texture_blending import TextureRegions
     from texturenets.textures import Array, Levels, Texture, Tileable
 
 SHEET_COUNT = 4  # default --count with --sheet
-DEFAULT_SIZE = 256  # default --size in pixels, unless the network has a fixed size
 FRAMES = 24  # default --frames
 CELL = 256  # largest side of a sample on a contact sheet, in pixels
 
 
 def sample(
     texture: str,
-    other: str | None = None,
     /,
-    *,
-    mask: str | None = None,
+    *others: str,
+    mask: list[str] | None = None,
     transition: float | None = None,
+    scale: str | None = None,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     size: str | None = None,
     count: int | None = None,
@@ -80,14 +78,18 @@ def sample(
     ----------
     texture
         Shipped texture or material, model file, or hf://USER/REPO on the Hugging Face Hub.
-    other
-        Second texture in the same image, where --mask is black.
+    others
+        More textures in the same image; --mask says where each goes.
     mask
         Image that says where each of two textures goes: white the first, black the second; or left-to-right or
-        top-to-bottom, a gradient from the first to the second.
+        top-to-bottom, a gradient from the first to the second. Of more textures one for each, in their order, white
+        where it goes; the last needs none.
     transition
         With --mask: width in pixels of the transition along the mask's edges, which follows the textures' details;
         0 cuts along the edge [default: 32].
+    scale
+        Size of what is drawn: 0.5 makes pebbles half as large. Of several textures one number for each, separated by
+        commas; pebble pebble --scale 1,0.5 --mask FILE puts two sizes of pebbles into one image [default: 1].
     output
         File to write; its suffix chooses the format, .png without one. Several samples are numbered by their seeds:
         many.jpg becomes many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files
@@ -136,10 +138,11 @@ def sample(
         Print neither a progress bar nor which engine is used.
     """
     requested = picture_size(size) if size is not None else None
+    alone = sheet or to_seed is not None
     _check_to(to_seed, seed, others=sheet or hold != "" or count is not None)
     _check_effect(to_seed, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
-    _check_counts(count, batch_size, alone=sheet or to_seed is not None)
-    _check_mask(other, mask, transition, alone=sheet or to_seed is not None)
+    _check_counts(count, batch_size, alone=alone)
+    texture_regions.check_masks(others, mask or (), transition, alone=alone)
     check_quality(quality)
     maps = MapsOptions(preview, gltf, height_suffix)
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
@@ -148,21 +151,20 @@ def sample(
     from texturenets.cli import interpolation
     from texturenets.engines.options import EngineOptions
 
-    arguments.integer("seed", seed)
     video = interpolation.video_of(output, to_seed)
     how = EngineOptions(engine, device, precision, generator=generator)
-    model = _loaded(texture, how)
-    maps.check(model, alone=sheet or to_seed is not None or other is not None, quality=quality)
-    source, name, default_size = _source(model, other, mask, transition, how)
+    textures = texture_regions.load([texture, *others], scale, how)
+    model = textures[0]
+    maps.check(model, alone=alone or bool(others), quality=quality)
+    source, name, default_size = texture_regions.source(textures, mask or (), transition)
     tile: Tileable = tileable and (tile_axis if tile_axis in ("x", "y") else True)
     height, width = _rounded(source, *(requested or default_size), tile)
-    source.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     source.check(level, held)
     number = frames or FRAMES if to_seed is not None else count or (SHEET_COUNT if sheet else 1)
     numbers = range(number) if to_seed is not None else range(seed, seed + number)  # or the seeds
     planned = folders_of if model.header.kind == "material" else functools.partial(_files, sheet=sheet)
     files = [video] if video else planned(output, name, numbers)
-    check_results(files, [Path(mask)] if mask else [])
+    check_results(files, [Path(one) for one in mask or ()])
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
@@ -190,45 +192,6 @@ def sample(
     return 0
 
 
-def _loaded(name: str, how: EngineOptions, *, materials: bool = True) -> Texture:
-    from texturenets import loading
-
-    check_no_exemplar(name)
-    note_shipped(name)
-    return loading.load_drawn(name, how) if materials else loading.load_texture(name, how)
-
-
-def _source(
-    model: Texture, other: str | None, mask: str | None, transition: float | None, how: EngineOptions
-) -> tuple[Texture | TexturePair, str, tuple[int, int]]:
-    """What draws the samples, `model` or both textures by a mask, its name, and its default size (H, W)."""
-    size = (model.fixed or DEFAULT_SIZE,) * 2
-    if other is None or mask is None:
-        return model, model.path.stem, size
-    from texturenets.cli.masks import read_mask_file
-    from texturenets.stylize.regions import MaskFile
-    from texturenets.texture_blending import TRANSITION, TexturePair
-
-    second, found = _loaded(other, how, materials=False), read_mask_file(mask)
-    pair = TexturePair(model, second, found, TRANSITION if transition is None else transition)
-    return pair, pair.name, found.picture.size if isinstance(found, MaskFile) else size
-
-
-def _check_mask(other: str | None, mask: str | None, transition: float | None, *, alone: bool) -> None:
-    """Raise UserError for a mask without a second texture and the reverse, and for flags that exclude both."""
-    if other is not None and mask is None:
-        raise UserError(
-            f"{other}: a second texture goes where a mask says: give --mask, an image that is white for the first "
-            "and black for the second, or left-to-right"
-        )
-    if mask is not None and other is None:
-        raise UserError(f"--mask {mask} is for two textures: name a second one after the first")
-    if transition is not None and mask is None:
-        raise UserError(f"--transition {transition:g} has an effect only with --mask")
-    if mask is not None and alone:
-        raise UserError("--mask is for single samples: leave out --sheet and --to-seed")
-
-
 def _note_older(path: Path) -> None:
     """Print a note if there is a file with the number after the last."""
     if path.exists():
@@ -251,7 +214,9 @@ def _write_images(
 
 
 def _check_to(to: int | None, seed: int, *, others: bool) -> None:
-    """Raise UserError for `--to-seed` with flags that exclude it, and if it is the same as --seed."""
+    """Raise UserError for `--to-seed` with flags that exclude it, and if it is the same as --seed, or that is no
+    seed."""
+    arguments.integer("seed", seed)
     if to is not None and others:
         raise UserError("--to-seed draws frames of the whole sample: leave out --count, --hold and --sheet")
     if to == seed:
@@ -269,9 +234,9 @@ def _check_counts(count: int | None, batch_size: int, *, alone: bool) -> None:
         raise UserError("--batch-size is for --count: leave it out with --sheet and --to-seed")
 
 
-def _rounded(model: Texture | TexturePair, height: int, width: int, tile: Tileable) -> tuple[int, int]:
+def _rounded(model: Texture | TextureRegions, height: int, width: int, tile: Tileable) -> tuple[int, int]:
     """The smallest size (H, W) that can tile and is at least `height` x `width`; printed if it differs. The size
-    itself without `tile`."""
+    itself without `tile`. Raises UserError for one that cannot be drawn, before anything is written."""
     text = model.rounded(height, width, tile)
     rounded = picture_size(text)
     if rounded != (height, width):
@@ -279,6 +244,7 @@ def _rounded(model: Texture | TexturePair, height: int, width: int, tile: Tileab
             f"texturenets: {width}x{height} cannot tile, {text} can (multiples of {model.stride}): drawing that",
             file=sys.stderr,
         )
+    model.canvas(*rounded, tile)
     return rounded
 
 

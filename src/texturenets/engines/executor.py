@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from texturenets import noise
 from texturenets.engines import kernels
-from texturenets.engines.network import check_batch
+from texturenets.engines.network import check_photos
 from texturenets.engines.primitives import InstanceNorm, max_pool, max_unpool, pad, upsample2x
 from texturenets.graph import Graph, Node
 
@@ -357,10 +357,8 @@ class GraphNetwork(nn.Module):
     def _given(
         self, x: Tensor | None, noises: Sequence[Tensor] | None, inputs: Mapping[str, Tensor]
     ) -> dict[int, Tensor]:
-        """The inputs by node number. Raises ValueError if one is missing, and for a photo that is no batch."""
-        if self.photo and x is None:
-            raise ValueError("this network stylizes photos: give it one")
-        check_batch(x)
+        """The inputs by node number. Raises ValueError if one is missing, and as `check_photos`."""
+        check_photos(x, wanted=self.photo)
         if noises is not None and len(noises) != len(self.noise):
             raise ValueError(f"{len(noises)} noise maps for a network that takes {len(self.noise)}")
         remaining = iter(self._noises(x) if noises is None else noises)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from PIL import Image
 from torch import Tensor, nn
 
 from texturenets.graph import IOSpec
@@ -32,13 +34,27 @@ class Network(Protocol):
         """(N, 3, H, W) to the same."""
 
 
-def check_batch(x: object) -> None:
-    """Raise ValueError for a photo without a batch dimension; what is no tensor (None, or a value that is traced) is
-    not checked."""
-    if isinstance(x, Tensor) and x.ndim != 4:
-        raise ValueError(
-            f"photos are a tensor (N, 3, H, W), not {tuple(x.shape)}: `photo[None]` is a batch of one"
+def check_photos(x: object, *, wanted: bool) -> None:
+    """Check the first argument of a network. `wanted`: it takes photos; else only their size counts, or None.
+
+    Raises ValueError for photos that are missing or not (N, 3, H, W), and TypeError for what is no tensor of floats.
+    A value that is traced is not checked.
+    """
+    if wanted and x is None:
+        raise ValueError("this network stylizes photos: give it one")
+    if isinstance(x, np.ndarray | Image.Image):
+        raise TypeError(
+            f"photos are a tensor (N, 3, H, W) of floats, RGB in [0, 1], not {type(x).__name__}; what "
+            "`texturenets.load` gives takes images and arrays"
         )
+    if not isinstance(x, Tensor):
+        return
+    if x.ndim != 4 or x.shape[1] != 3:
+        hint = ": `photo[None]` is a batch of one" if x.ndim == 3 else ""
+        hint = "; put the channels first" if x.ndim in (3, 4) and x.shape[-1] == 3 != x.shape[-3] else hint
+        raise ValueError(f"photos are a tensor (N, 3, H, W), not {tuple(x.shape)}{hint}")
+    if not x.is_floating_point():
+        raise TypeError(f"photos are floats in [0, 1], not {x.dtype}; of 0 to 255 make `photo / 255`")
 
 
 def declared(network: nn.Module, name: str, default: int) -> int:

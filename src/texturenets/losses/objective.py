@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 from texturenets.losses.base import LOSSES, Features, Loss, LossSettings, Maps, Targets
 from texturenets.losses.gram import with_gram
 from texturenets.perceptual import Descriptors, Tap
@@ -81,7 +81,21 @@ class Objective(nn.Module):
 
     def _maps(self, images: Tensor, layers: Sequence[str]) -> list[Maps]:
         check_scales(images, self.scales)
-        return [self.descriptors(shrink(images, 2**scale), layers) for scale in range(self.scales)]
+        return [self._at_scale(images, scale, layers) for scale in range(self.scales)]
+
+    def _at_scale(self, images: Tensor, scale: int, layers: Sequence[str], tap: Tap | None = None) -> Maps:
+        """The feature maps of the images, halved `scale` times. Raises UserError if they are then too small."""
+        try:
+            maps: Maps = self.descriptors(shrink(images, 2**scale), layers, tap)
+        except UserError as error:
+            if not scale:
+                raise
+            height, width = images.shape[2:]
+            raise UserError(
+                f"{error}: it is one of {width} x {height} pixels, halved {counted(scale, 'time')}, as "
+                f"`pyramid_loss` {self.scales} asks for"
+            ) from None
+        return maps
 
     def features(self, images: Tensor, losses: Sequence[Loss]) -> Features:
         """All features that `losses` use, of images (N, 3, H, W), in one pass through the networks for each scale."""
@@ -92,7 +106,7 @@ class Objective(nn.Module):
         check_scales(images, self.scales)
         for scale in range(self.scales):
             matrices: dict[str, Tensor] = {}
-            maps.append(self.descriptors(shrink(images, 2**scale), layers, _gram_tap(gram_layers, matrices)))
+            maps.append(self._at_scale(images, scale, layers, _gram_tap(gram_layers, matrices)))
             grams.append(matrices)
         return Features(images, maps, grams)
 

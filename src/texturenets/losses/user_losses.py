@@ -31,8 +31,9 @@ class UserLoss(Loss):
         )
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
-        """See `Loss.prepare`."""
-        self.loss.prepare(styles)
+        """See `Loss.prepare`, which a loss that is not derived from `Loss` may lack."""
+        if prepare := getattr(self.loss, "prepare", None):
+            prepare(styles)
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """See `Loss.__call__`. Raises UserError for values that cannot be summed into the total loss."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from texturenets.engines import Engine
 from texturenets.errors import DamagedError, UserError
@@ -31,6 +31,12 @@ class Material(Texture):
                 f"{path}: its network draws {engine.io_spec.outputs} channels, which are not those of its maps, "
                 f"{', '.join(self.maps)}"
             )
+
+    def scaled(self, scale: float) -> Self:
+        """Maps cannot be scaled: raises UserError."""
+        raise UserError(
+            f"{self.name} is a material, whose normals and heights belong to its size: scale it in the renderer"
+        )
 
     def _result(self, drawn: Array) -> Any:
         return Maps(self.maps, drawn)

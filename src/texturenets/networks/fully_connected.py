@@ -81,7 +81,7 @@ class FullyConnectedGenerator(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """One noise map (N, `noise_depth`, 1, 1) to images (N, 3, `size`, `size`).
 
-        `x` is ignored, as in `MultiscaleGenerator.forward`. Raises ValueError for noise of another size.
+        Of `x` nothing is used. Raises ValueError for noise of another size.
         """
         (vector,) = self.noise_maps(x, noises)
         hidden = F.relu(self.first(as_vectors(vector, self.size)))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from texturenets import noise
-from texturenets.engines.network import check_batch
+from texturenets.engines.network import check_photos
 from texturenets.noise import NoiseInput
 
 
@@ -31,11 +31,9 @@ class NoiseFed(nn.Module):
     def noise_maps(self, x: Tensor | None, noises: Sequence[Tensor] | None) -> Sequence[Tensor]:
         """The noise maps to use: `noises`, else those of seed 0 at the size of the photo `x`.
 
-        Raises ValueError if what the network needs is missing, and for a photo that is no batch.
+        Raises ValueError if what the network needs is missing, and as `check_photos`.
         """
-        if self.photo and x is None:
-            raise ValueError("this network stylizes photos: give it one")
-        check_batch(x)
+        check_photos(x, wanted=self.photo)
         if noises is not None:
             if len(noises) != len(self.noise):
                 raise ValueError(f"{len(noises)} noise maps for a network that takes {len(self.noise)}")

@@ -63,6 +63,8 @@ class Tracer(fx.Tracer):
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=_FUNCTIONS)
+        # Else `pad` in a function of `layers` is one step only once a module of `layers` has been called.
+        self._autowrap_search.append(layers)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """The proxy of the feature map of `node`."""

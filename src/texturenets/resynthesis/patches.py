@@ -16,9 +16,11 @@ from torch import Tensor
 from texturenets.errors import UserError
 from texturenets.image.sizes import periodic, take
 from texturenets.resynthesis.holes import Hole
+from texturenets.resynthesis.priorities import next_window
 from texturenets.resynthesis.seams import closed
 
 MAX_SEARCH_SIDE = 256  # longer side of the exemplar in pixels: a larger one is reduced for the search
+PATCH = 9  # side of a window in these pixels, in a hole: as in Criminisi, Perez and Toyama
 LEAST_PATCH = 4  # side of a window in these pixels
 COST_TOLERANCE = (
     1.1  # times the least cost: patches up to it count as good as the best; Efros and Leung's 1 + 0.1
@@ -70,17 +72,18 @@ class _Search:
         self.image = hole.image.clone()
         self.known = (~_unknown(hole)).to(hole.image)
         self.random = torch.Generator().manual_seed(seed % 2**63)
+        self.confidence = self.known.clone()
         height, width = self.image.shape[2:]
-        # Where the image wraps, a window reaches over the new edges to the known part at both sides.
-        largest = min(height, width) * 3 // 8 if hole.wraps else min(height, width) // 5
-        self.side, self.blocked = self._windows(largest)
+        # Where the image wraps, a window reaches over the new edges to the known part at both sides, and holds whole
+        # objects. In a hole small ones follow edges that run into it.
+        self.side, self.blocked = self._windows(min(height, width) * 3 // 8 if hole.wraps else PATCH)
         self.spectrum = torch.fft.rfft2(torch.cat([hole.exemplar.square(), hole.exemplar], 1))
         down, right = (torch.arange(n, device=self.image.device) for n in (height, width))
         self.sources = down[:, None].repeat(1, width), right[None].repeat(height, 1)
 
     def _windows(self, largest: int) -> tuple[int, Tensor]:
         """The side of a window, and which places in the exemplar hold none that is usable: (rows, columns)."""
-        side = max(LEAST_PATCH, largest)  # large ones hold whole objects
+        side = max(LEAST_PATCH, largest)
         while side >= LEAST_PATCH:
             if side <= min(self.hole.exemplar.shape[2:]):
                 blocked = F.max_pool2d(1 - self.hole.usable, side, 1)[0, 0] > 0
@@ -95,7 +98,7 @@ class _Search:
     def run(self) -> None:
         """Fill windows until no pixel is unknown."""
         while not bool(self.known.all()):
-            rows, columns = self._next()
+            rows, columns = self._next_across() if self.hole.wraps else self._next()
             window = self.image[:, :, rows[:, None], columns]
             known = self.known[:, :, rows[:, None], columns]
             top, left = self._best(window, known, int(rows[0]), int(columns[0]))
@@ -113,33 +116,37 @@ class _Search:
             source[rows[:, None], columns] = torch.where(known, source[rows[:, None], columns], there)
 
     def _next(self) -> tuple[Tensor, Tensor]:
-        """Rows and columns of the window around the unknown pixel that is nearest to having half of it known.
+        """Rows and columns of the next window by its priority; its unknown pixels are given its confidence."""
+        place, confidence = next_window(self.image, self.known, self.confidence, self.side // 2 * 2 + 1)
+        height, width = self.image.shape[2:]
+        rows, columns = (
+            min(max(at - self.side // 2, 0), side - self.side)
+            + torch.arange(self.side, device=self.known.device)
+            for at, side in ((place // width, height), (place % width, width))
+        )
+        there = self.confidence[:, :, rows[:, None], columns]
+        known = self.known[:, :, rows[:, None], columns] > 0
+        self.confidence[:, :, rows[:, None], columns] = there.masked_fill(~known, confidence)
+        return rows, columns
 
-        Where the image wraps, those on its edges come first: no seam lies along an edge then.
+    def _next_across(self) -> tuple[Tensor, Tensor]:
+        """Where the image wraps: rows and columns of the window around the unknown pixel that is nearest to having
+        half of it known; those on its edges come first, so that no seam lies along an edge.
         """
         height, width = self.image.shape[2:]
         before = self.side // 2
         around = self.known
         for axis, side in ((-2, height), (-1, width)):
-            total = side + self.side - 1
-            if self.hole.wraps:
-                around = take(around, axis, periodic(side, before, total))
-        if not self.hole.wraps:
-            after = self.side - 1 - before
-            around = F.pad(around, (before, after, before, after))
-        share = F.avg_pool2d(around, self.side, 1)[0, 0]
-        order = (share - 0.5).abs()
-        if self.hole.wraps:
-            order[0] -= 1
-            order[:, 0] -= 1
+            around = take(around, axis, periodic(side, before, side + self.side - 1))
+        order = (F.avg_pool2d(around, self.side, 1)[0, 0] - 0.5).abs()
+        order[0] -= 1
+        order[:, 0] -= 1
         best = int(order.masked_fill(self.known[0, 0] > 0, 2).argmin())
-        found = []
-        for place, side in ((best // width, height), (best % width, width)):
-            first = place - before
-            if not self.hole.wraps:
-                first = min(max(first, 0), side - self.side)
-            found.append((first + torch.arange(self.side, device=share.device)) % side)
-        return found[0], found[1]
+        rows, columns = (
+            (place - before + torch.arange(self.side, device=order.device)) % side
+            for place, side in ((best // width, height), (best % width, width))
+        )
+        return rows, columns
 
     def _best(self, window: Tensor, known: Tensor, top: int, left: int) -> tuple[int, int]:
         """Where in the exemplar the best window is, or one nearly as good."""

@@ -222,6 +222,10 @@ def _samples(app: FastAPI, service: Service) -> None:
         ] = "256",
         seed: Seed = 0,
         tileable: Annotated[bool, Query(description="Make the image tile seamlessly.")] = False,
+        scale: Annotated[
+            float,
+            Query(ge=1 / 16, le=16, description="Size of what is drawn: 0.5 makes pebbles half as large."),
+        ] = 1,
         format: Annotated[ImageFormat, Query()] = "png",  # noqa: A002
     ) -> Response:
         """Generate a sample of a texture."""
@@ -230,7 +234,13 @@ def _samples(app: FastAPI, service: Service) -> None:
         with service.queue.slot():
             await bodies.no_body(request)
             work = service.sample(
-                texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, format_name=format
+                texture,
+                height=sides[0],
+                width=sides[1],
+                seed=seed,
+                tileable=tileable,
+                scale=scale,
+                format_name=format,
             )
             made = await bodies.cancel_on_disconnect(request, work)
         return _picture(*made)

@@ -45,6 +45,9 @@ BODY_IS_TEXT = (
     "curl --data-binary @photo.jpg, or in a form by curl -F image=@photo.jpg"
 )
 
+JSON_BEGINS = (b"{", b"[")
+"""First bytes of JSON, with which no image file begins."""
+
 MAX_MASKS = 8
 """Maximum number of files in a form besides the image."""
 
@@ -81,7 +84,8 @@ async def read_image_body(
             415, "the body is empty: send the image's file, as curl --data-binary @photo.jpg does"
         )
     # curl names this type for --data-binary too. Every image file contains a NUL, CR or LF byte.
-    if kind.startswith("application/x-www-form-urlencoded") and not any(one in data for one in b"\0\r\n"):
+    urlencoded = kind.startswith("application/x-www-form-urlencoded")
+    if (urlencoded and not any(one in data for one in b"\0\r\n")) or data.lstrip()[:1] in JSON_BEGINS:
         raise HTTPProblem(415, BODY_IS_TEXT)
     return data, {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -263,26 +264,32 @@ class Service:
         tileable: bool = False,
         towards: int | None = None,
         share: float = 0.0,
+        scale: float = 1.0,
         format_name: str = "png",
     ) -> tuple[bytes, str, str]:
         """A sample of a texture: its file as bytes, its media type and a name for it.
 
-        `towards`: a second seed; the sample interpolates from the first to the second by `share` (0 to 1). Must be
-        called within `queue.slot()`. Raises HTTPProblem.
+        `towards`: a second seed; the sample interpolates from the first to the second by `share` (0 to 1). `scale`:
+        as for `Texture.scaled`; below 1 more pixels are drawn, and must be within the limits. Must be called within
+        `queue.slot()`. Raises HTTPProblem.
         """
         name, served = self.find(texture, "texture")
         add_log_fields(size=f"{width}x{height}")
         self.check_size(height, width, "a sample")
+        rows, columns = (math.ceil(side / min(scale, 1)) for side in (height, width))
+        self.check_size(rows, columns, f"the image drawn for scale {scale:g}")
         suffix, media = FORMATS[format_name]
 
-        def draw(model: Any) -> Any:
+        def draw(loaded: Any) -> Any:
+            model = loaded if scale == 1 else loaded.scaled(scale)
             if towards is None:
                 return image.from_any(model.sample((width, height), seed=seed, tileable=tileable))[0]
             return image.Picture(model.mix(height, width, seed, towards, share, tileable=tileable))
 
-        lane = self.queue.lane(height * width)
-        async with self.queue.time(), lane.enter(name, height * width) as request:
-            picture = await self._run_model(lane, request, served, height * width, draw)
+        pixels = rows * columns
+        lane = self.queue.lane(pixels)
+        async with self.queue.time(), lane.enter(name, pixels) as request:
+            picture = await self._run_model(lane, request, served, pixels, draw)
             result = await _in_thread(lane, lambda: image.to_bytes(suffix_path(suffix), picture))
         way = "" if towards is None else f"-{towards}-{share:g}"
         return result, media, f"{name}-{seed}{way}{suffix}"

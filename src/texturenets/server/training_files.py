@@ -171,7 +171,11 @@ class TrainingFiles:
             state = "which has failed" if other.state == "failed" else "which is stopped"
             way = f"resume it (POST /v1/trainings/{name}/resume), or choose another name"
             return HTTPProblem(409, f"there is a training {name} already, {state}: {way}")
-        return HTTPProblem(409, f"there is a model or training called {name} already: choose another name")
+        return HTTPProblem(
+            409,
+            f"there is a model or training called {name} already: choose another name, or have the file "
+            f"{name}.safetensors taken from the service's folder of models",
+        )
 
     def remove_stale(self) -> None:
         """Remove temporary folders that killed services have left."""
