@@ -14,18 +14,12 @@ import itertools
 import statistics
 import sys
 
-from bars import PHOTOS, descriptors, painting, photo, shared
+from bars import PHOTOS, descriptors, painting, photo, shared, shipped
 
 from texturenets import evaluation, loading
-from texturenets.modelfiles import modelfile
 from texturenets.train.trainer_config import TrainerConfig
 
 AIM = 80  # Johnson et al. 2016, arXiv 1603.08155, section 4.1: "comparable to ... between 50 and 100 iterations"
-
-
-def shipped(kind: str) -> list[str]:
-    """Names of the shipped models of that kind."""
-    return [n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == kind]
 
 
 def main() -> int:

@@ -13,18 +13,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bars import shipped
 from PIL import Image
 
 from texturenets import image, loading
-from texturenets.modelfiles import modelfile
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shipped = [n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "texture"]
-    parser.add_argument("texture", nargs="?", default=shipped[0] if shipped else None)
+    parser.add_argument("texture", nargs="?", default=next(iter(shipped("texture")), None))
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bars import shipped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -120,8 +121,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", type=int, default=2048)
-    styles = [n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "style"]
-    parser.add_argument("--model", nargs="*", default=[*styles, "johnson"])
+    parser.add_argument("--model", nargs="*", default=[*shipped("style"), "johnson"])
     options = parser.parse_args()
     passed = [compare(name, options.size) for name in options.model]
     print("passed" if all(passed) else "FAILED")

@@ -64,6 +64,15 @@ def judge(*words: str | Path) -> dict[str, float]:
     return {RENAMED.get(name, name): float(value) for name, value in found}
 
 
+def shipped(kind: str) -> dict[str, Path]:
+    """The files of the shipped models of that kind by name; none that holds several styles."""
+    from texturenets.modelfiles import modelfile
+
+    files = modelfile.shipped()
+    headers, _ = modelfile.headers(files)
+    return {name: files[name] for name, one in headers.items() if one.kind == kind and not one.rows}
+
+
 def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
     """A parser whose argument `models` names shipped models or model files; all shipped ones of `kind` by default."""
     from texturenets.errors import UserError
@@ -72,7 +81,6 @@ def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shipped = [name for name, path in modelfile.shipped().items() if modelfile.read_header(path).kind == kind]
 
     def known(name: str) -> str:
         try:
@@ -81,7 +89,7 @@ def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
             raise argparse.ArgumentTypeError(str(error)) from None
         return name
 
-    parser.add_argument("models", nargs="*", default=shipped, metavar=kind, type=known)
+    parser.add_argument("models", nargs="*", default=list(shipped(kind)), metavar=kind, type=known)
     return parser
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bars import shipped
 
 from texturenets import noise
 from texturenets.engines.onnx_engine import ONNXEngine
@@ -43,7 +44,7 @@ PUBLISHED: dict[str, GeneratorSpec] = {
 def networks() -> dict[str, Graph]:
     """One shipped model of every architecture, and the published ones."""
     found: dict[tuple[str, ...], tuple[str, Graph]] = {}
-    for name, path in modelfile.shipped().items():
+    for name, path in {**shipped("style"), **shipped("texture")}.items():
         graph = modelfile.read_graph(path)
         assert graph is not None
         found.setdefault(tuple(graph.lines()), (name, graph))

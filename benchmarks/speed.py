@@ -42,6 +42,7 @@ import peaks
 import peer
 import torch
 import torch.nn.functional as F
+from bars import shipped
 from steps import BATCH, Steps
 
 from texturenets import engines, image, noise
@@ -232,8 +233,7 @@ def accuracy(args: argparse.Namespace) -> list[str]:
     """The shipped styles in the precision that auto takes against float32 PyTorch, in 255ths."""
     photos = [image.read(path, longer=args.size).pixels for path in image.expand([args.photos])]
     rows = []
-    styles = [(n, p) for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "style"]
-    for name, path in styles:
+    for name, path in shipped("style").items():
         exact, fast = engines.load(path, EngineOptions("torch", "cpu", "float32")), engines.load(path)
         differences = []
         for photo in photos:

@@ -14,17 +14,21 @@ import pytest
 
 pytest.importorskip("gradio", reason="the extra `web` is not installed")
 
+import galleries
+import tiny
 from fastapi.testclient import TestClient
 from PIL import Image
 from webservice import client, models_folder, opened, photo
 
 from texturenets import loading
 from texturenets.engines.options import EngineOptions
+from texturenets.modelfiles import modelfile
+from texturenets.networks.residual import Residual
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.masks import NO_MASKS
 from texturenets.server.service import Service
 from texturenets.server.settings import Limits, Settings
-from texturenets.server.ui import camera, mix, store, stylizing
+from texturenets.server.ui import camera, gallery, mix, store, stylizing
 from texturenets.server.ui.mix import Mix, PaintedMask, StyleChoice
 from texturenets.server.ui.texts import sentence
 from texturenets.stylize.options import StylizeOptions
@@ -98,6 +102,24 @@ def test_what_can_be_mixed_is_of_one_gallery(service: Service) -> None:
     assert mix.other_styles(known, "tiny:udnie") == ["tiny:wave"]
     for alone in ("plain", "tiny", "tiny:gone", "", None):
         assert mix.other_styles(known, alone) == []
+
+
+def test_a_style_of_its_own_is_mixed_within_the_shipped_gallery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shown once on the page: as the model of its own."""
+    tiny.working_folder(tmp_path, monkeypatch, {"wave": Residual(channels=8, blocks=0)})
+    galleries.gallery(modelfile.ZOO)[1].rename(modelfile.ZOO / "gallery.safetensors")
+    known = Service(Settings(engine=EngineOptions("torch", "cpu"))).catalogue
+    assert gallery.names(known, "style") == ["gallery:udnie", "wave"]
+    assert mix.other_styles(known, "wave") == ["gallery:udnie"]
+    assert mix.other_styles(known, "gallery:udnie") == ["gallery:wave"]
+    assert mix.mixed("wave", Mix("gallery:udnie", 0.35)) == "gallery:wave=0.65,udnie=0.35"
+    assert (
+        StyleChoice("wave", Mix("gallery:udnie", 0.35), PaintedMask()).caption() == "Wave with 35% of Udnie"
+    )
+    assert mix.mixed("wave", Mix()) == "wave"
+    assert mix.mixed("other", Mix("gallery:udnie", 0.35)) == "other"
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,13 @@ def stylize(
     style
         A shipped style, a style fetched with `texturenets models get`, a model file, or
         hf://USER/REPO[/FILE][@REVISION] on the Hugging Face Hub. May be given several times, for a result in each;
-        `all` means every shipped style. For a model with several styles, as `texturenets train gallery` makes them
-        (none is shipped), MODEL:STYLE is one of them, MODEL:STYLE,STYLE a mixture in equal parts,
-        MODEL:STYLE=0.6,STYLE=0.4 a mixture with weights. A painting, such as painting.jpg, is first learned, into a
-        model of several styles that --into names: that takes a minute, and its result is kept for the next photo
-        [default: the first style that `texturenets models`
-        lists]. For better styles from your own painting see `texturenets train style`, or `texturenets optimize`,
-        which needs no training.
+        `all` means every shipped style. STYLE,STYLE is a mixture of shipped styles in equal parts,
+        STYLE=0.6,STYLE=0.4 a mixture with weights. For another model with several styles, as `texturenets train
+        gallery` makes them, MODEL:STYLE is one of them, MODEL:STYLE,STYLE a mixture. A painting, such as
+        painting.jpg, is first learned, into the model of several styles that --into names: that takes a minute, and
+        its result is kept for the next photo [default: the first style that `texturenets models` lists]. For better
+        styles from your own painting see `texturenets train style`, or `texturenets optimize`, which needs no
+        training.
     output
         For one photo, the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
         ends in / or has no suffix. Subfolders of the input are kept; for several
@@ -121,10 +121,9 @@ def stylize(
         along the video's own optical flow. 0.6 is a good value.
     into
         Model of several styles to which a painting given as --style is added: a name, a model file, or
-        hf://USER/REPO. Required for a painting, unless a model called gallery has been fetched (`texturenets models
-        get`; none is shipped): that is the default. This needs PyTorch, and takes as long as --minutes says. It is
-        trained on up to 16 of the photos to stylize and three that come with the package; the result, some kB, is
-        kept in the cache folder (~/.cache/texturenets, or TEXTURENETS_CACHE), for the next photo.
+        hf://USER/REPO [default: gallery, which is shipped]. This needs PyTorch, and takes as long as --minutes says.
+        It is trained on up to 16 of the photos to stylize and three that come with the package; the result, some kB,
+        is kept in the cache folder (~/.cache/texturenets, or TEXTURENETS_CACHE), for the next photo.
     minutes
         Minutes for learning a painting [default: 1].
     preserve_color

@@ -11,6 +11,7 @@ import gradio as gr
 from PIL import Image, ImageDraw
 
 from texturenets.files import atomic_write
+from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.titles import title
 from texturenets.server import painting_files
 from texturenets.server.models import Catalogue
@@ -45,11 +46,17 @@ def _thumbnail(data: bytes) -> str:
 
 def names(catalogue: Catalogue, kind: Kind) -> list[str]:
     """The names of a kind, in the gallery's order: models, and for a model with several styles each style as
-    MODEL:STYLE."""
+    MODEL:STYLE; of a shipped one without those that also have a model of their own."""
     found = []
-    for name, known in catalogue.models().items():
-        if known.header.kind == kind:
-            found += [f"{name}:{style}" for style in known.styles] if len(known.styles) > 1 else [name]
+    models = catalogue.models()
+    for name, known in models.items():
+        if known.header.kind != kind:
+            continue
+        if len(known.styles) == 1:
+            found.append(name)
+            continue
+        also = models if modelfile.is_shipped(known.path) else {}
+        found += [f"{name}:{style}" for style in known.styles if style not in also]
     return found
 
 

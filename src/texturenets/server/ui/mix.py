@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from texturenets import image
+from texturenets import image, loading
 from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
 from texturenets.modelfiles.titles import title
@@ -49,26 +49,38 @@ class PaintedMask(NamedTuple):
 
 
 def other_styles(catalogue: Catalogue, style: str | None) -> list[str]:
-    """The styles that can be mixed with `style`, as MODEL:STYLE: the others of its model."""
-    shown = gallery.names(catalogue, "style")
-    model = (style or "").rpartition(":")[0]
-    if style not in shown or not model or style in catalogue.models():
+    """The styles that can be mixed with `style`, as MODEL:STYLE: the others of the model of several that has it."""
+    models = catalogue.models()
+    if not style or style not in gallery.names(catalogue, "style"):
         return []
-    return [name for name in shown if name != style and name.rpartition(":")[0] == model]
+    model, first = _of_several(style).rpartition(":")[::2]
+    if model not in models:
+        return []
+    return [f"{model}:{name}" for name in models[model].styles if name != first]
 
 
-def _second(style: str | None, mix: Mix) -> str:
-    """The second style's name within the model of `style`; empty if it is of another model."""
-    model, _, first = (style or "").rpartition(":")
-    other, _, second = mix.second.rpartition(":")
-    return second if model and model == other and second != first else ""
+def _of_several(style: str) -> str:
+    """`style` as MODEL:STYLE. One with a model of its own is looked for in the shipped models of several."""
+    several = loading.shipped_galleries().items() if ":" not in style else ()
+    return next((f"{name}:{style}" for name, known in several if style in known), style)
+
+
+def _pair(style: str | None, mix: Mix) -> tuple[str, str]:
+    """`style` as MODEL:STYLE, and the name of the second style within that model; that is empty, and `style` as it
+    is, without a second or with one of another model."""
+    style = style or ""
+    if mix.second:
+        model, first = (several := _of_several(style)).rpartition(":")[::2]
+        other, second = mix.second.rpartition(":")[::2]
+        if model and model == other and second != first:
+            return several, second
+    return style, ""
 
 
 def mixed(style: str | None, mix: Mix) -> str | None:
     """The mixture of `style` and the second style in the HTTP API's notation."""
-    if second := _second(style, mix):
-        return f"{style}={1 - mix.share:g},{second}={mix.share:g}"
-    return style
+    several, second = _pair(style, mix)
+    return f"{several}={1 - mix.share:g},{second}={mix.share:g}" if second else style
 
 
 class StyleChoice(NamedTuple):
@@ -80,7 +92,7 @@ class StyleChoice(NamedTuple):
 
     def caption(self) -> str:
         """The names of the styles, for the message below the result."""
-        first, second = title((self.style or "").rpartition(":")[2]), _second(self.style, self.mix)
+        first, (_, second) = title((self.style or "").rpartition(":")[2]), _pair(self.style, self.mix)
         return f"{first} with {self.mix.share:.0%} of {title(second)}" if second else first
 
     async def request(self, service: Service, photo: Path) -> tuple[str | None, Masks]:
@@ -91,11 +103,11 @@ class StyleChoice(NamedTuple):
             data = await service.queue.in_thread(Path(self.mask.file).read_bytes)
         except OSError:
             raise HTTPProblem(404, "the mask is no longer here: paint it again") from None
-        second = _second(self.style, self.mix)
+        several, second = _pair(self.style, self.mix)
         if not second:
             return self.style, Masks(keep=data)
         first = await service.queue.in_thread(functools.partial(_first, data, self.mix))
-        return f"{self.style},{second}", Masks((first,), data if self.mix.keeps else None)
+        return f"{several},{second}", Masks((first,), data if self.mix.keeps else None)
 
 
 def _first(data: bytes, mix: Mix) -> bytes:

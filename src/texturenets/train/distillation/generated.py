@@ -38,7 +38,8 @@ def style_files(models: Sequence[str]) -> dict[str, str]:
     if tuple(models) == ("shipped",):
         shipped = modelfile.shipped()
         headers, _ = modelfile.headers(shipped)
-        return {name: str(shipped[name]) for name, header in headers.items() if header.kind == "style"}
+        styles = [name for name, header in headers.items() if header.kind == "style" and not header.rows]
+        return {name: str(shipped[name]) for name in styles}
     files = {name: str(modelfile.find(name, "style")) for name in models}
     for name, file in files.items():
         if modelfile.read_header(file).kind != "style":
