@@ -21,6 +21,7 @@ from tiny import Studio
 from webservice import models_folder, photo
 
 from texturenets.server import app, training_routes
+from texturenets.server.paintings import Paintings
 from texturenets.server.trainings import Trainings
 from texturenets.server.ui.pictures import PictureInput
 
@@ -108,8 +109,10 @@ def test_your_painting(folder: Path, tmp_path: Path, width: int, monkeypatch: py
     assert len(list((folder / "paintings").rglob("painting-*.safetensors"))) == 1
 
 
-def test_without_a_model_of_several_styles_the_tile_says_so(folder: Path) -> None:
-    (folder / "tiny.safetensors").unlink()
+def test_without_a_model_of_several_styles_the_tile_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Paintings, "base", lambda _: None)
     with served(folder) as address, visit(address, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#styles .thumbnail-item", has_text="Your painting").click()
         page.get_by_text("This takes a model of several styles, and there is none").wait_for()
