@@ -147,11 +147,19 @@ def test_a_gallery_from_elsewhere_is_put_beside_the_style(
     assert loading.load_style(out, EngineOptions("torch", "cpu")).name == "late"
 
 
-def test_a_style_without_its_gallery_is_refused(studio: Studio, trained: Path, tmp_path: Path) -> None:
+def test_a_style_without_its_gallery_is_refused(
+    studio: Studio, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = trained.with_name("alone.safetensors")
     assert train(studio, "style", ["late"], out, into=trained, steps=1)[0] == 0
     moved = tmp_path / "late.safetensors"
     shutil.copy(out, moved)
+    assert modelfile.base_beside(moved) == "gallery"  # not the shipped one of that name
+    with pytest.raises(
+        UserError, match=r"gallery.safetensors is another one .*: put the gallery.safetensors that"
+    ):
+        loading.load(moved)
+    monkeypatch.setattr(modelfile, "shipped", dict)
     with pytest.raises(UserError, match="which is not here: put gallery"):
         loading.load(moved)
     shutil.copy(studio.root / "alone.safetensors", tmp_path / "gallery.safetensors")

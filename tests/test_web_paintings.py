@@ -23,6 +23,7 @@ from webservice import model, opened, photo
 
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
+from texturenets.modelfiles import modelfile
 from texturenets.server import painting_files, training_routes
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.paintings import Paintings
@@ -195,9 +196,14 @@ def test_bad_paintings_are_refused_at_once(make: Callable[[], Paintings], data: 
     assert not paintings.trainings.jobs()
 
 
-def test_without_a_model_of_several_styles_it_says_so(make: Callable[[], Paintings]) -> None:
+def test_without_a_model_of_several_styles_it_says_so(
+    make: Callable[[], Paintings], monkeypatch: pytest.MonkeyPatch
+) -> None:
     paintings = make()
+    assert paintings.base() == "tiny"
     (paintings.trainings.folder / "tiny.safetensors").unlink()
+    assert paintings.base() == "gallery"
+    monkeypatch.setattr(modelfile, "shipped", dict)
     assert paintings.base() is None
     with pytest.raises(HTTPProblem, match="takes a model of several styles, and there is none: put one"):
         begin(paintings, photo(80, 64))

@@ -189,7 +189,8 @@ def chosen(source: str | None) -> str:
     found = source or os.environ.get(VARIABLE, "")
     if not found:
         raise UserError(
-            f"no list of models is named: say which, with --from LIST, or set {VARIABLE}: a file, a URL such as "
-            "https://example.org/models.json, or hf://USER/REPO; `texturenets models` says what is here"
+            "no list of models is named: say which, for example `texturenets models get NAME --from LIST`, or set "
+            f"{VARIABLE}: a file, a URL such as https://example.org/models.json, or hf://USER/REPO; `texturenets "
+            "models` says what is here"
         )
     return found

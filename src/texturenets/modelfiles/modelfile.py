@@ -211,7 +211,8 @@ def base_of(path: str | Path) -> Path | None:
     wanted = f"{path} holds one style of the model {name} (sha256 {digest[:16]})"
     if there:
         raise NoBaseError(
-            f"{wanted}, and {there[-1]} is another one (sha256 {identity(there[-1])['sha256'][:16]})"
+            f"{wanted}, and {there[-1]} is another one (sha256 {identity(there[-1])['sha256'][:16]}): put the "
+            f"{name}.safetensors that it was trained into beside it"
         )
     raise NoBaseError(f"{wanted}, which is not here: put {name}.safetensors beside it")
 
@@ -219,8 +220,10 @@ def base_of(path: str | Path) -> Path | None:
 def base_beside(path: str | Path) -> str | None:
     """The name of the base model that must be next to the style at `path`; None for a complete model, and if the base
     model is shipped. Raises UserError as `read_header`."""
-    name = PurePath(read_header(path).base.get("name", "")).name
-    return name if name and name not in shipped() else None
+    base = read_header(path).base
+    name = PurePath(base.get("name", "")).name
+    ours = shipped().get(name)
+    return name if name and (ours is None or identity(ours)["sha256"] != base["sha256"]) else None
 
 
 def is_shipped(path: Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from texturenets.errors import counted, duration
+from texturenets.modelfiles import modelfile
 from texturenets.server import painting_files, training_routes
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
@@ -33,11 +34,12 @@ class Paintings:
         self.service, self.trainings, self.files = service, trainings, trainings.files
 
     def base(self) -> str | None:
-        """The name of the model into which paintings are learned: the first of several styles; None without one."""
+        """The name of the model into which paintings are learned: the first of several styles in the service's folder
+        of models, else the shipped one; None without any."""
         models = self.service.catalogue.models()
-        return next(
-            (name for name, one in models.items() if one.header.kind == "style" and one.takes_styles), None
-        )
+        several = [name for name, one in models.items() if one.header.kind == "style" and one.takes_styles]
+        own = [name for name in several if not modelfile.is_shipped(models[name].path)]
+        return next(iter([*own, *several]), None)
 
     async def begin(self, data: bytes, minutes: float) -> str:
         """Put a painting, an image's file, in the queue, unless it is kept or there already; returns its name.
