@@ -286,6 +286,9 @@ def test_styles_of_a_shipped_gallery_are_mixed_by_their_names(here: Path) -> Non
     told = tiny.refused(*words, "-s", "wave", "-s", "udnie", "-o", "k/")
     assert "as the shipped gallery, or one that `texturenets train gallery` learns" in told
     assert "none is shipped" not in told
+    for words in ("wave=0.6,udnei=0.4", "wave,udnei"):
+        told = tiny.refused("stylize", "photo.jpg", "-s", words)
+        assert "unknown style of gallery 'udnei'; did you mean 'udnie'?" in told
 
 
 def test_two_styles_of_one_model_are_given_in_one(here: Path) -> None:

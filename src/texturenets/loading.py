@@ -270,12 +270,15 @@ def _is_mixture(words: str) -> bool:
 
 
 def _gallery_with(words: str) -> str:
-    """The shipped model of several styles that has those of a mixture, as "wave=0.6,udnie=0.4"; empty without one,
-    and for a model's own name."""
+    """The shipped model of several styles that has those of a mixture, as "wave=0.6,udnie=0.4", or one of them where
+    others are misspelt; empty without one, and for a model's own name."""
     if not _is_mixture(words) or words in {**modelfile.shipped(), **modelfile.fetched()}:
         return ""
     styles = {word.partition("=")[0].strip() for word in words.split(",")} - {PHOTO}
-    return next((name for name, known in shipped_galleries().items() if styles and styles <= set(known)), "")
+    several = shipped_galleries()
+    whole = [name for name, known in several.items() if styles and styles <= set(known)]
+    part = [name for name, known in several.items() if styles & set(known)]
+    return next(iter([*whole, *part]), "")
 
 
 def _is_file(name: str) -> bool:
