@@ -67,7 +67,7 @@ def served(folder: Path) -> Iterator[str]:
         service.close()
 
 
-@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("width", [pytest.param(1200, marks=pytest.mark.slow), 390])
 def test_your_painting(folder: Path, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     make_preview = PictureInput._read
 
