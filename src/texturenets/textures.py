@@ -33,8 +33,8 @@ MARGIN = 256
 """Pixels generated around a tile, and cropped, for networks that do not wrap around: more than their receptive
 field."""
 
-SCALES = 1 / 16, 16
-"""Smallest and largest `Texture.scaled`."""
+MIN_SCALE, MAX_SCALE = 1 / 16, 16
+"""Limits of `Texture.scaled`: at the smallest 256 times the pixels are drawn."""
 
 
 class Texture:
@@ -82,7 +82,7 @@ class Texture:
         details that its exemplar does not have. Every size can then tile. Raises UserError for a scale below 1/16 or
         above 16.
         """
-        if not SCALES[0] <= arguments.number("scale", scale) <= SCALES[1]:
+        if not MIN_SCALE <= arguments.number("scale", scale) <= MAX_SCALE:
             raise UserError(f"`scale` {scale:g} is not between 1/16 and 16")
         made = copy.copy(self)
         made.scale = float(scale)

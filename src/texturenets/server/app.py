@@ -32,6 +32,7 @@ from texturenets.server.settings import Settings
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.regions import GRADIENTS
 from texturenets.stylize.stroke import parse as parse_stroke
+from texturenets.textures import MAX_SCALE, MIN_SCALE
 from texturenets.train import lacking
 
 if TYPE_CHECKING:
@@ -224,7 +225,11 @@ def _samples(app: FastAPI, service: Service) -> None:
         tileable: Annotated[bool, Query(description="Make the image tile seamlessly.")] = False,
         scale: Annotated[
             float,
-            Query(ge=1 / 16, le=16, description="Size of what is drawn: 0.5 makes pebbles half as large."),
+            Query(
+                ge=MIN_SCALE,
+                le=MAX_SCALE,
+                description="Size of what is drawn: 0.5 makes pebbles half as large.",
+            ),
         ] = 1,
         format: Annotated[ImageFormat, Query()] = "png",  # noqa: A002
     ) -> Response:
