@@ -82,8 +82,9 @@ def types() -> int:
 
 def unit(names: list[str]) -> int:
     """The fast tests, a file in one of AT_ONCE processes. With names or flags one process, which gets them."""
-    # What is in one file shares fixtures that take long to make.
-    share = names or ["--numprocesses", str(AT_ONCE), "--dist", "loadfile"]
+    # What is in one file shares fixtures that take long to make. Files are given out in the order of
+    # tests/conftest.py, not by their count of tests.
+    share = names or ["--numprocesses", str(AT_ONCE), "--dist", "loadfile", "--no-loadscope-reorder"]
     words = [*program("pytest"), "-m", "not slow", *share]
     return subprocess.run([*map(str, words)], cwd=ROOT, env=VARIABLES, check=False).returncode
 

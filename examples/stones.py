@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from surfaces import noise
 
 from texturenets.materials.maps import Maps, normals_of
 from texturenets.materials.writing import write
@@ -21,17 +22,6 @@ from texturenets.materials.writing import write
 Array = NDArray[np.float64]
 
 EARTH, STONES = (0.21, 0.16, 0.11), ((0.52, 0.49, 0.45), (0.60, 0.50, 0.38), (0.40, 0.42, 0.45))  # sRGB
-
-
-def noise(random: np.random.Generator, side: int, slope: float) -> Array:
-    """Gaussian noise (side, side) that tiles, of deviation 1, its amplitude falling as frequency to -`slope`."""
-    down, right = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
-    frequency = np.hypot(down, right)
-    frequency[0, 0] = 1
-    amplitude = np.fft.fft2(random.standard_normal((side, side))) * frequency**-slope
-    amplitude[0, 0] = 0
-    made: Array = np.fft.ifft2(amplitude).real
-    return made / made.std()
 
 
 def cells(random: np.random.Generator, side: int, across: int) -> tuple[Array, NDArray[np.int64]]:

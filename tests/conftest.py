@@ -42,6 +42,12 @@ def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patches.descriptors, "__defaults__", (1000,))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that drive a browser come first: their tests take longest, and whoever began one last would keep all
+    others waiting."""
+    items.sort(key=lambda item: not hasattr(getattr(item, "module", None), "visit"))
+
+
 def pytest_collection_finish() -> None:
     """What is imported stays: looking through it for garbage again and again takes a tenth of the tests' time."""
     gc.collect()

@@ -371,7 +371,8 @@ def test_losses_see_all_triplets_and_each_has_its_own_targets() -> None:
     assert float(objective(swapped + 0.2, Targets(), range(1))["joint"]) > 0.05
 
 
-def test_the_example_has_four_maps_that_tile() -> None:
+def test_the_example_has_four_maps_that_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "examples")
     maps = loaded(ROOT / "examples/stones.py", "stones").stones(64, across=4)
     assert (maps.names, maps.size) == (("color", "normal", "roughness", "height"), (64, 64))
     for axis in (2, 3):
