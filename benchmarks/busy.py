@@ -101,7 +101,7 @@ def _stylize(engine: str, side: int) -> Callable[[], Any]:
 def _train(side: int) -> Callable[[], Any]:
     from steps import KINDS
 
-    return KINDS["ours-auto"](side // 4, "cpu")
+    return KINDS["ours-auto"](side // 4, 4, "cpu")
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ import peer
 import torch
 import torch.nn.functional as F
 from bars import shipped
-from steps import BATCH, Steps
+from steps import Steps
 
 from texturenets import engines, image, noise
 from texturenets.engines import kernels, space_to_depth_conv
@@ -337,6 +337,7 @@ def train(args: argparse.Namespace) -> list[str]:
         f"peer, bf16, channels last{allocator}": "peer-bf16-memory",
         "ours, float32": "ours-float32",
         "ours, auto": "ours-auto",
+        "ours, auto, descriptor own": "ours-own",
     }
     if args.device == "cuda":
         kinds = {name: kind for name, kind in kinds.items() if not name.endswith(allocator)}
@@ -344,21 +345,23 @@ def train(args: argparse.Namespace) -> list[str]:
     taken: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(max(1, args.runs // 3)):
         for name, kind in kinds.items():
-            with Steps(kind, args.side, args.device) as steps:
+            with Steps(kind, args.side, args.batch, args.device) as steps:
                 taken[name].append(steps.ask(several))
     times = {name: statistics.median(values) for name, values in taken.items()}
     # What the convolutions and products of our step take at the best rate, and nothing else
-    with Steps("ours-float32", args.side, "cpu") as steps:
+    with Steps("ours-float32", args.side, args.batch, "cpu") as steps:
         counted = steps.ask("flops")
     precisions = ("float32", "bf16") if args.device == "cpu" else ("float32", "bf16", "fp16")
     for precision, rate in floor.measure(precisions, args.device).operations.items():
         times[f"our step's arithmetic alone, {precision}"] = counted / rate
     rows = [
-        [name, f"{value:.3g}", f"{BATCH / value:.3g}", f"{times['peer, float32'] / value:.2f}"]
+        [name, f"{value:.3g}", f"{args.batch / value:.3g}", f"{times['peer, float32'] / value:.2f}"]
         for name, value in times.items()
     ]
     head = ("", "s a step", "images/s", "times the peer's")
-    return [show(f"A step of training, johnson, VGG-16 to relu4_3, batch {BATCH} at {args.side}", head, rows)]
+    return [
+        show(f"A step of training, johnson, VGG-16 to relu4_3, batch {args.batch} at {args.side}", head, rows)
+    ]
 
 
 def layers_in_blocks(args: argparse.Namespace) -> list[str]:
@@ -567,6 +570,7 @@ def main() -> None:
     parser.add_argument("subject", choices=[*SUBJECTS])
     parser.add_argument("--size", type=int, default=512, help="side or longer side of photos in pixels")
     parser.add_argument("--side", type=int, default=256, help="side of training crops in pixels")
+    parser.add_argument("--batch", type=int, default=4, help="training crops in a step")
     parser.add_argument("--runs", type=int, default=9, help="rounds that count")
     parser.add_argument("--photos", help="folder of photos, for accuracy")
     parser.add_argument("-o", "--output", type=Path, help="write the tables to this file, too")

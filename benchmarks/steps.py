@@ -4,7 +4,7 @@ Settings that one program makes for its process, such as what is done with freed
 and while one is timed there is no other. A process answers each line on its standard input with a line: for a number,
 the seconds a step took in the mean over as many; for "flops", the multiplications and additions of a step.
 
-    steps.py KIND [--side 256] [--device cpu]
+    steps.py KIND [--side 256] [--batch 4] [--device cpu]
 """
 
 from __future__ import annotations
@@ -30,20 +30,30 @@ from torch.utils.flop_counter import FlopCounterMode
 from texturenets import image
 from texturenets.readers import shapes
 from texturenets.train.allocator import keep_freed_memory
+from texturenets.train.configuration import StyleConfig
 from texturenets.train.presets import style_preset
 from texturenets.train.style_task import StyleTask
 from texturenets.train.trainer import Trainer
 from texturenets.train.trainer_config import TrainerConfig
 
-BATCH = 4
 WARM = 8  # steps on a GPU, more than those that pass before one is captured as a CUDA graph
 
 
 class Steps:
     """A process that makes steps of one kind."""
 
-    def __init__(self, kind: str, side: int, device: str) -> None:
-        words = [sys.executable, __file__, kind, "--side", str(side), "--device", device]
+    def __init__(self, kind: str, side: int, batch: int, device: str) -> None:
+        words = [
+            sys.executable,
+            __file__,
+            kind,
+            "--side",
+            str(side),
+            "--batch",
+            str(batch),
+            "--device",
+            device,
+        ]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, words: str) -> float:
@@ -68,12 +78,12 @@ class Steps:
         self.process.communicate()
 
 
-def _peer(side: int, device: str) -> Callable[[], Any]:
-    return peer.Training(BATCH, side, device).step
+def _peer(side: int, batch: int, device: str) -> Callable[[], Any]:
+    return peer.Training(batch, side, device).step
 
 
-def _peer_bf16(side: int, device: str) -> Callable[[], Any]:
-    training = peer.Training(BATCH, side, device)
+def _peer_bf16(side: int, batch: int, device: str) -> Callable[[], Any]:
+    training = peer.Training(batch, side, device)
     training.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training.vgg.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training.photos = training.photos.contiguous(memory_format=torch.channels_last)
@@ -85,26 +95,43 @@ def _peer_bf16(side: int, device: str) -> Callable[[], Any]:
     return step
 
 
-def _peer_memory(side: int, device: str) -> Callable[[], Any]:
+def _peer_memory(side: int, batch: int, device: str) -> Callable[[], Any]:
     keep_freed_memory()
-    return _peer(side, device)
+    return _peer(side, batch, device)
 
 
-def _peer_bf16_memory(side: int, device: str) -> Callable[[], Any]:
+def _peer_bf16_memory(side: int, batch: int, device: str) -> Callable[[], Any]:
     keep_freed_memory()
-    return _peer_bf16(side, device)
+    return _peer_bf16(side, batch, device)
 
 
-def _ours(precision: str, side: int, device: str) -> Callable[[], Any]:
+def _ours(precision: str, own: bool, side: int, batch: int, device: str) -> Callable[[], Any]:
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
-    steps = iter(_training(Path(folder.name), precision, side, device))
+    steps = iter(_training(Path(folder.name), _config(precision, own, side, batch), device))
     return lambda: next(steps)
 
 
-def _training(folder: Path, precision: str, side: int, device: str) -> Trainer:
-    """Our trainer with the peer's network, descriptor network, layers and batch."""
-    photos = folder / "photos"
+def _config(precision: str, own: bool, side: int, batch: int) -> StyleConfig:
+    """The peer's network, layers and batch; `own`: layers of the descriptor network `own`, not VGG-16's."""
+    layers = [f"own:map{n}" if own else f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3")]
+    return dataclasses.replace(
+        style_preset("paper"),
+        generator="johnson",
+        set=("upsampling=nearest", "decoder_norm=true", "exit_kernel=9", "padding=reflect"),
+        style_layers=tuple(layers),
+        content_layers=(layers[1],),
+        image_size=side,
+        batch_size=batch,
+        precision=precision,
+        pool="max",
+        steps=10**6,
+    )
+
+
+def _training(folder: Path, config: StyleConfig, device: str) -> Trainer:
+    """Our trainer, on noise."""
+    photos, side = folder / "photos", config.image_size
     random = np.random.default_rng(0)
     for i in range(12):
         image.write(photos / f"{i}.jpg", random.random((3, side + 40, side + 60), np.float32))
@@ -117,18 +144,6 @@ def _training(folder: Path, precision: str, side: int, device: str) -> Trainer:
         if name.startswith(tuple(wanted))
     }
     save_file(weights, folder / "vgg16.safetensors")
-    config = dataclasses.replace(
-        style_preset("paper"),
-        generator="johnson",
-        set=("upsampling=nearest", "decoder_norm=true", "exit_kernel=9", "padding=reflect"),
-        style_layers=tuple(f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3")),
-        content_layers=("vgg16:relu2_2",),
-        image_size=side,
-        batch_size=BATCH,
-        precision=precision,
-        pool="max",
-        steps=10**6,
-    )
     how = TrainerConfig(
         weights=(f"vgg16={folder / 'vgg16.safetensors'}",),
         offline=True,
@@ -141,13 +156,14 @@ def _training(folder: Path, precision: str, side: int, device: str) -> Trainer:
     return Trainer(task, folder / "out.safetensors", how, callbacks=())
 
 
-KINDS: dict[str, Callable[[int, str], Callable[[], Any]]] = {
+KINDS: dict[str, Callable[[int, int, str], Callable[[], Any]]] = {
     "peer": _peer,
     "peer-memory": _peer_memory,
     "peer-bf16": _peer_bf16,
     "peer-bf16-memory": _peer_bf16_memory,
-    "ours-float32": functools.partial(_ours, "float32"),
-    "ours-auto": functools.partial(_ours, "auto"),
+    "ours-float32": functools.partial(_ours, "float32", False),
+    "ours-auto": functools.partial(_ours, "auto", False),
+    "ours-own": functools.partial(_ours, "auto", True),
 }
 
 
@@ -158,6 +174,7 @@ def main() -> None:
     )
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
 
@@ -165,7 +182,7 @@ def main() -> None:
         if args.device == "cuda":
             torch.cuda.synchronize()
 
-    step = KINDS[args.kind](args.side, args.device)
+    step = KINDS[args.kind](args.side, args.batch, args.device)
     for _ in range(WARM if args.device == "cuda" else 2):
         step()
     for line in sys.stdin:

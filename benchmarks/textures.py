@@ -44,6 +44,7 @@ LOSSES: dict[str, list[str]] = {
     "shifted": ["--shifted-weight", "1"],
     "autocorrelation": ["--autocorrelation-weight", "1"],
     "sliced": ["--sliced-weight", "1"],
+    "sliced-shallow": ["--sliced-weight", "1", "--structure-layers", SHALLOW],
     "sliced-alone": ["--style-weight", "0", "--sliced-weight", "1", "--structure-layers", SHALLOW],
     "all": ["--shifted-weight", "1", "--autocorrelation-weight", "1", "--sliced-weight", "1"],
 }

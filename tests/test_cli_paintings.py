@@ -199,12 +199,12 @@ def test_a_painting_of_one_color(here: Path) -> None:
     assert [path.name for path in kept(here)] == ["gallery.safetensors"]
 
 
-def test_missing_weights_are_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_weights_it_is_learned_with_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TEXTURENETS_WEIGHTS")
-    error = tiny.refused("stylize", "photo.png", "-s", "late.png", *INTO, "--quiet")
-    assert "to learn late.png takes a descriptor network: offline, and no file" in error
-    assert "elsewhere and put it in" in error
-    assert "a folder that TEXTURENETS_WEIGHTS names\n" in error  # and no option of `train`
+    status, _, error = stylize("photo.png", "-s", "late.png", *INTO, "--quiet")
+    assert status == 0, error
+    assert "weights are missing, so own is used" in error
+    assert len(kept(here)) == 2
 
 
 @pytest.mark.parametrize("photos", [["photo.png"], ["photo.png", "late.png", "-o", "out"]])

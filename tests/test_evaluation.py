@@ -301,9 +301,7 @@ def test_photos_are_files_and_folders_as_for_the_command(studio: tiny.Studio) ->
     with pytest.raises(tn.UserError, match="`samples` 'four' is not a whole number"):
         tn.EvaluationOptions(samples="four")  # type: ignore[arg-type]
     options = tn.EvaluationOptions(size=64)
-    given: list[Any] = [
-        studio.photos, str(studio.photos), [studio.photos / "0.png", studio.photos], str(studio.photos / "?.png")
-    ]  # fmt: skip
+    given: list[Any] = [[studio.photos / "0.png", studio.photos], str(studio.photos / "?.png")]
     for photos in given:
         found = evaluation.evaluate(model, studio.painting, photos, options=options, trainer=how)
         assert [row["photo"] for row in found["photos"]] == ["0.png", "1.png", "2.png"]

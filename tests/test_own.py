@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -441,19 +442,20 @@ def test_a_style_is_trained_with_it(studio: tiny.Studio, own: Path) -> None:
     assert given.header.training["run"]["style_weight"] == 1.5
 
 
-def test_without_a_file_it_says_that_it_does_not_ship(
+def test_without_its_file_the_installation_is_incomplete(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path)
     result = studio.run(descriptor="own", **{**WITHOUT_LAYERS, "weights": []})
     assert result.status == 2
-    assert "own does not come with this version" in result.error
-    assert "--weights own=FILE" in result.error
+    assert (
+        f"{tmp_path / 'own.safetensors'} is missing, the weights of own: install texturenets" in result.error
+    )
 
 
 def test_its_file_is_found_in_folders(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path / "nothing")
-    with pytest.raises(UserError, match="does not come with this version"):
+    with pytest.raises(UserError, match="is missing, the weights of own"):
         weights.check_at_hand("own")
     found = weights.load("own", files=[own.parent])
     assert found.name == "own"
@@ -582,9 +584,6 @@ def test_the_service_does_not_refuse_what_it_can_train(
     training_routes._check_weights(presets.DEFAULT, "default")
     with pytest.raises(training_routes.HTTPProblem, match="weights"):  # only the default falls back
         training_routes._check_weights(presets.DEFAULT, "paper")
-    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path)
-    with pytest.raises(training_routes.HTTPProblem, match="weights"):
-        training_routes._check_weights(presets.DEFAULT, "default")
 
 
 @pytest.mark.parametrize(("weight", "kept"), [(StyleConfig().style_weight, 3.0), (7.0, 7.0), (0.0, 0.0)])
@@ -627,3 +626,24 @@ def test_from_python_a_warning_says_it(studio: tiny.Studio, ships: Path, tmp_pat
 
 
 # ------------------------------------------------------------------------------------------- the benchmark
+
+
+def test_without_a_network_a_style_is_trained_from_the_package_alone(
+    studio: tiny.Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty cache, nothing said of being offline, and every socket refused."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("there is no network")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "empty"))
+    for name in ("TEXTURENETS_WEIGHTS", "TEXTURENETS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    result = studio.run(**{**ALONE, "offline": None})
+    assert result.status == 0, result.error
+    assert LINE in result.error
+    assert "could not be fetched" in result.error
+    assert result.header.training["run"]["style_layers"] == list(presets.layers_of("own")[0])

@@ -29,12 +29,7 @@ class MissingError(UserError):
 
 
 class WeightsMissingError(UserError):
-    """Weights are missing and cannot be fetched. `text`: says where to put them. `options`: names training options
-    that do not need them."""
-
-    def __init__(self, text: str, options: str) -> None:
-        super().__init__(text + options)
-        self.text = text
+    """Weights are missing and cannot be fetched."""
 
 
 class NotWritableError(UserError):

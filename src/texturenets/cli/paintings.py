@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from texturenets.cli.common import download_progress, warn
-from texturenets.errors import UserError, WeightsMissingError
+from texturenets.errors import UserError
 
 if TYPE_CHECKING:
     from texturenets.cli.styles import ChosenStyle
@@ -59,8 +59,7 @@ def check_minutes(minutes: float) -> float:
 
 def learned(style: ChosenStyle, photos: Sequence[str], device: str, *, quiet: bool) -> Path:
     """The model file of a style. A painting is trained first, unless it is in the cache. `photos`: the photos to
-    stylize, for training. Raises UserError for a painting that cannot be learned, for missing weights of descriptor
-    networks, and without PyTorch.
+    stylize, for training. Raises UserError for a painting that cannot be learned, and without PyTorch.
     """
     from texturenets.modelfiles import modelfile
 
@@ -73,8 +72,6 @@ def learned(style: ChosenStyle, photos: Sequence[str], device: str, *, quiet: bo
         train.require(f"to learn {style.painting}")
         try:
             _learn(style, kept, photos, device, quiet=quiet)
-        except WeightsMissingError as error:  # without hints at options of `train`, which do not exist here
-            raise UserError(f"to learn {style.painting} takes a descriptor network: {error.text}") from None
         except KeyboardInterrupt as error:
             error.args = (f"{style.painting} is not learned, and nothing is kept",)
             raise

@@ -170,12 +170,12 @@ def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskCo
 def _check_weights(run: TaskConfig, preset: str) -> None:
     """Raises HTTPProblem if descriptor weights that `run` needs are missing and may not be downloaded.
 
-    Some presets then use the descriptor network `own`, if its weights are shipped.
+    Some presets then use the descriptor network `own`, which comes with the package.
     """
     from texturenets import losses
     from texturenets.perceptual import weights
 
-    if preset in all_presets.REPLACEABLE and weights.shipped("own"):
+    if preset in all_presets.REPLACEABLE:
         return
     layers = losses.layers_of(losses.build(dataclasses.asdict(run)))
     messages = []

@@ -26,6 +26,8 @@ Pool = Literal["max", "average"]
 
 VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
+TEXTURE_LAYERS = (*VGG_LAYERS, "vgg16:relu5_1", *SQUEEZENET_LAYERS)
+"""Layers of the style loss of `train texture` (how they were chosen: docs/measurements.md)."""
 STRUCTURE_LAYERS = ("vgg16:relu3_1", "vgg16:relu4_1")
 """Deep enough to see a brick and not only its grain, and small enough to be compared many times per step."""
 INTO_STEPS = 600
@@ -289,7 +291,7 @@ class TextureConfig(TaskConfig):
     """Optimizer steps."""
     learning_rate: float = 5e-3
     """Peak learning rate of the schedule."""
-    style_layers: tuple[str, ...] = VGG_LAYERS[:7] + SQUEEZENET_LAYERS
+    style_layers: tuple[str, ...] = TEXTURE_LAYERS
     """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     checkerboard_weight: float = 0.0
     """Weight of the penalty on checkerboard artifacts with periods of 2 and 4 pixels; the default generator

@@ -1,5 +1,5 @@
-"""The fallback for weights of the default descriptor networks that are missing and cannot be fetched: `own`, if this
-installation contains `own.safetensors` (`weights.shipped`; at present it does not)."""
+"""The fallback for weights of the default descriptor networks that are missing and cannot be fetched: `own`, which
+comes with the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from texturenets.errors import UserError, WeightsMissingError, reason
-from texturenets.perceptual import weights
 from texturenets.train import checkpoint, presets
 from texturenets.train.configuration import TaskConfig
 
@@ -23,7 +22,7 @@ def with_own(
     `chosen`: whether the user named a network or layers, which are then never replaced. `resumed`: the folder of a
     run to resume, with its original networks. Raises what `make` raises.
     """
-    if chosen or weights.shipped("own") is None:
+    if chosen:
         return make(config)
     small = presets.with_descriptor(config, "own")
     if resumed is not None and _is_run_of(resumed, small):
@@ -32,7 +31,8 @@ def with_own(
         return make(config)
     except WeightsMissingError as error:
         say(
-            "weights are missing, so own is used, the small descriptor network in this installation "
+            "weights are missing, so own is used, the small descriptor network of the package: strokes and colors "
+            "are a little further from the painting's "
             f"(`descriptor` vgg16 insists): {reason(error)}"
         )
         return make(small)

@@ -256,8 +256,8 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
             download(source.urls, part, digests=source.digests, size=source.size, progress=progress)
         except UserError as error:
             raise WeightsMissingError(
-                f"the weights of {name} could not be fetched ({error}), and {_where_to_put(name, source.file)}",
-                _instead(name),
+                f"the weights of {name} could not be fetched ({error}), and "
+                f"{_where_to_put(name, source.file)}{_instead(name)}"
             ) from None
         sha256 = digest(part, "sha256")
         tensors = readers.read(part, name).tensors
@@ -283,12 +283,9 @@ def _instead(name: str) -> str:
 
 def _not_at_hand(name: str) -> UserError:
     if not SOURCES[name].urls:
-        return WeightsMissingError(
-            f"the network {name} does not come with this version (`texturenets train perceptual` makes one): put its "
-            "file in a folder that TEXTURENETS_WEIGHTS names",
-            f", or give it with `weights` {name}=FILE",
-        )
-    return WeightsMissingError(f"offline, and {_where_to_put(name, SOURCES[name].urls[0])}", _instead(name))
+        file = registry.SHIPPED_FOLDER / SOURCES[name].file
+        return UserError(f"{file} is missing, the weights of {name}: install texturenets again")
+    return WeightsMissingError(f"offline, and {_where_to_put(name, SOURCES[name].urls[0])}{_instead(name)}")
 
 
 def _keep(pretrained: Pretrained, path: Path) -> None:

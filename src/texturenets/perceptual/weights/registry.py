@@ -34,7 +34,7 @@ _SQUEEZENET: Final = Convention("bgr", 255.0, (104.0, 117.0, 123.0), ONES)
 TORCHVISION: Final = Convention("rgb", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 SHIPPED_FOLDER: Final = Path(__file__).parents[1]
-"""Where `shipped` looks for weights that come with this installation: those of `own`, once there are any."""
+"""The folder of the weights that come with the package: those of `own`."""
 
 CONVENTIONS: Final[dict[str, Convention]] = {
     "vgg16": _VGG,
