@@ -34,13 +34,14 @@ from texturenets import image, loading
 from texturenets.arrays import to_tensor
 from texturenets.evaluation.patches import NAMES, patch_distance
 from texturenets.evaluation.style_measures import checkerboard
-from texturenets.train import checkpoint, presets
+from texturenets.train import checkpoint
+from texturenets.train.configuration import SQUEEZENET_LAYERS, VGG_LAYERS
 
 SHALLOW = "vgg16:relu1_1,vgg16:relu2_1,vgg16:relu3_1,vgg16:relu4_1"
-DEEP = ",".join((*presets.TEXTURE.style_layers, "vgg16:relu4_1", "vgg16:relu4_3", "vgg16:relu5_1"))
+WITHOUT_DEEP = ",".join((*VGG_LAYERS[:7], *SQUEEZENET_LAYERS))
 LOSSES: dict[str, list[str]] = {
     "gram": [],
-    "deep": ["--style-layers", DEEP],
+    "without-deep": ["--style-layers", WITHOUT_DEEP],
     "shifted": ["--shifted-weight", "1"],
     "autocorrelation": ["--autocorrelation-weight", "1"],
     "sliced": ["--sliced-weight", "1"],
@@ -48,7 +49,7 @@ LOSSES: dict[str, list[str]] = {
     "sliced-alone": ["--style-weight", "0", "--sliced-weight", "1", "--structure-layers", SHALLOW],
     "all": ["--shifted-weight", "1", "--autocorrelation-weight", "1", "--sliced-weight", "1"],
 }
-"""Flags of `train texture` for each loss; "gram" is the default command."""
+"""Flags of `train texture` for each loss; "gram" is the default command; without-deep: without VGG-16's layers from relu4_1 on."""
 
 SEED, COUNT, SIDE, LARGE = 7, 4, 256, 512
 REGULAR = 0.5  # correlation from which an exemplar has courses: brick_wall has 0.87, red_peppers 0.37
