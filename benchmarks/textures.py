@@ -49,7 +49,9 @@ LOSSES: dict[str, list[str]] = {
     "sliced-alone": ["--style-weight", "0", "--sliced-weight", "1", "--structure-layers", SHALLOW],
     "all": ["--shifted-weight", "1", "--autocorrelation-weight", "1", "--sliced-weight", "1"],
 }
-"""Flags of `train texture` for each loss; "gram" is the default command; without-deep: without VGG-16's layers from relu4_1 on."""
+"""Flags of `train texture` for each loss; "gram" is the default command.
+
+without-deep: without VGG-16's layers from relu4_1 on."""
 
 SEED, COUNT, SIDE, LARGE = 7, 4, 256, 512
 REGULAR = 0.5  # correlation from which an exemplar has courses: brick_wall has 0.87, red_peppers 0.37
