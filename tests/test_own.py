@@ -632,13 +632,15 @@ def test_without_a_network_a_style_is_trained_from_the_package_alone(
     studio: tiny.Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An empty cache, nothing said of being offline, and every socket refused."""
+    waits: list[float] = []
 
     def refuse(*_: object, **__: object) -> None:
-        raise OSError("there is no network")
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr("texturenets.fetch.pause", waits.append)
     monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "empty"))
     for name in ("TEXTURENETS_WEIGHTS", "TEXTURENETS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -646,4 +648,5 @@ def test_without_a_network_a_style_is_trained_from_the_package_alone(
     assert result.status == 0, result.error
     assert LINE in result.error
     assert "could not be fetched" in result.error
+    assert sum(waits) <= 2  # seconds
     assert result.header.training["run"]["style_layers"] == list(presets.layers_of("own")[0])

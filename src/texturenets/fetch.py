@@ -7,9 +7,11 @@ and no Git blob hashes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import http.client
 import os
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -26,10 +28,14 @@ Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all; 0 where the server does not say)."""
 
 TRIES: Final = 4  # tries for one URL, for temporary errors
+UNREACHABLE_TRIES: Final = (
+    2  # where there is no way to the host: mostly there is no network, and nobody wants to wait
+)
 TIMEOUT: Final = 30.0  # seconds without data
 CHUNK: Final = 1 << 18
 MAX_SIZE: Final = 1 << 30
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NO_WAY: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
 
 WORDS: Final = {"1": True, "true": True, "yes": True, "": False, "0": False, "false": False, "no": False}
 """Values of TEXTURENETS_OFFLINE, in lower case, and whether they forbid downloads."""
@@ -86,6 +92,14 @@ def verified(path: Path, digests: Sequence[str]) -> bool:
 
 class _PassingError(Exception):
     """A temporary error: the next try may succeed."""
+
+    tries = TRIES
+
+
+class _UnreachableError(_PassingError):
+    """There is no way to the host, or its name has no address."""
+
+    tries = UNREACHABLE_TRIES
 
 
 @contextlib.contextmanager
@@ -172,7 +186,9 @@ def _fetch(
         try:
             _transfer(url, part, size, progress, limit)
         except _PassingError as error:
-            fault = f"{error} ({TRIES} tries)"
+            fault = f"{error} ({error.tries} tries)"
+            if attempt + 1 >= error.tries:
+                break
         except urllib.error.HTTPError as error:
             return f"HTTP {error.code} {error.reason}"
         except (urllib.error.URLError, ValueError) as error:
@@ -192,6 +208,8 @@ def _network() -> Iterator[None]:
             raise _PassingError(f"HTTP {error.code} {error.reason}") from None
         raise
     except urllib.error.URLError as error:
+        if isinstance(error.reason, socket.gaierror) or getattr(error.reason, "errno", None) in _NO_WAY:
+            raise _UnreachableError(reason(error.reason)) from None
         if isinstance(error.reason, OSError) and "CERTIFICATE" not in str(error.reason).upper():
             raise _PassingError(reason(error.reason)) from None
         raise
