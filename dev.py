@@ -33,7 +33,7 @@ PYTHON = BIN / ("python.exe" if sys.platform == "win32" else "python")
 STAMP = VENV / ".complete"
 EXTRAS = os.environ.get("EXTRAS") or "openvino,train,video,web,large,heif,hub,dev"
 
-AT_ONCE = 3  # processes of tests: those that wait leave two cores idle a quarter of the time
+AT_ONCE = 4  # processes of tests: with three, those that wait leave two cores idle a quarter of the time
 VARIABLES = {**os.environ, "OMP_NUM_THREADS": "1"}
 # Tests start hundreds of programs: one that may not keep what it compiled compiles the package each time.
 VARIABLES.pop("PYTHONDONTWRITEBYTECODE", None)

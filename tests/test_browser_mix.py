@@ -154,6 +154,7 @@ def test_what_is_painted_over_stays(
         stroke(page)
         made = downloaded_once(page, tmp_path / "made.png", masked)
         assert masked(made)
+        assert len([path for path in served.files() if path.name == "mask.png"]) == 1
         page.locator(BUTTONS).nth(UNDO).click()
         assert unmasked(downloaded_once(page, tmp_path / "undone.png", unmasked))
         if thorough:
@@ -163,8 +164,7 @@ def test_what_is_painted_over_stays(
             assert unmasked(downloaded_once(page, tmp_path / "cleared.png", unmasked))
             stroke(page)  # the photo is there still
             assert masked(downloaded_once(page, tmp_path / "anew.png", masked))
-        left = [path for path in served.files() if path.name == "mask.png"]
-        assert len(left) == 1
+            assert len([path for path in served.files() if path.name == "mask.png"]) == 1
     kept = np.all(made == before, 2)
     assert not kept[:40].any() or kept[:40].mean() < 0.01
     assert np.abs(made - whole)[:40].max() <= 1

@@ -208,10 +208,11 @@ def _network() -> Iterator[None]:
             raise _PassingError(f"HTTP {error.code} {error.reason}") from None
         raise
     except urllib.error.URLError as error:
-        if isinstance(error.reason, socket.gaierror) or getattr(error.reason, "errno", None) in _NO_WAY:
-            raise _UnreachableError(reason(error.reason)) from None
-        if isinstance(error.reason, OSError) and "CERTIFICATE" not in str(error.reason).upper():
-            raise _PassingError(reason(error.reason)) from None
+        cause = error.reason
+        if isinstance(cause, OSError) and (isinstance(cause, socket.gaierror) or cause.errno in _NO_WAY):
+            raise _UnreachableError(reason(cause)) from None
+        if isinstance(cause, OSError) and "CERTIFICATE" not in str(cause).upper():
+            raise _PassingError(reason(cause)) from None
         raise
     except (OSError, http.client.HTTPException) as error:
         raise _PassingError(reason(error)) from None
