@@ -29,7 +29,11 @@ LOST = """async (name) => {
 UNPLUG = "() => window.cameraStream.getTracks()[0].dispatchEvent(new Event('ended'))"
 
 
-ENDED = ("AbortError: signal is aborted", "AbortError: BodyStreamBuffer was", "Unexpected error Connection errored out")
+ENDED = (
+    "AbortError: signal is aborted",
+    "AbortError: BodyStreamBuffer was aborted",
+    "Unexpected error Connection errored out",
+)
 """What Gradio's script says where a page is loaded anew while it listens to the service."""
 
 
