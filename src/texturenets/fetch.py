@@ -28,9 +28,7 @@ Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all; 0 where the server does not say)."""
 
 TRIES: Final = 4  # tries for one URL, for temporary errors
-UNREACHABLE_TRIES: Final = (
-    2  # where there is no way to the host: mostly there is no network, and nobody wants to wait
-)
+UNREACHABLE_TRIES: Final = 2  # where there is no way to the host: mostly there is no network at all
 TIMEOUT: Final = 30.0  # seconds without data
 CHUNK: Final = 1 << 18
 MAX_SIZE: Final = 1 << 30
