@@ -1,9 +1,9 @@
-"""Pictures of README.md and docs/models.md, made with the package's own photos and styles.
+"""Pictures of README.md, docs/models.md and docs/textures.md, made with the package's own photos and styles.
 
     python benchmarks/pictures.py [-o docs/pictures]
 
-`gallery` shows all styles on two photos, `pair` one of them at its own size; each of the others one option of
-`texturenets stylize`, with the values that stand above its columns.
+`gallery` shows all styles on two photos, `pair` one of them at its own size, `textures` all textures; each of the
+others one option of `texturenets stylize`, with the values that stand above its columns.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import texturenets as tn
 from texturenets import image
 from texturenets.image.contact_sheet import sheet
 from texturenets.loading import shipped_styles
+from texturenets.modelfiles import modelfile
 
 PHOTOS = Path(__file__).parents[1] / "src/texturenets/photos"
 CELL, QUALITY = 380, 82
-COLUMNS, SMALL_CELL = 6, 306
+COLUMNS, SMALL_CELL, SAMPLE = 6, 306, 256
 PAN, FRAMES = 24, 4  # pixels that the camera moves between two frames that are shown, and their number
 
 
@@ -58,6 +59,15 @@ def pair() -> np.ndarray[Any, Any]:
     return np.concatenate(made, 3)
 
 
+def textures() -> np.ndarray[Any, Any]:
+    """A sample of each shipped texture, `COLUMNS` side by side."""
+    headers, _ = modelfile.headers(modelfile.shipped())
+    names = [name for name, header in headers.items() if header.kind == "texture"]
+    samples = [tn.load(name).draw(SAMPLE, SAMPLE, seed=7) for name in names]
+    rows = [samples[i : i + COLUMNS] for i in range(0, len(samples), COLUMNS)]
+    return np.concatenate([np.concatenate(row, 3) for row in rows], 2)
+
+
 def video() -> np.ndarray[Any, Any]:
     """Frames of a camera that moves over a photo, and what `udnie` makes of them."""
     source, loaded = photo("coffee"), tn.load("udnie")
@@ -82,6 +92,7 @@ def main() -> None:
         "strength": row("composition_vii", "cat", strengths),
         "strokes": row("composition_vii", "coffee", strokes),
         "colors": row("wave", "coffee", colors),
+        "textures": textures(),
         "video": video(),
     }
     for name, picture in made.items():

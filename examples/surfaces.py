@@ -257,6 +257,10 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=384, help="pixels a side [384]")
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
+    if words.size < 16 or words.seed < 0:
+        parser.error(f"--size {words.size} is below 16, or --seed {words.seed} below 0")
+    if not words.folder.parent.is_dir() or words.folder.is_file():
+        parser.error(f"{words.folder} is a file, or the folder that it would be in is missing")
     words.folder.mkdir(parents=True, exist_ok=True)
     for name in words.only:
         surface(name, words.size, words.seed).save(words.folder / f"{name}.png")

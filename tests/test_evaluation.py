@@ -305,9 +305,7 @@ def test_photos_are_files_and_folders_as_for_the_command(studio: tiny.Studio) ->
     for photos in given:
         found = evaluation.evaluate(model, studio.painting, photos, options=options, trainer=how)
         assert [row["photo"] for row in found["photos"]] == ["0.png", "1.png", "2.png"]
-    one = evaluation.evaluate(
-        model, studio.painting, str(studio.photos / "1.png"), options=options, trainer=how
-    )
+    one = evaluation.evaluate(model, studio.painting, studio.photos / "1.png", options=options, trainer=how)
     assert [row["photo"] for row in one["photos"]] == ["1.png"]
 
 

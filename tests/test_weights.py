@@ -7,7 +7,9 @@ import hashlib
 import http.server
 import json
 import os
+import socket
 import threading
+import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -379,6 +381,24 @@ def test_passing_faults_are_tried_again(server: Server) -> None:
     server.statuses = [503, 429, 200]
     weights.load("squeezenet1_1")
     assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "cause", [socket.gaierror(socket.EAI_AGAIN, "no name"), OSError(errno.ENETUNREACH, "no way")]
+)
+def test_without_a_way_to_the_host_it_is_given_up_soon(
+    monkeypatch: pytest.MonkeyPatch, cause: OSError
+) -> None:
+    waits: list[float] = []
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise urllib.error.URLError(cause)
+
+    monkeypatch.setattr(fetch.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(fetch, "pause", waits.append)
+    with pytest.raises(UserError, match=r"\(2 tries\)"):
+        weights.load("squeezenet1_1")
+    assert len(waits) == fetch.UNREACHABLE_TRIES - 1
 
 
 def test_no_end_of_faults(server: Server, tmp_path: Path) -> None:

@@ -186,19 +186,8 @@ def stylize(
     from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.stroke import parse
 
-    axes = _axes(wrap, tileable=tileable)
-    options = StylizeOptions(
-        size,
-        quality,
-        strength,
-        preserve_color,
-        keep_gps,
-        seed,
-        noise_level,
-        parse(stroke),
-        axes,
-        steady=steady,
-    )
+    options = StylizeOptions(size, quality, strength, preserve_color, keep_gps, seed, noise_level)
+    options = replace(options, stroke=parse(stroke), wrap=_axes(wrap, tileable=tileable), steady=steady)
     api.check_options(size, strength, noise_level)
     _check_steady(steady)
     styles = find_styles(style, photos, into, minutes)
