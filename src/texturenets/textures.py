@@ -383,7 +383,7 @@ def _indexed(x: A, rows: NDArray[Any], columns: NDArray[Any]) -> A:
 def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -> Array:
     if angle in (0.0, math.pi / 2):
         return a if angle == 0 else b
-    if distribution == "normal":
+    if distribution != "uniform":
         return math.cos(angle) * a + math.sin(angle) * b
     places, shares = _normal_shares()
     # Half a step of the 24 bits that the numbers have keeps 0 away from the tail's end.
