@@ -228,7 +228,7 @@ def test_a_texture_is_trained_and_models_are_measured_from_python(
 def test_models_are_the_shipped_ones() -> None:
     found = tn.models()
     assert list(found) == list(modelfile.shipped())
-    assert {header.kind for header in found.values()} <= {"style", "texture"}
+    assert {header.kind for header in found.values()} <= {"style", "texture", "material"}
 
 
 # ----------------------------------------------------------------------------------- losses of one's own
