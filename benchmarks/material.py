@@ -89,9 +89,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--engine", default="auto")
-    parser.add_argument(
-        "--precision", default="float32", help="bf16 rounds by some 255ths, not the same at all sizes"
-    )
+    parser.add_argument("--precision", default="float32", help="bf16 rounds differently at each size")
     parser.add_argument("--picture", type=Path)
     words = parser.parse_args()
 
