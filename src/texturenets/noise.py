@@ -225,9 +225,9 @@ def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[
 
 def levelled(maps: Sequence[A], inputs: Sequence[NoiseInput], levels: Sequence[float]) -> list[A]:
     """The maps, with their deviations from the mean of their distribution multiplied by a level for each map; 1
-    changes nothing."""
+    changes nothing. Waves keep their amplitude: only their phase is random."""
     return [
-        m if level == 1 else noise.mean + level * (m - noise.mean)
+        m if level == 1 or noise.waves else noise.mean + level * (m - noise.mean)
         for m, noise, level in zip(maps, inputs, levels, strict=True)
     ]
 
