@@ -5,21 +5,25 @@
 Four samples of 256 x 256, seeds 7 to 10. Where the authors of Texture Networks published a network of the exemplar,
 the judge's sums are to be no higher than its (5 % for the draw), and the patch distance (`texturenets evaluate`) no
 higher than that of four samples of that network; for every texture all three are to be below those between the halves
-of its exemplar, and the checkerboard artifacts at most 4 dB above the exemplar's. Exemplars are photographs beside
-the checkout, or drawn by examples/surfaces.py.
+of its exemplar, and the checkerboard artifacts at most 4 dB above the exemplar's. Where an exemplar has courses, the
+correlation of the means of a sample's rows with those one period further down, across 512 pixels, is to be at least
+0.7 of the exemplar's. Exemplars are photographs beside the checkout, or drawn by examples/surfaces.py.
 """
 
 from __future__ import annotations
 
 import re
+import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 from bars import ROOT, judge, of_models, shared, texturenets
 from PIL import Image
+from textures import LARGE, correlation, period, row_means
 
-from texturenets import image
+from texturenets import image, loading
+from texturenets.arrays import to_tensor
 from texturenets.converters import convert
 from texturenets.evaluation.patches import patch_distance
 from texturenets.modelfiles import modelfile
@@ -27,7 +31,7 @@ from texturenets.modelfiles import modelfile
 sys.path.insert(0, str(ROOT / "examples"))
 import surfaces
 
-SEED, COUNT, SIDE, DRAW, CHECKERBOARD = 7, 4, 256, 1.05, 4.0
+SEED, COUNT, SIDE, DRAW, CHECKERBOARD, COURSES = 7, 4, 256, 1.05, 4.0, 0.7
 SUMS = ("squeezenet", "vgg")
 
 
@@ -56,6 +60,17 @@ def patches(samples: list[Path], exemplar: Path) -> float:
     """The patch distance of samples."""
     read = [image.read(path).on_white for path in samples]
     return patch_distance(read, image.read(exemplar).on_white, SEED)["mean"]
+
+
+def courses(model: str, exemplar: Path) -> float | None:
+    """How well courses continue, as a share of the exemplar's; None if it has none."""
+    own = row_means(image.read(exemplar).on_white)
+    lag = period(own)
+    if lag is None:
+        return None
+    texture = loading.load_drawn(model)
+    means = [row_means(to_tensor(texture.draw(LARGE, LARGE, SEED + i))) for i in range(COUNT)]
+    return statistics.fmean(correlation(one, lag) for one in means) / correlation(own, lag)
 
 
 def between_halves(exemplar: Path, folder: Path) -> dict[str, float]:
@@ -109,6 +124,10 @@ def measure(texture: str, folder: Path) -> list[str]:
     for name, most in theirs.items():
         if found[name] > most * (DRAW if name in SUMS else 1):
             missed.append(f"{stem}: {name} above the authors'")
+    if (share := courses(texture, exemplar)) is not None:
+        print(f"{stem:16}courses {share:.2f} of the exemplar's")
+        if share < COURSES:
+            missed.append(f"{stem}: courses {share:.2f} of the exemplar's")
     if checkerboard > own + CHECKERBOARD:
         missed.append(f"{stem}: checkerboard {checkerboard - own:.1f} dB above the exemplar's")
     return missed

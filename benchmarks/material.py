@@ -1,6 +1,6 @@
 """A material against its exemplar: whether its maps are in register, normals of unit length, tiles exact.
 
-    material.py MODEL FOLDER [--seeds 0 1 2 3] [--picture beside.png]
+    material.py MODEL FOLDER [--seeds 0 1 2 3] [--precision float32] [--picture beside.png]
 
 A row for each two maps: their mutual information in the exemplar and in samples of its size (the mean over the
 seeds), in nats, and the quotient, which the bar wants to be 0.9 in every row. Each channel is cut into 32 bins of
@@ -89,11 +89,12 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", default="float32", help="bf16 rounds differently at each size")
     parser.add_argument("--picture", type=Path)
     words = parser.parse_args()
 
     try:
-        material = loading.load_drawn(words.model, EngineOptions(words.engine, "cpu"))
+        material = loading.load_drawn(words.model, EngineOptions(words.engine, "cpu", words.precision))
         exemplar = reading.read(words.folder)
     except UserError as error:
         parser.error(str(error))

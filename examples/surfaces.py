@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 Array = NDArray[np.float64]
 Random = np.random.Generator
 
+ROUNDS = 12  # in which scattered points push each other away, or some cells would be far larger than others
 LIGHT = np.array((-0.45, -0.55, 0.71))  # to the light, of length 1: right, down, towards the viewer
 
 
@@ -53,10 +54,12 @@ def cells(
     """For each pixel the distances to the nearest of `count` scattered points and to the next, in mean widths of a
     cell, and the number of the nearest. `ragged`: how far borders wander."""
     points = random.uniform(0, 1, (count, 2))
-    for _ in range(12):  # points push each other away, or some cells would be far larger than others
-        away = (points[:, None] - points + 0.5) % 1 - 0.5
-        far = np.linalg.norm(away, axis=2, keepdims=True) + np.eye(count)[..., None]
-        points = (points + 0.05 / count * (away / far**2).sum(1) / np.sqrt(count)) % 1
+    for _ in range(ROUNDS):
+        apart = (points[:, None, axis] - points[:, axis] for axis in (0, 1))
+        away = [one - np.rint(one) for one in apart]
+        near = 1 / (away[0] ** 2 + away[1] ** 2 + np.eye(count))
+        push = np.stack([(one * near).sum(1) for one in away], 1)
+        points = (points + 0.05 / count * push / np.sqrt(count)) % 1
     at = np.stack(places(side), -1)
     if ragged:
         at = at + ragged / np.sqrt(count) * np.stack([noise(random, side, 1.3) for _ in range(2)], -1)

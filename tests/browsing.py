@@ -29,6 +29,9 @@ LOST = """async (name) => {
 UNPLUG = "() => window.cameraStream.getTracks()[0].dispatchEvent(new Event('ended'))"
 
 
+FRAMES = "window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 100);"
+"""Ten frames a second: Chromium draws without a GPU here, and the editor of masks draws all the time."""
+
 ENDED = (
     "AbortError: signal is aborted",
     "AbortError: BodyStreamBuffer was aborted",
@@ -55,6 +58,7 @@ def visit(
         )
         # Chromium draws without a GPU here: what moves takes a quarter of a test's time.
         page = browser.new_page(reduced_motion="reduce", **options)
+        page.add_init_script(FRAMES)
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)

@@ -6,8 +6,7 @@ const [core, given, made] = process.argv.slice(2);
 const { blend, fromBytes, noise, pad, stylize, sample, styleInput, toBytes } = await import(pathToFileURL(core));
 const tasks = JSON.parse(readFileSync(given));
 const calls = {
-  noise: ({ seed, stream, height, width, channels, distribution }) =>
-    [...noise(seed, stream, height, width, channels, distribution)],
+  noise: ({ seed, stream, height, width, input }) => [...noise(seed, stream, height, width, input)],
   pad: ({ pixels, height, width, stride, least }) => {
     const { data, rows, columns, top, left } = pad(pixels, height, width, stride, least);
     return { data: [...data], box: [rows, columns, top, left] };

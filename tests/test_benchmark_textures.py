@@ -50,7 +50,10 @@ def test_correlation_is_numpys(program: ModuleType) -> None:
 
 
 @pytest.mark.usefixtures("few_patches")
-def test_courses_that_continue_have_1_and_broken_ones_less(program: ModuleType) -> None:
+def test_courses_that_continue_have_1_and_broken_ones_less(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "COUNT", 1)
     exemplar = wall(256)
     whole = program.measure("gram", 60.0, lambda side, seed: wall(side), exemplar)
     apart = program.measure("gram", 60.0, lambda side, seed: broken(wall(side), 32), exemplar)

@@ -43,6 +43,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(textures, "MIN_SAMPLE_SIDE", 32)
 
 
+@pytest.fixture(scope="module")
+def style(studio: tiny.Studio) -> Path:
+    """The file of a trained style."""
+    return studio.run().model
+
+
 def evaluate(studio: tiny.Studio, *words: str) -> tuple[int, str, str]:
     return tiny.call(
         "evaluate", *words, "--weights", str(studio.weights), "--offline", "--device", "cpu", "--quiet"
@@ -295,8 +301,8 @@ def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(
         assert "no.png" in error
 
 
-def test_photos_are_files_and_folders_as_for_the_command(studio: tiny.Studio) -> None:
-    model = loading.load(studio.run().model, "cpu")
+def test_photos_are_files_and_folders_as_for_the_command(studio: tiny.Studio, style: Path) -> None:
+    model = loading.load(style, "cpu")
     how = TrainerConfig(weights=(str(studio.weights),), offline=True, device="cpu")
     with pytest.raises(tn.UserError, match="`samples` 'four' is not a whole number"):
         tn.EvaluationOptions(samples="four")  # type: ignore[arg-type]
@@ -328,8 +334,10 @@ def test_photos_are_files_and_folders_as_for_the_command(studio: tiny.Studio) ->
         ({"trainer": "cpu"}, "`trainer` is of type str: give a TrainerConfig"),
     ],
 )  # fmt: skip
-def test_wrong_arguments_from_python_are_named(studio: tiny.Studio, wrong: dict[str, Any], said: str) -> None:
-    words: dict[str, Any] = {"model": studio.run().model, "against": studio.painting, "photos": studio.photos}
+def test_wrong_arguments_from_python_are_named(
+    studio: tiny.Studio, style: Path, wrong: dict[str, Any], said: str
+) -> None:
+    words: dict[str, Any] = {"model": style, "against": studio.painting, "photos": studio.photos}
     with pytest.raises(UserError, match=re.escape(said)) as found:
         evaluation.evaluate(**{**words, **wrong})
     assert "\n" not in str(found.value)

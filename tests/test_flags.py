@@ -369,7 +369,7 @@ def test_presets_for_textures_are_the_programs_defaults_field_by_field(
     # What is fixed there: a rate times 0.8 each 300 steps, all else as in train.lua; the exemplar at its own size.
     fixed = {k: v for k, v in FIXED.items() if k not in ("flip", "texture_photos", "temporal_weight", "set")}
     wanted |= {**fixed, "decay_every": 300, "style_size": 0, "style_weight": 1.0, "tv_weight": 0.0, "seed": 0}
-    wanted |= {"pyramid_loss": 1, "pyramid_decay": 0.9, **advised}
+    wanted |= {"pyramid_loss": 1, "pyramid_decay": 0.9, "periodic": True, **advised}  # for multiscale alone
     run = presets.texture_preset(name)
     fields = dataclasses.asdict(run)
     assert set(fields) - set(wanted) == {"generator", "set"}
@@ -630,7 +630,9 @@ TEXTURE: dict[str, Change] = {
 
 
 def test_every_field_has_its_test() -> None:
-    assert {f.name for f in dataclasses.fields(TextureConfig)} == TEXTURE.keys() | ALONE
+    assert {f.name for f in dataclasses.fields(TextureConfig)} == TEXTURE.keys() | ALONE | {
+        "periodic"
+    }  # test_train_waves.py
     assert {f.name for f in dataclasses.fields(StyleConfig)} == STYLE.keys() | ALONE
     assert {f.name for f in dataclasses.fields(TrainerConfig)} == TRAINER.keys() | TRAINER_ALONE
 

@@ -69,6 +69,7 @@ OPTIONS: list[GeneratorSpec] = [
     Pyramid(channels=2, scales=3, photo=False, noise_depth=3, noise="normal"),
     Pyramid2(channels=(6, 4), photo=True, upsampling="bilinear"),
     Skip(channels=(4, 6), photo=True, noise_depth=0, level_noise=1, upsampling="bilinear"),
+    Multiscale(channels=(6, 4, 4), noise_depth=2, waves=(0.05, 0.0, 0.02, -0.1)),
     FullyConnected(noise_depth=8, hidden=6, channels=(6, 4), upsampling="bilinear", output="bounded"),
 ]
 CASES = [

@@ -321,21 +321,25 @@ def flat(**maps: float | tuple[float, ...]) -> Maps:
     )
 
 
-def test_the_preview_is_lit_by_the_maps() -> None:
+def test_the_preview_is_lit_by_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    scale = preview.SIDE // 96
+    monkeypatch.setattr(preview, "SIDE", 96)
     size = (preview.SIDE, 2 * preview.SIDE)
     rough = preview.render(flat(color=(0.5, 0.5, 0.5), normal=(0.5, 0.5, 1), roughness=1.0))
     assert rough.shape == (1, 3, *size)
     assert np.isfinite(rough).all()
     sphere = rough[0, 0, :, : preview.SIDE]
     assert sphere[0, 0] == pytest.approx(0.16, abs=1e-3)  # the background
-    assert sphere[110, 120] > 1.5 * sphere[280, 270] > 0.1  # the light comes from the left above
+    assert (
+        sphere[110 // scale, 120 // scale] > 1.5 * sphere[280 // scale, 270 // scale] > 0.1
+    )  # the light comes from the left above
     shiny = preview.render(flat(color=(0.5, 0.5, 0.5), roughness=0.2))[0, 0, :, : preview.SIDE]
     assert shiny.max() > sphere.max() + 0.1
     blue = preview.render(flat(color=(0.1, 0.1, 0.9), metallic=1.0, roughness=0.5))
     assert blue[0, 2].mean() > 1.5 * blue[0, 0].mean()
     # The plane's light is that of the reflection's formula: n = y, the light's share of it, no mirroring to speak of.
     plane = preview.render(flat(color=(1, 1, 1), normal=(0.5, 0.5, 1), roughness=1.0))
-    assert plane[0, 0, 250, 3 * preview.SIDE // 2] > 0.9
+    assert plane[0, 0, 250 // scale, 3 * preview.SIDE // 2] > 0.9
 
 
 def test_losses_see_all_triplets_and_each_has_its_own_targets() -> None:

@@ -34,6 +34,9 @@ def test_philox_of_tensors(counter: tuple[int, ...], key: tuple[int, int], resul
     assert tuple(int(word) for word in words) == result
 
 
+WAVES = NoiseInput(4, 4, "waves", ((0.03, 0.0), (-0.06, 0.04)))
+
+
 @pytest.mark.parametrize("one", [NoiseInput(5, 1), NoiseInput(3, 1, "normal")])
 def test_a_device_makes_the_same_numbers(one: NoiseInput) -> None:
     """Here the processor takes the part of the GPU."""
@@ -93,6 +96,32 @@ def test_draw_does_not_look_at_the_batch_and_moves_with_the_place() -> None:
     moved = noise.draw(inputs, [4], 16, 16, top=8, left=24)
     assert torch.equal(moved[0][0], maps[0][0, :, 1:3, 3:5])
     assert torch.equal(moved[1][0], maps[1][0, :, 4:12, 12:20])
+
+
+@pytest.mark.parametrize("size", [(64, 96), (100, 200)])
+def test_waves_are_sines_with_whole_cycles_and_a_phase_by_seed(size: tuple[int, int]) -> None:
+    """By the spectrum: all power of a channel is at one place."""
+    (maps,) = noise.draw([WAVES], [4, 9], *size)
+    assert maps.shape == (2, 4, size[0] // 4, size[1] // 4)
+    torch.testing.assert_close(maps[:, 0::2] ** 2 + maps[:, 1::2] ** 2, torch.ones_like(maps[:, :2]))
+    assert not torch.allclose(maps[0], maps[1], atol=0.1)
+    for pair, wave in zip(maps[0].double().numpy().reshape(2, 2, *maps.shape[2:]), WAVES.waves, strict=True):
+        power = (
+            np.abs(np.fft.fft2(pair[1] + 1j * pair[0])) ** 2
+        )  # cosine and sine: one frequency, not its opposite
+        place = np.unravel_index(power.argmax(), power.shape)
+        assert place == tuple(round(f * side) % (side // 4) for f, side in zip(wave, size, strict=True))
+        assert power.max() > (1 - 1e-6) * power.sum()
+
+
+def test_waves_of_a_device_and_of_a_training() -> None:
+    (expected,) = noise.draw([WAVES], [4], 64, 64)
+    whole = noise.wrapped(WAVES, 64, 64)
+    assert torch.equal(noise._on_device(whole, [4], 0, 0, 0, 16, 16, torch.device("cpu")), expected)
+    first, again = (noise.for_training([WAVES], 1, 5, [2, 3], 64, 64)[0] for _ in range(2))
+    assert torch.equal(first, again)
+    torch.testing.assert_close(first[:, 0] ** 2 + first[:, 1] ** 2, torch.ones(2, 16, 16))
+    assert not torch.allclose(first[0], first[1], atol=0.1)
 
 
 def test_sizes_that_do_not_fit() -> None:

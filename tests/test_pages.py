@@ -92,6 +92,25 @@ program.main()
     assert done.stdout.strip() == wanted
 
 
+def test_the_program_starts_openvino_without_its_converter() -> None:
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    program = """
+import sys
+import texturenets.__main__ as program
+from texturenets import cli
+
+def run():
+    import openvino
+    print(hasattr(openvino, "Core"), [name for name in sys.modules if name.startswith("openvino.tools.ovc.")])
+    return 0
+
+program.use_large_pages, cli.main = lambda: None, run
+program.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True []"
+
+
 def test_the_program_says_what_it_would_anyway() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
     done = subprocess.run(

@@ -201,6 +201,7 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
         tn.train_style(studio.painting, studio.photos, out, config="papr")
 
 
+@pytest.mark.usefixtures("few_patches")
 def test_a_texture_is_trained_and_models_are_measured_from_python(
     studio: tiny.Studio, tmp_path: Path
 ) -> None:
@@ -217,7 +218,10 @@ def test_a_texture_is_trained_and_models_are_measured_from_python(
         config=config(steps=1),
         trainer=how(studio),
     )
-    found = tn.evaluate(model, studio.painting, [studio.photos / "0.png"], trainer=how(studio))
+    how_large = tn.EvaluationOptions(size=64)
+    found = tn.evaluate(
+        model, studio.painting, [studio.photos / "0.png"], options=how_large, trainer=how(studio)
+    )
     assert found["photos"][0]["style"] > 0
     with pytest.raises(tn.UserError, match="give photos"):
         tn.evaluate(model.path, studio.painting)
@@ -228,7 +232,7 @@ def test_a_texture_is_trained_and_models_are_measured_from_python(
 def test_models_are_the_shipped_ones() -> None:
     found = tn.models()
     assert list(found) == list(modelfile.shipped())
-    assert {header.kind for header in found.values()} <= {"style", "texture"}
+    assert {header.kind for header in found.values()} <= {"style", "texture", "material"}
 
 
 # ----------------------------------------------------------------------------------- losses of one's own

@@ -267,6 +267,18 @@ def test_between_two_seeds_noise_keeps_its_distribution(distribution: Any) -> No
         assert 0 <= half.min() <= half.max() <= 1
 
 
+def test_waves_move_between_two_seeds_and_keep_their_amplitude() -> None:
+    model = texture(dataclasses.replace(TINY, waves=(0.05, 0.0, 0.03, -0.08)))
+    one = model.inputs[-1]
+    a, b = (noise.draw_arrays([one], [seed], 64, 64)[0] for seed in (0, 1))
+    half = textures._mixed(a, b, np.pi / 4, "waves")
+    np.testing.assert_allclose(np.hypot(half[:, 0::2], half[:, 1::2]), 1, atol=1e-5)
+    assert min(np.abs(half - a).max(), np.abs(half - b).max()) > 0.05
+    (kept,) = noise.levelled([a], [one], [0.5])
+    assert kept is a
+    assert len([*model.between(32, 40, 3, 8, 3)]) == 3
+
+
 def test_a_network_of_one_size() -> None:
     model = texture(FullyConnected(noise_depth=8, hidden=6, channels=(6, 4, 4)))
     assert model.sample(32).size == (32, 32)

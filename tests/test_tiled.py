@@ -189,8 +189,7 @@ def test_in_strips_every_network_gives_the_same(name: str, tmp_path: Path) -> No
     network, x = network_of(name), picture(64, 56)
     y = whole(network, x)
     assert y.std() > 0.01
-    for rows in (64, 16):
-        torch.testing.assert_close(tiled(network, x, tmp_path, rows), y, atol=5e-5, rtol=1e-4)
+    torch.testing.assert_close(tiled(network, x, tmp_path, 16), y, atol=5e-5, rtol=1e-4)
     graph = trace(network)
     for one in CPU_PASSES:
         graph = one(graph)

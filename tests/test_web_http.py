@@ -34,11 +34,14 @@ from webservice import client, model, opened, photo
 from texturenets import image, loading
 from texturenets.cli import main
 from texturenets.errors import DiskFullError, NoBaseError, NotWritableError, UserError, cannot_write
+from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
+from texturenets.networks.multiscale import Multiscale
 from texturenets.networks.residual import Residual
 from texturenets.server.guard import Guard
 from texturenets.server.http_errors import HTTPProblem, refused
+from texturenets.server.models import Catalogue
 from texturenets.server.settings import Settings
 from texturenets.server.ui import texts
 
@@ -111,6 +114,20 @@ def test_models_are_listed_and_new_ones_found(service: TestClient, folder: Path)
     finally:
         path.unlink()
     assert "late" in problem(service.post("/v1/stylize?style=late", content=photo()), 404)
+
+
+def test_shipped_materials_are_not_served_and_not_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names, channels = ("color", "height"), Multiscale(channels=(4, 4), blocks=0, outputs=4)
+    header = modelfile.Header(name="rock", kind="material", generator=channels, maps=names)
+    for name in ("rock", "mine"):
+        network_files.save(build(channels), header, tmp_path / name / f"{name}.safetensors")
+    monkeypatch.setattr(modelfile, "ZOO", tmp_path / "rock")
+    catalogue = Catalogue(tmp_path / "mine")
+    assert catalogue.models() == {}
+    (line,) = caplog.records
+    assert "mine.safetensors" in line.getMessage() + str(vars(line))
 
 
 @pytest.mark.parametrize("name", ["../tiny", "/etc/passwd", "tiny.safetensors", "..%2f..%2ftiny", "%00"])

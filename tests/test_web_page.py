@@ -82,12 +82,14 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
         (plain, {"strength": 0}),
         (plain, {"preserveColor": True}),
     ]
+    waves = ((0.03, 0.0), (-0.08, 0.04))
     maps = [
-        {"seed": 3, "stream": 1, "height": 4, "width": 5, "channels": 6, "distribution": "uniform"},
-        {"seed": 2**40 + 7, "stream": 0, "height": 3, "width": 2, "channels": 3, "distribution": "normal"},
+        ({"seed": 3, "stream": 1, "height": 4, "width": 5}, NoiseInput(6, 1)),
+        ({"seed": 2**40 + 7, "stream": 0, "height": 3, "width": 2}, NoiseInput(3, 1, "normal")),
+        ({"seed": 2**40 + 7, "stream": 5, "height": 30, "width": 20}, NoiseInput(4, 4, "waves", waves)),
     ]
     answers = ask(
-        *({"call": "noise", **one} for one in maps),
+        *({"call": "noise", **place, "input": asdict(one)} for place, one in maps),
         {"call": "pad", "pixels": small.ravel().tolist(), "height": 3, "width": 5, "stride": 8, "least": 20},
         *(
             {
@@ -101,14 +103,15 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
             for io_spec, options in settings
         ),
     )
-    for one, drawn in zip(maps, answers[:2], strict=True):
-        make = noise.uniform_array if one["distribution"] == "uniform" else noise.normal_array
-        right = make(one["seed"], one["stream"], 0, 0, one["height"], one["width"], one["channels"])
+    for (place, one), drawn in zip(maps, answers[:3], strict=True):
+        side = place["height"], place["width"]
+        whole = noise.wrapped(one, one.stride * side[0], one.stride * side[1])
+        right = noise.array(whole, place["seed"], place["stream"], 0, 0, *side)
         np.testing.assert_allclose(np.array(drawn), right.ravel(), rtol=0, atol=1e-6)
     right, (top, left, _, _) = sizes.pad_to_multiple(small, 8, 20)
-    np.testing.assert_array_equal(np.array(answers[2]["data"], np.float32), right.ravel())
-    assert answers[2]["box"] == [*right.shape[2:], top, left]
-    for (io_spec, options), drawn in zip(settings, answers[3:], strict=True):
+    np.testing.assert_array_equal(np.array(answers[3]["data"], np.float32), right.ravel())
+    assert answers[3]["box"] == [*right.shape[2:], top, left]
+    for (io_spec, options), drawn in zip(settings, answers[4:], strict=True):
         style = api.Style(
             Third(io_spec), Header(name="third", kind="style", generator={"name": "third"}), Path()
         )

@@ -601,19 +601,19 @@ def test_reports_do_not_keep_a_training_from_its_start(make: Callable[[], Traini
     over = threading.Event()
 
     def ask() -> None:
-        while not over.wait(0.001):  # without a rest four threads leave the trainings no time to start
+        while not over.wait(0.01):  # without a rest the threads leave the trainings no time to start
             for job in trainings.jobs():
                 trainings.reports.of(job)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
     trainings.runner.open()
     try:
-        for i in range(4):
+        for i in range(2):
             add(trainings, f"n{i}", 1)
             (trainings.folder / f"n{i}.job" / "lock").touch()
-        for i in range(4):
+        for i in range(2):
             waited(trainings, f"n{i}", "done")
     finally:
         over.set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Distribution = Literal["uniform", "normal"]
+Distribution = Literal["uniform", "normal", "waves"]
+Wave = tuple[float, float]
+"""Cycles a pixel of the image, down and to the right."""
 
 # Multipliers and key steps of Philox4x32, table 2 of the paper
 _MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
@@ -38,12 +40,15 @@ Words = TypeVar("Words", NDArray[np.int64], "Tensor", int)
 class NoiseInput:
     """One noise input of a generator: `channels` channels at 1/`stride` of the output's resolution.
 
-    "uniform" is in [0, 1), "normal" has mean 0 and variance 1.
+    "uniform" is in [0, 1), "normal" has mean 0 and variance 1. "waves" are two channels for each of `waves`, its sine
+    and its cosine, whose phase only is random (Bergmann, Jetchev and Vollgraf, "Learning texture manifolds with the
+    periodic spatial GAN", arXiv 1705.06566, section 3.2).
     """
 
     channels: int
     stride: int
     distribution: Distribution = "uniform"
+    waves: tuple[Wave, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -139,6 +144,9 @@ def _on_device(  # noqa: PLR0917 (a place and a size)
     """
     import torch
 
+    if noise.distribution == "waves":
+        made = [array(noise, seed, stream, top, left, height, width) for seed in seeds]
+        return torch.from_numpy(np.stack(made)).to(device)
     rows, columns = (
         torch.from_numpy(coordinates).to(device) for coordinates in _place(top, left, height, width)
     )
@@ -152,6 +160,44 @@ def _on_device(  # noqa: PLR0917 (a place and a size)
         )
         arrays.append(values[: noise.channels].float())
     return torch.stack(arrays)
+
+
+def array(  # noqa: PLR0917 (a place and a size)
+    noise: NoiseInput, seed: int, stream: int, top: int, left: int, height: int, width: int
+) -> NDArray[np.float32]:
+    """The numbers of one input, (channels, height, width); arguments as for `uniform_array`."""
+    if noise.distribution == "waves":
+        phases = uniform_array(seed, stream, 0, 0, 1, 1, len(noise.waves))[:, 0, 0]
+        return _waves(noise, phases.tolist(), top, left, height, width)
+    make = uniform_array if noise.distribution == "uniform" else normal_array
+    return make(seed, stream, top, left, height, width, noise.channels)
+
+
+def _waves(  # noqa: PLR0917 (a place and a size)
+    noise: NoiseInput, phases: Sequence[float], top: int, left: int, height: int, width: int
+) -> NDArray[np.float32]:
+    """Sine and cosine of each wave, (channels, height, width). `phases`: in cycles, one for each wave."""
+    rows, columns = (
+        noise.stride * (np.arange(first, first + count) + 0.5)
+        for first, count in ((top, height), (left, width))
+    )
+    maps = []
+    for (down, right), phase in zip(noise.waves, phases, strict=True):
+        angle = 2 * math.pi * ((down * rows)[:, None] + (right * columns)[None] + phase)
+        maps += [np.sin(angle), np.cos(angle)]
+    return np.stack(maps).astype(np.float32)
+
+
+def wrapped(noise: NoiseInput, height: int, width: int) -> NoiseInput:
+    """`noise` with the nearest waves that have whole cycles in an image of `height` x `width` pixels, so that it can
+    wrap around."""
+
+    def whole(cycles: float, side: int) -> float:
+        return math.floor(cycles * side + 0.5) / side  # not `round`, whose halves no other language rounds so
+
+    return replace(
+        noise, waves=tuple((whole(down, height), whole(right, width)) for down, right in noise.waves)
+    )
 
 
 def uniform(  # noqa: PLR0917 (a place and a size)
@@ -179,9 +225,9 @@ def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[
 
 def levelled(maps: Sequence[A], inputs: Sequence[NoiseInput], levels: Sequence[float]) -> list[A]:
     """The maps, with their deviations from the mean of their distribution multiplied by a level for each map; 1
-    changes nothing."""
+    changes nothing. Waves keep their amplitude: only their phase is random."""
     return [
-        m if level == 1 else noise.mean + level * (m - noise.mean)
+        m if level == 1 or noise.waves else noise.mean + level * (m - noise.mean)
         for m, noise, level in zip(maps, inputs, levels, strict=True)
     ]
 
@@ -201,6 +247,11 @@ def for_training(  # noqa: PLR0917 (a place and a size)
         low, high, _, _ = (int(w) for w in philox((step & 0xFFFFFFFF, slot, 0, 0xFFFFFFFF), key))
         generator = torch.Generator().manual_seed(high << 31 ^ low)
         for batch, noise, shape in zip(maps, inputs, shapes(inputs, height, width), strict=True):
+            if noise.distribution == "waves":
+                phases = torch.rand(len(noise.waves), generator=generator).tolist()
+                drawn = _waves(wrapped(noise, height, width), phases, 0, 0, *shape[1:])
+                batch.append(torch.from_numpy(drawn))
+                continue
             make = torch.rand if noise.distribution == "uniform" else torch.randn
             batch.append(make(shape, generator=generator))
     return [torch.stack(batch) for batch in maps]
@@ -235,7 +286,7 @@ def draw(
     """All noise maps for a generator's output of `height` x `width` pixels, one image for each seed. Each is (N,
     channels, height / stride, width / stride), N the number of `seeds`; its stream is its index in `inputs`. `top`
     and `left`: position of the output in the infinite plane, in its pixels. Raises ValueError if a size or a position
-    is not a multiple of a stride. On CUDA they are made on the GPU.
+    is not a multiple of a stride. Waves have whole cycles in `height` x `width`. On CUDA they are made on the GPU.
     """
     if not inputs:  # sizes may be unknown while a network is traced
         return []
@@ -257,7 +308,8 @@ def _maps(
     """Stream, input, position (top, left) and shape of every noise map."""
     shapes(inputs, top, left)
     sizes = shapes(inputs, height, width)
-    for stream, (noise, shape) in enumerate(zip(inputs, sizes, strict=True)):
+    for stream, (one, shape) in enumerate(zip(inputs, sizes, strict=True)):
+        noise = wrapped(one, height, width)
         yield stream, noise, (top // noise.stride, left // noise.stride), shape
 
 
@@ -272,8 +324,7 @@ def draw_arrays(
 ) -> list[NDArray[np.float32]]:
     """As `draw`, but arrays."""
     maps = []
-    for stream, noise, place, (channels, rows, columns) in _maps(inputs, height, width, top, left):
-        make = uniform_array if noise.distribution == "uniform" else normal_array
-        arrays = [make(seed, stream, *place, rows, columns, channels) for seed in seeds]
+    for stream, noise, place, (_, rows, columns) in _maps(inputs, height, width, top, left):
+        arrays = [array(noise, seed, stream, *place, rows, columns) for seed in seeds]
         maps.append(np.stack(arrays))
     return maps

@@ -383,13 +383,21 @@ def _indexed(x: A, rows: NDArray[Any], columns: NDArray[Any]) -> A:
 def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -> Array:
     if angle in (0.0, math.pi / 2):
         return a if angle == 0 else b
-    if distribution == "normal":
-        return math.cos(angle) * a + math.sin(angle) * b
+    if distribution != "uniform":
+        mixed = math.cos(angle) * a + math.sin(angle) * b
+        return _waves_of(mixed) if distribution == "waves" else mixed
     places, shares = _normal_shares()
     # Half a step of the 24 bits that the numbers have keeps 0 away from the tail's end.
     normal = [np.interp(x + 2.0**-25, shares, places) for x in (a.astype(np.float64), b.astype(np.float64))]
     mixed = math.cos(angle) * normal[0] + math.sin(angle) * normal[1]
     return np.interp(mixed, places, shares).astype(np.float32)
+
+
+def _waves_of(mixed: Array) -> Array:
+    """Sums of waves of one frequency (N, 2 per wave, H, W) with the amplitude 1, so that only their phase moves."""
+    pairs = mixed.reshape(len(mixed), -1, 2, *mixed.shape[2:])
+    waves: Array = (pairs / np.maximum(np.hypot(pairs[:, :, :1], pairs[:, :, 1:]), 1e-6)).reshape(mixed.shape)
+    return waves
 
 
 @functools.cache

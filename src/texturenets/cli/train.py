@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -30,6 +31,7 @@ from texturenets.train.trainer_config import TrainerConfig
 from texturenets.train.unused_options import check_used
 
 if TYPE_CHECKING:
+    from texturenets.noise import Wave
     from texturenets.train.style_task import StyleTask
     from texturenets.train.task import Task
     from texturenets.train.trainer import Trainer
@@ -233,7 +235,11 @@ def texture(
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
 
     def made(config: TextureConfig) -> Trainer:
-        return _trainer(texture_task(config, images), out, trainer_config, resume=resume, quiet=quiet)
+        task = texture_task(config, images)
+        trainer_made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
+        if task.waves and not quiet:
+            _say_periods(task.waves)
+        return trainer_made
 
     chosen = user_chose_networks(descriptor, preset, flags)
     return _train(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
@@ -337,6 +343,12 @@ def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quie
     made = Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
     _note_there(out, resume=resume, quiet=quiet)
     return made
+
+
+def _say_periods(waves: Sequence[Wave]) -> None:
+    """Print with which periods the exemplar repeats."""
+    lengths = " and ".join(f"{1 / math.hypot(*wave):.1f}" for wave in waves)
+    print(f"it repeats every {lengths} pixels, and so will the samples (--no-periodic: not)", file=sys.stderr)
 
 
 def _note_there(out: Path, *, resume: bool, quiet: bool) -> None:

@@ -24,6 +24,7 @@ from texturenets.graph.conditional import STYLES
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Mixture, shares, styles_of
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
+from texturenets.noise import NoiseInput
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -80,7 +81,8 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
         )
     for i, spec in enumerate(io_spec.noise):
         place = f"height / {spec.stride}, width / {spec.stride}"
-        entries[f"noise{i}"] = f"{spec.distribution} numbers, (batch, {spec.channels}, {place})"
+        drawn = _waves(spec) if spec.waves else f"{spec.distribution} numbers"
+        entries[f"noise{i}"] = f"{drawn}, (batch, {spec.channels}, {place})"
     for other in io_spec.inputs:
         if other.name == STYLES:
             names = styles_of(header.rows)
@@ -89,6 +91,15 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
         place = f"height / {other.stride}, width / {other.stride}" if other.stride else "1, 1"
         entries[f"input {other.name}"] = f"(batch, {other.channels}, {place})"
     return {key: value for key, value in entries.items() if value}
+
+
+def _waves(spec: NoiseInput) -> str:
+    """The waves of an input, in words."""
+    each = " and ".join(f"{down:.6g} {right:.6g}" for down, right in spec.waves)
+    return (
+        f"sine and cosine of waves with random phases, of {each} cycles a pixel down and to the right, rounded to "
+        "whole cycles in the image"
+    )
 
 
 def onnx_model(graph: bytes, entries: Mapping[str, str]) -> Message:

@@ -27,6 +27,13 @@ top = left = 0
 inputs = {{}}
 """
 
+_WAVES: Final = """\
+down, right = {stride} * np.indices((rows // {stride}, columns // {stride}))
+waves = [(round(a * rows) / rows, round(b * columns) / columns) for a, b in {waves}]  # so that the image tiles
+angles = [2 * np.pi * (a * down + b * right + random.random()) for a, b in waves]
+inputs["noise{i}"] = np.stack([f(a) for a in angles for f in (np.sin, np.cos)])[None].astype(np.float32)
+"""
+
 _STYLES: Final = """\
 inputs["styles"] = np.array({weights}, np.float32).reshape(1, -1, 1, 1)  # the weights of {names}
 # or by region, from maps ({count}, height, width): inputs["styles"] = np.pad(maps[None], around, "reflect")
@@ -58,6 +65,9 @@ def snippet(io_spec: IOSpec, file: str, styles: str = "") -> str:
     if io_spec.noise:
         program += "random = np.random.default_rng(0)\n"
     for i, noise_input in enumerate(io_spec.noise):
+        if noise_input.waves:
+            program += _WAVES.format(i=i, stride=noise_input.stride, waves=noise_input.waves)
+            continue
         drawn = "random.standard_normal" if noise_input.distribution == "normal" else "random.random"
         shape = f"(1, {noise_input.channels}, rows // {noise_input.stride}, columns // {noise_input.stride})"
         program += f'inputs["noise{i}"] = {drawn}({shape}, np.float32)\n'

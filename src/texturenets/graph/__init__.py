@@ -121,11 +121,7 @@ class Graph:
     @property
     def noise(self) -> tuple[NoiseInput, ...]:
         """Its noise inputs."""
-        return tuple(
-            NoiseInput(node.channels, node.settings["stride"], node.settings["distribution"])
-            for node in self.nodes
-            if node.operation == "noise"
-        )
+        return tuple(noise_input(node) for node in self.nodes if node.operation == "noise")
 
     @property
     def io_spec(self) -> IOSpec:
@@ -171,6 +167,12 @@ class Graph:
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise UserError(f"graph: {name}={value!r} is not a whole number from {low} to {high}")
         return cls(list(parse(lines)), dict(weights or {}), margin, multiple, data.get("fixed") is True)
+
+
+def noise_input(node: Node) -> NoiseInput:
+    """The input of a node `noise`."""
+    settings = node.settings
+    return NoiseInput(node.channels, settings["stride"], settings["distribution"], settings["waves"])
 
 
 def used(nodes: Sequence[Node], last: int) -> list[int]:

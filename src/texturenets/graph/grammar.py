@@ -69,7 +69,13 @@ class NameSetting:
     """A setting that is a word of letters, digits and underscores."""
 
 
-Setting = Number | Choice | KernelSetting | PadAmounts | NameSetting
+@dataclass(frozen=True)
+class WavesSetting:
+    """A setting of pairs of numbers from -0.5 to 0.5, cycles a pixel down and to the right: 0.035:0,0:0.012; none by
+    default."""
+
+
+Setting = Number | Choice | KernelSetting | PadAmounts | NameSetting | WavesSetting
 
 
 @dataclass(frozen=True)
@@ -104,14 +110,16 @@ _KERNEL: Final[dict[str, Setting]] = {"kernel": KernelSetting(), "stride": _STRI
 _SEVERAL: Final = (2, 64)
 
 OPERATIONS: Final[dict[str, Operation]] = {
-    # Inputs. A noise map is made by the program; `scale` multiplies it. An `input` has 1 / `stride` of the image's
-    # height and width; with stride=0 it has a fixed size whatever the image's, `rows` x `columns`, by default 1 x 1.
+    # Inputs. A noise map is made by the program; `scale` multiplies it; `waves`: see `noise.NoiseInput`. An `input`
+    # has 1 / `stride` of the image's height and width; with stride=0 it has a fixed size whatever the image's, `rows`
+    # x `columns`, by default 1 x 1.
     "photo": Operation(sources=(0, 0)),
     "noise": Operation(
         {
             "channels": _integer(1, 4096),
             "stride": _integer(1, 65536),
-            "distribution": Choice(("uniform", "normal")),
+            "distribution": Choice(("uniform", "normal", "waves")),
+            "waves": WavesSetting(),
             "scale": _real(1.0),
         },
         (0, 0),
@@ -240,10 +248,12 @@ def text_of(node: Node) -> str:
     return line(node.operation, node.sources, node.weights, **node.settings)
 
 
-def _written(rule: Setting, value: Any) -> str | None:
+def _written(rule: Setting, value: Any) -> str | None:  # noqa: PLR0911 (one a kind)
     """A setting's value as text; None if it is the default."""
     if isinstance(rule, PadAmounts):
         return ":".join(map(str, value))
+    if isinstance(rule, WavesSetting):
+        return ",".join(f"{down!r}:{right!r}" for down, right in value) or None
     if isinstance(rule, KernelSetting):
         pair = _pair(value)
         return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}:{pair[1]}"
@@ -299,7 +309,7 @@ def read(text: str, number: int, *, unnamed: bool = False) -> Node:
     return Node(operation, tuple(sources), settings, names)
 
 
-def _setting(key: str, rule: Setting, text: str | None) -> Any:
+def _setting(key: str, rule: Setting, text: str | None) -> Any:  # noqa: PLR0911 (one a kind)
     if isinstance(rule, Choice):
         word = rule.words[0] if text is None else text
         if word not in rule.words:
@@ -307,6 +317,8 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
         return word
     if isinstance(rule, PadAmounts):
         return _numbers(key, text or "0:0:0:0", (4,), 0, 1024)
+    if isinstance(rule, WavesSetting):
+        return _waves(key, text or "")
     if text is None:
         if not isinstance(rule, Number) or rule.default is None:
             raise ValueError(f"{key} is missing")
@@ -324,6 +336,16 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
     if not rule.low <= value <= rule.high:
         raise ValueError(f"{key}={text} is not between {rule.low:g} and {rule.high:g}")
     return value
+
+
+def _waves(key: str, text: str) -> tuple[tuple[float, float], ...]:
+    waves = []
+    for pair in text.split(",") if text else ():
+        down, _, right = pair.partition(":")
+        waves.append((float(down), float(right)))
+        if not max(map(abs, waves[-1])) <= 0.5:  # also for NaN
+            raise ValueError(f"{key}={pair} is not two numbers from -0.5 to 0.5")
+    return tuple(waves)
 
 
 def _numbers(key: str, text: str, counts: tuple[int, ...], low: int, high: int) -> tuple[int, ...]:

@@ -142,6 +142,13 @@ def _input(node: Node, nodes: Sequence[Node]) -> _Shape:
     return node.settings["channels"], Fraction(1, node.settings["stride"]), 0, 0
 
 
+def _noise(node: Node, nodes: Sequence[Node]) -> _Shape:
+    waves, channels = node.settings["waves"], node.settings["channels"]
+    if (node.settings["distribution"] == "waves") != bool(waves) or (waves and channels != 2 * len(waves)):
+        raise ValueError("waves are a setting of the distribution waves, with two channels for each")
+    return _input(node, nodes)
+
+
 def _same(node: Node, nodes: Sequence[Node]) -> _Shape:
     first = nodes[node.sources[0]]
     return first.channels, *first.size
@@ -266,7 +273,7 @@ def _upsample_rows(node: Node, nodes: Sequence[Node]) -> _Shape:
 
 _RULES: Final[dict[str, Callable[[Node, Sequence[Node]], _Shape]]] = {
     "photo": _photo,
-    "noise": _input,
+    "noise": _noise,
     "input": _input,
     "pad": _pad_or_crop,
     "crop": _pad_or_crop,

@@ -4,7 +4,8 @@ Descriptor networks take three channels, so they see three of a material's at a 
 "Passing Multi-Channel Material Textures to a 3-Channel Loss", arXiv 2105.13012. Of random triplets the channels learn
 to go together. What lies at one pixel must be exact for that, so its distribution over all channels is compared too,
 by the sliced Wasserstein distance (arXiv 2006.07229, equations 4 to 6) of the pixels themselves: in the second half
-of a training, as that distribution does not say where things are.
+of a training, as that distribution does not say where things are. Half of its directions are those of two channels
+only: of all channels together, what two of them have in common hardly counts.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Triplet = tuple[int, int, int]
 
 VALIDATION_SEED = 2**31
 """In place of the step: validation sees the same triplets each time."""
-AXES = 8  # directions on which the distribution is compared in a step
+AXES = 8  # directions of all channels on which the distribution is compared in a step, and as many of two channels
 VISIBLE = (4 / 255) ** 2  # variances below this are not amplified: what is constant would count most
 STREAM = 2**20  # of random numbers: no layer's (`losses.sliced_wasserstein`)
 
@@ -56,8 +57,8 @@ class MaterialObjective:
         self.whole: list[Triplet] = [(first, first + 1, first + 2) for first in whole]
         self.triplets: list[Triplet] = list(itertools.combinations(range(channels), 3))
         self.objectives: dict[Triplet, Objective] = {}
-        self.mean, self.whitening = _whitening(exemplars)
-        self.pixels = [(1 / len(exemplars), self._whitened(exemplar)) for exemplar in exemplars]
+        self.mean, self.deviation, self.whitening = _statistics(exemplars)
+        self.pixels = [(1 / len(exemplars), self._centred(exemplar)) for exemplar in exemplars]
 
     def triplet(self, step: int, slot: int) -> Triplet:
         """The channels of the image in `slot` of the batch that the losses see in `step`: of every second image those
@@ -92,18 +93,32 @@ class MaterialObjective:
 
     def _joint(self, images: Tensor, step: Tensor | None) -> Tensor:
         channels = images.shape[1]
-        axes = directions(self.seed, step, STREAM, AXES, channels).to(images.device)
-        return sliced_wasserstein(self._whitened(images), self.pixels, axes, "paper").mean()
+        axes = directions(self.seed, step, STREAM, AXES, channels).to(images.device) @ self.whitening
+        pairs = self._pairs(step, channels).to(images.device) / self.deviation.T
+        return sliced_wasserstein(
+            self._centred(images), self.pixels, torch.cat([axes, pairs]), "paper"
+        ).mean()
 
-    def _whitened(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) in the axes of the exemplar's covariance, of variance 1 each."""
-        flat = images.float().flatten(2) - self.mean
-        return torch.matmul(self.whitening, flat).reshape(images.shape)
+    def _pairs(self, step: Tensor | None, channels: int) -> Tensor:
+        """Random directions of two channels each, (AXES, channels)."""
+        random = np.random.default_rng([self.seed, STREAM, VALIDATION_SEED if step is None else int(step)])
+        axes = np.zeros((AXES, channels), np.float32)
+        for axis in axes:
+            angle = random.uniform(0, np.pi)
+            axis[random.permutation(channels)[:2]] = np.cos(angle), np.sin(angle)
+        return torch.from_numpy(axes)
+
+    def _centred(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) less the exemplars' mean."""
+        return images.float() - self.mean[:, :, None]
 
 
-def _whitening(exemplars: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The mean (C, 1) of the exemplars' pixels, and the matrix (C, C) that makes their covariance that of noise."""
+def _statistics(exemplars: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean and the standard deviation (C, 1) of the exemplars' pixels, and the matrix (C, C) that makes their
+    covariance that of noise."""
     pixels = torch.cat([exemplar.float().flatten(2)[0] for exemplar in exemplars], 1)
-    mean = pixels.mean(1, keepdim=True)
-    values, vectors = torch.linalg.eigh(torch.cov(pixels))
-    return mean, vectors.T / values.clamp_min(VISIBLE).sqrt()[:, None]
+    covariance = torch.cov(pixels)
+    values, vectors = torch.linalg.eigh(covariance)
+    whitening = vectors.T / values.clamp_min(VISIBLE).sqrt()[:, None]
+    deviation = covariance.diagonal().clamp_min(VISIBLE).sqrt()[:, None]
+    return pixels.mean(1, keepdim=True), deviation, whitening

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.engines.primitives import Padding, channels_last
+from texturenets.errors import UserError
 from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample
 from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
@@ -45,8 +46,19 @@ class Multiscale(PhotoNoiseSpec):
     noise_depth: int = integer(3, 0, 64)
     """Channels of noise at every scale, after the photo's."""
     noise: Distribution = "normal"
+    waves: tuple[float, ...] = ()
+    """Waves that the network gets as a further input, with random phases: cycles a pixel down and to the right, in
+    pairs. `train texture` finds those of an exemplar that repeats."""
     outputs: int = integer(3, 1, 32)
     """Channels of the image: 3, or those of all maps of a material."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError also for waves that are not pairs of frequencies."""
+        super().__post_init__()
+        if len(self.waves) % 2 or not all(abs(number) <= 0.5 for number in self.waves):
+            raise UserError(
+                f"multiscale generator: waves={self.waves} are not pairs of numbers from -0.5 to 0.5, cycles a pixel"
+            )
 
 
 @register(Multiscale)
@@ -64,15 +76,20 @@ class MultiscaleGenerator(NoiseFed):
             NoiseInput(spec.noise_depth, stride, spec.noise) for stride in strides if spec.noise_depth
         )
         depth = 3 * spec.photo + spec.noise_depth
+        self.quarter = max(scales - 3, 0)  # the scale at a quarter of the image's resolution, or the coarsest
+        pairs = tuple(zip(spec.waves[0::2], spec.waves[1::2], strict=True))
+        if pairs:
+            self.noise += (NoiseInput(2 * len(pairs), strides[self.quarter], "waves", pairs),)
 
         def block(inputs: int, outputs: int) -> ConvBlock:
             return ConvBlock(inputs, outputs, norm=spec.normalization, padding=spec.padding, slope=SLOPE)
 
         coarser = (0, *spec.channels[:-1])
         self.joins = nn.ModuleList(
-            block(coarse + depth, width) for coarse, width in zip(coarser, spec.channels, strict=True)
+            block(coarse + depth + 2 * len(pairs) * (level == self.quarter), width)
+            for level, (coarse, width) in enumerate(zip(coarser, spec.channels, strict=True))
         )
-        self.quarter = max(scales - 3, 0)  # the scale at a quarter of the image's resolution, or the coarsest
+        self.waves = bool(pairs)
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(spec.channels[self.quarter], norm=spec.normalization, padding=spec.padding)
@@ -96,6 +113,8 @@ class MultiscaleGenerator(NoiseFed):
         for level, join in enumerate(self.joins):
             small = F.avg_pool2d(x, self.stride >> level) if self.photo and x is not None else None
             fed = concat_channels(small, maps[level] if self.noise else None)
+            if self.waves and level == self.quarter:
+                fed = concat_channels(fed, maps[-1])
             if current is not None:
                 fed = torch.cat([upsample(current, self.upsampling, self.padding), fed], 1)
             current = join(channels_last(fed))

@@ -268,7 +268,11 @@ class _GraphRecorder:
         inputs: Any = getattr(self.network, "noise", ())
         noise: NoiseInput = inputs[int(name.removeprefix("noise"))]
         return self.add(
-            "noise", channels=noise.channels, stride=noise.stride, distribution=noise.distribution
+            "noise",
+            channels=noise.channels,
+            stride=noise.stride,
+            distribution=noise.distribution,
+            waves=noise.waves,
         )
 
     def _output(self, x: Any) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -110,11 +111,20 @@ class Catalogue:
 
         A file that is not a model, or has the name of a shipped one, is skipped, and logged once as a warning.
         """
-        files = [*modelfile.shipped().values(), *self._own()]
+        files = [*self._shipped, *self._own()]
         with self.lock:
             self.known = {path: known for path in files if (known := self._known(path))}
             self.unusable = {path: modified for path, modified in self.unusable.items() if path in files}
             return {known.description["name"]: known for known in self.known.values()}
+
+    @cached_property
+    def _shipped(self) -> list[Path]:
+        """The shipped models that are served: all but materials."""
+        files = modelfile.shipped()
+        headers, _ = modelfile.headers(files)
+        return [
+            path for name, path in files.items() if name not in headers or headers[name].kind != "material"
+        ]
 
     def _own(self) -> list[Path]:
         """The model files of the folder; none while it is missing, which is logged once."""

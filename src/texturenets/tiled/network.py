@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from texturenets import noise
 from texturenets.errors import UserError
-from texturenets.graph import Graph
+from texturenets.graph import Graph, noise_input
 from texturenets.graph.conditional import STYLES
 from texturenets.graph.passes import CPU_PASSES, optimize
 from texturenets.graph.wrapping import Wrap
@@ -116,9 +116,9 @@ class TiledNetwork:
                 inputs[i] = photo
             elif node.operation == "noise":
                 stride = node.settings["stride"]
-                noise_input = NoiseInput(node.channels, stride, node.settings["distribution"])
+                one = noise.wrapped(noise_input(node), *drawn)
                 rows, columns = drawn[0] // stride, drawn[1] // stride
-                maps = Computed(_noise(noise_input, seed, stream, level, columns))
+                maps = Computed(_noise(one, seed, stream, level, columns))
                 whole = size[0] // stride, size[1] // stride
                 inputs[i] = Padded(maps, whole, (0, 0, rows, columns), self.wrap)
                 stream += 1
@@ -126,14 +126,13 @@ class TiledNetwork:
 
 
 def _noise(
-    noise_input: NoiseInput, seed: int, stream: int, level: float, width: int
+    one: NoiseInput, seed: int, stream: int, level: float, width: int
 ) -> Callable[[int, int], NDArray[np.float32]]:
     """A function from the first row and the number of rows to that part of a noise map, (1, C, rows, width)."""
-    make = noise.uniform_array if noise_input.distribution == "uniform" else noise.normal_array
 
     def rows(top: int, height: int) -> NDArray[np.float32]:
-        values = make(seed, stream, top, 0, height, width, noise_input.channels)[None]
-        return noise.levelled([values], [noise_input], [level])[0]
+        values = noise.array(one, seed, stream, top, 0, height, width)[None]
+        return noise.levelled([values], [one], [level])[0]
 
     return rows
 

@@ -296,6 +296,9 @@ class TextureConfig(TaskConfig):
     checkerboard_weight: float = 0.0
     """Weight of the penalty on checkerboard artifacts with periods of 2 and 4 pixels; the default generator
     causes few."""
+    periodic: bool = True
+    """Give the network waves of the exemplar's periods as an input, if it repeats as brick courses and weaves do
+    (arXiv 1705.06566): its samples then keep step at any size. With the generator multiscale."""
 
     @property
     def generator_options(self) -> tuple[str, ...]:
@@ -346,6 +349,8 @@ class PerceptualConfig(RunConfig):
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
+PERIODIC_GENERATORS = ("multiscale",)
+"""Generators with an option `waves`."""
 MATERIAL_GENERATORS = ("multiscale",)
 """Generators that draw as many channels as the maps of a material have."""
 # Options of generators that can also stylize photos, when used for textures: only noise as input, and circular

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,14 +15,16 @@ from texturenets import image, noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
 from texturenets.losses.user_losses import check_user_losses
-from texturenets.train import style_images
-from texturenets.train.configuration import TEXTURE_GENERATORS, TextureConfig
+from texturenets.noise import Wave
+from texturenets.train import style_images, waves
+from texturenets.train.configuration import PERIODIC_GENERATORS, TEXTURE_GENERATORS, TextureConfig
 from texturenets.train.data import Batch
 from texturenets.train.generator_task import GeneratorTask
 from texturenets.train.microbatch import Microbatch, to_device
 from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
 from texturenets.train.task import Forward, StepResult
+from texturenets.train.trainer_config import TrainerConfig
 
 VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
 
@@ -32,6 +35,8 @@ class TextureTask(GeneratorTask):
     kind: Literal["style", "texture", "material"] = "texture"
     config: TextureConfig
     unreadable: Sequence[str] = ()
+    waves: Sequence[Wave] = ()
+    """Those found in the exemplar, which the network gets as an input."""
 
     def __init__(self, config: TextureConfig, exemplars: Sequence[Path], losses: Sequence[Loss] = ()) -> None:
         """`losses`: the user's, in addition to those of `config`.
@@ -48,6 +53,18 @@ class TextureTask(GeneratorTask):
             "losses": [loss.name for loss in user_losses],
         }
         self.fixed_kernels = not user_losses
+
+    def check(self, config: TrainerConfig) -> None:
+        """As `Task`; the generator gets the waves of the first exemplar, if it repeats."""
+        options = self.config
+        given = {option.partition("=")[0] for option in options.set}
+        wanted = options.periodic and options.generator in PERIODIC_GENERATORS and "waves" not in given
+        if wanted and not config.init:
+            self.waves = waves.find(self.exemplars[0][0].numpy())
+        if self.waves:
+            numbers = ",".join(f"{number:.6g}" for number in itertools.chain(*self.waves))
+            self.config = dataclasses.replace(options, set=(*options.set, f"waves={numbers}"))
+        super().check(config)
 
     def _read(self, paths: Sequence[Path]) -> list[Tensor]:
         """The exemplars (1, C, H, W), in [0, 1]."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from texturenets.errors import UserError
-from texturenets.train.configuration import RunConfig, StyleConfig, TaskConfig
+from texturenets.train.configuration import PERIODIC_GENERATORS, RunConfig, StyleConfig, TaskConfig
 
 STRUCTURE_WEIGHTS = ("sliced_weight", "shifted_weight", "autocorrelation_weight")
 
@@ -16,6 +16,10 @@ _NEEDED: dict[str, tuple[Callable[[Any], object], str]] = {
     "decay_every": (lambda config: config.schedule == "step", "`schedule` step"),
     "diversity_layer": (lambda config: config.diversity_weight, "`diversity_weight`"),
     "max_shift": (lambda config: config.shifted_weight, "`shifted_weight`"),
+    "periodic": (
+        lambda config: config.generator in PERIODIC_GENERATORS,
+        f"`generator` {' or '.join(PERIODIC_GENERATORS)}",
+    ),
     "pyramid_decay": (lambda config: config.pyramid_loss > 1, "`pyramid_loss` 2 or more"),
     "structure_layers": (
         lambda config: any(getattr(config, name) for name in STRUCTURE_WEIGHTS),

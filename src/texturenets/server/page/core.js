@@ -68,11 +68,13 @@ export function philox(counter, key) {
   return [a, b, c, d];
 }
 
-// A map of noise (channels, height, width) for a seed below 2^53, as the package draws it.
-export function noise(seed, stream, height, width, channels, distribution) {
+// A map of noise (channels, height, width) of an input {channels, stride, distribution, waves}, for a seed below 2^53,
+// as the package draws it.
+export function noise(seed, stream, height, width, { channels, stride, distribution, waves }) {
   const key = [seed % 4294967296 >>> 0, Math.floor(seed / 4294967296) >>> 0];
   const words = distribution === "normal" ? 2 * Math.ceil(channels / 2) : channels;
   const data = new Float32Array(channels * height * width);
+  if (distribution === "waves") return drawnWaves(key, stream, height, width, stride, waves);
   const four = new Array(4 * Math.ceil(words / 4));
   const plane = height * width;
   for (let y = 0; y < height; y++)
@@ -97,11 +99,30 @@ export function noise(seed, stream, height, width, channels, distribution) {
   return data;
 }
 
+// Sine and cosine of each wave, with whole cycles in the image, whose phases are random.
+function drawnWaves(key, stream, height, width, stride, waves) {
+  const data = new Float32Array(2 * waves.length * height * width);
+  waves.forEach((wave, i) => {
+    const phase = Math.floor(philox([0, 0, stream, i >> 2], key)[i % 4] / 256) / 16777216;
+    const [down, right] = wave.map((cycles, axis) => {
+      const side = stride * [height, width][axis];
+      return Math.round(cycles * side) / side;
+    });
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++) {
+        const angle = 2 * Math.PI * (down * stride * (y + 0.5) + right * stride * (x + 0.5) + phase);
+        data[(2 * i * height + y) * width + x] = Math.sin(angle);
+        data[((2 * i + 1) * height + y) * width + x] = Math.cos(angle);
+      }
+  });
+  return data;
+}
+
 function maps(ioSpec, seed, rows, columns) {
   return ioSpec.noise.map((one, stream) => {
     const [h, w] = [rows / one.stride, columns / one.stride];
     return {
-      data: noise(seed, stream, h, w, one.channels, one.distribution),
+      data: noise(seed, stream, h, w, one),
       dims: [1, one.channels, h, w],
     };
   });
