@@ -396,7 +396,8 @@ def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -
 def _waves_of(mixed: Array) -> Array:
     """Sums of waves of one frequency (N, 2 per wave, H, W) with the amplitude 1, so that only their phase moves."""
     pairs = mixed.reshape(len(mixed), -1, 2, *mixed.shape[2:])
-    waves: Array = (pairs / np.maximum(np.hypot(pairs[:, :, :1], pairs[:, :, 1:]), 1e-6)).reshape(mixed.shape)
+    length = np.maximum(np.sqrt(np.square(pairs).sum(2, keepdims=True)), np.float32(1e-6))
+    waves: Array = (pairs / length).reshape(mixed.shape)
     return waves
 
 
