@@ -5,9 +5,10 @@
 Four samples of 256 x 256, seeds 7 to 10. Where the authors of Texture Networks published a network of the exemplar,
 the judge's sums are to be no higher than its (5 % for the draw), and the patch distance (`texturenets evaluate`) no
 higher than that of four samples of that network; for every texture all three are to be below those between the halves
-of its exemplar, and the checkerboard artifacts at most 4 dB above the exemplar's. Where rows of an exemplar repeat, the
-correlation of the means of a sample's rows with those one period further down, across 512 pixels, is printed, as a
-share of the exemplar's; for `brick_wall` it is to be at least 0.7. Exemplars are photographs beside the checkout, or drawn by examples/surfaces.py.
+of its exemplar, and the checkerboard artifacts at most 4 dB above the exemplar's. Where rows of an exemplar repeat,
+the correlation of the means of a sample's rows with those one period further down, across 512 pixels, is printed, as
+a share of the exemplar's; for `brick_wall` it is to be at least 0.7. Exemplars are photographs beside the checkout,
+or drawn by examples/surfaces.py.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Descriptor networks take three channels, so they see three of a material's at a 
 "Passing Multi-Channel Material Textures to a 3-Channel Loss", arXiv 2105.13012. Of random triplets the channels learn
 to go together. What lies at one pixel must be exact for that, so its distribution over all channels is compared too,
 by the sliced Wasserstein distance (arXiv 2006.07229, equations 4 to 6) of the pixels themselves: in the second half
-of a training, as that distribution does not say where things are. Half of its directions are those of two channels
-only: of all channels together, what two of them have in common hardly counts.
+of a training, as that distribution does not say where things are. Most of its directions are those of a channel of
+one map and one of another: of all channels together, what two of them have in common hardly counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ Triplet = tuple[int, int, int]
 
 VALIDATION_SEED = 2**31
 """In place of the step: validation sees the same triplets each time."""
-AXES = 8  # directions of all channels on which the distribution is compared in a step, and as many of two channels
+AXES, PAIR_AXES = (
+    8,
+    16,
+)  # directions of all channels and of two, on which the distribution is compared in a step
 VISIBLE = (4 / 255) ** 2  # variances below this are not amplified: what is constant would count most
 STREAM = 2**20  # of random numbers: no layer's (`losses.sliced_wasserstein`)
 
@@ -55,6 +58,12 @@ class MaterialObjective:
         self.exemplars, self.seed, self.joint_weight = exemplars, seed, joint_weight
         channels = exemplars[0].shape[1]
         self.whole: list[Triplet] = [(first, first + 1, first + 2) for first in whole]
+        maps = [set(triplet) for triplet in self.whole]
+        self.pairs = [
+            pair
+            for pair in itertools.combinations(range(channels), 2)
+            if not any(map_ >= set(pair) for map_ in maps)
+        ]
         self.triplets: list[Triplet] = list(itertools.combinations(range(channels), 3))
         self.objectives: dict[Triplet, Objective] = {}
         self.mean, self.deviation, self.whitening = _statistics(exemplars)
@@ -94,18 +103,18 @@ class MaterialObjective:
     def _joint(self, images: Tensor, step: Tensor | None) -> Tensor:
         channels = images.shape[1]
         axes = directions(self.seed, step, STREAM, AXES, channels).to(images.device) @ self.whitening
-        pairs = self._pairs(step, channels).to(images.device) / self.deviation.T
+        pairs = self._pair_axes(step, channels).to(images.device) / self.deviation.T
         return sliced_wasserstein(
             self._centred(images), self.pixels, torch.cat([axes, pairs]), "paper"
         ).mean()
 
-    def _pairs(self, step: Tensor | None, channels: int) -> Tensor:
-        """Random directions of two channels each, (AXES, channels)."""
+    def _pair_axes(self, step: Tensor | None, channels: int) -> Tensor:
+        """Random directions of two channels each, (PAIR_AXES, channels)."""
         random = np.random.default_rng([self.seed, STREAM, VALIDATION_SEED if step is None else int(step)])
-        axes = np.zeros((AXES, channels), np.float32)
-        for axis in axes:
+        axes = np.zeros((PAIR_AXES, channels), np.float32)
+        for axis, pair in zip(axes, random.integers(len(self.pairs), size=PAIR_AXES), strict=True):
             angle = random.uniform(0, np.pi)
-            axis[random.permutation(channels)[:2]] = np.cos(angle), np.sin(angle)
+            axis[list(self.pairs[pair])] = np.cos(angle), np.sin(angle)
         return torch.from_numpy(axes)
 
     def _centred(self, images: Tensor) -> Tensor:
