@@ -79,7 +79,7 @@ def test_the_help_promises_no_size_that_is_not_taken(capsys: pytest.CaptureFixtu
         (header.kind, modelfile.read_graph(modelfile.find(name), weights=False).io_spec.stride)
         for name, header in tn.models().items()
     }
-    assert strides == {("style", 4), ("texture", 32)}
+    assert strides == {("style", 4), ("texture", 32), ("material", 32)}
 
 
 def test_openvino(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

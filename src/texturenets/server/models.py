@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -84,6 +84,15 @@ def read(name: str, path: Path, modified: int) -> ServedModel:
     return ServedModel(path, header, modified, description, thumbnail, thumbnails)
 
 
+@functools.cache
+def _is_material(path: Path) -> bool:
+    """Whether a shipped file is a material, which is not served. Its header is read once: it does not change."""
+    try:
+        return modelfile.read_header(path).kind == "material"
+    except UserError:  # logged when the model is read
+        return False
+
+
 class Catalogue:
     """The shipped models and those of a folder. The folder is read again at every call; names are never paths."""
 
@@ -111,20 +120,12 @@ class Catalogue:
 
         A file that is not a model, or has the name of a shipped one, is skipped, and logged once as a warning.
         """
-        files = [*self._shipped, *self._own()]
+        shipped = [path for path in modelfile.shipped().values() if not _is_material(path)]
+        files = [*shipped, *self._own()]
         with self.lock:
             self.known = {path: known for path in files if (known := self._known(path))}
             self.unusable = {path: modified for path, modified in self.unusable.items() if path in files}
             return {known.description["name"]: known for known in self.known.values()}
-
-    @cached_property
-    def _shipped(self) -> list[Path]:
-        """The shipped models that are served: all but materials."""
-        files = modelfile.shipped()
-        headers, _ = modelfile.headers(files)
-        return [
-            path for name, path in files.items() if name not in headers or headers[name].kind != "material"
-        ]
 
     def _own(self) -> list[Path]:
         """The model files of the folder; none while it is missing, which is logged once."""
