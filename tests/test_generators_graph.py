@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from texturenets import noise
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.graph import Node, line, parse, shapes
+from texturenets.graph import Node, line, parse, parse_node, shapes
+from texturenets.graph.grammar import text_of
 from texturenets.networks import build
 from texturenets.networks.graph import GraphSpec as Graph
 from texturenets.noise import NoiseInput
@@ -189,3 +190,27 @@ def test_few_rows_do_not_change_how_columns_are_mirrored() -> None:
     torch.testing.assert_close(
         beyond(x), torch.nn.functional.pad(x, (0, 4, 0, 0), mode="reflect")[..., 4:], rtol=0, atol=0
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("channels=2 distribution=waves", "two channels for each"),
+        ("channels=2 waves=0.1:0", "two channels for each"),
+        ("channels=2 distribution=waves waves=0.1:0,0:0.1", "two channels for each"),
+        ("channels=2 distribution=waves waves=0:nan", "waves=0:nan is not two numbers from -0.5 to 0.5"),
+        ("channels=2 distribution=waves waves=0.6:0", "not two numbers from -0.5 to 0.5"),
+        ("channels=2 distribution=waves waves=0.1", "could not convert"),
+    ],
+)
+def test_waves_that_cannot_be(settings: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        parse([f"noise stride=4 {settings}"])
+
+
+def test_waves_are_read_as_they_are_written() -> None:
+    waves = ((0.034552845528455285, 2.9e-05), (-0.1, 0.0))
+    text = line("noise", channels=4, stride=4, distribution="waves", waves=waves)
+    node = parse_node(text, [])
+    assert node.settings["waves"] == waves
+    assert text_of(node) == text

@@ -343,7 +343,7 @@ def _waves(key: str, text: str) -> tuple[tuple[float, float], ...]:
     for pair in text.split(",") if text else ():
         down, _, right = pair.partition(":")
         waves.append((float(down), float(right)))
-        if not max(map(abs, waves[-1])) <= 0.5:  # also for NaN
+        if not all(abs(number) <= 0.5 for number in waves[-1]):  # also for NaN
             raise ValueError(f"{key}={pair} is not two numbers from -0.5 to 0.5")
     return tuple(waves)
 

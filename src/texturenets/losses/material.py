@@ -28,10 +28,8 @@ Triplet = tuple[int, int, int]
 
 VALIDATION_SEED = 2**31
 """In place of the step: validation sees the same triplets each time."""
-AXES, PAIR_AXES = (
-    8,
-    16,
-)  # directions of all channels and of two, on which the distribution is compared in a step
+AXES = 8  # directions of all channels on which the distribution is compared in a step
+PAIR_AXES = 16  # and those of two channels
 VISIBLE = (4 / 255) ** 2  # variances below this are not amplified: what is constant would count most
 STREAM = 2**20  # of random numbers: no layer's (`losses.sliced_wasserstein`)
 

@@ -25,8 +25,8 @@ from texturenets.train.task import Forward, StepResult
 from texturenets.train.texture_task import TextureTask
 
 JOINT_WEIGHT = 12.0
-"""Of the distribution of all channels at a pixel. With the example's stones, at 128 pixels a side, it ended at 0.04
-beside 0.65 of the style loss; larger weights are not compared yet."""
+"""Of the distribution of all channels at a pixel. 4, 12 and the mutual information of maps with them:
+docs/measurements.md, "Materials"."""
 
 
 def texture_task(
