@@ -31,6 +31,7 @@ from texturenets.networks import GeneratorSpec, build, custom, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom
 from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.multiscale import Multiscale
 from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
@@ -277,9 +278,15 @@ def test_the_program_in_a_gallery_gives_what_stylize_gives(
     assert np.abs(np.asarray(Image.open("result.png"), int) - np.asarray(wanted, int)).max() <= 2
 
 
-def test_the_program_in_a_texture_draws_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+WAVES = Multiscale(channels=(6, 4, 4), noise_depth=2, waves=(0.05, 0.0, 0.03, -0.08))
+
+
+@pytest.mark.parametrize("spec", [TEXTURE, WAVES])
+def test_the_program_in_a_texture_draws_a_sample(
+    spec: GeneratorSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    export.export(save(tmp_path / "bark.safetensors", TEXTURE, "texture"), "onnx", tmp_path / "bark.onnx")
+    export.export(save(tmp_path / "bark.safetensors", spec, "texture"), "onnx", tmp_path / "bark.onnx")
     exec(onnx.load("bark.onnx").doc_string, {})
     assert Image.open("result.png").size == (640, 480)
 

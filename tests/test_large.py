@@ -21,6 +21,7 @@ from texturenets.errors import UserError
 from texturenets.memory import budget
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
+from texturenets.networks.multiscale import Multiscale
 from texturenets.networks.residual import Residual
 from texturenets.stylize import memory_limits
 from texturenets.tiled import large_files
@@ -215,6 +216,21 @@ def test_in_strips_the_same_comes_out(
     difference = np.abs(made(tmp_path / "strips.png") - made(tmp_path / "whole.png"))
     assert difference.max() <= (3 if "--stroke" in flags or name == "turned.jpg" else 1)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_in_strips_waves_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their whole cycles are those of the whole photo, not of a strip."""
+    spec = Multiscale(channels=(6, 4, 4), noise_depth=2, photo=True, padding="reflect", waves=(0.05, 0.02))
+    network_files.save(
+        build(spec), Header(name="a", kind="style", generator=spec), tmp_path / "a.safetensors"
+    )
+    Image.fromarray(pixels(150, 130)).save(tmp_path / "photo.png")
+    words = ["stylize", str(tmp_path / "photo.png"), "-s", str(tmp_path / "a.safetensors")]
+    words += ["--engine", "torch", "--quiet", "--seed", "3"]
+    assert main([*words, "-o", str(tmp_path / "whole.png")]) == 0
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
+    assert main([*words, "-o", str(tmp_path / "strips.png")]) == 0
+    assert np.abs(made(tmp_path / "strips.png") - made(tmp_path / "whole.png")).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,11 @@ def test_a_training_takes_them(wall: Path, tmp_path: Path) -> None:
     assert plain.status == 0, plain.error
     assert list(plain.header.generator["waves"]) == []
 
+    for begun in (result, plain):
+        after = studio.texture(style=wall, style_size=96, init=str(begun.model), steps=1)
+        assert after.status == 0, after.error
+        assert after.header.generator["waves"] == begun.header.generator["waves"]
+
 
 def test_the_periods_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     train._say_periods([(1 / 16, 0.0), (0.03, -0.04)])

@@ -17,7 +17,8 @@ def main() -> int:
     # is imported is ever freed, so garbage is looked for at every 50,000 objects instead of every 700.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(50_000)
-    # OpenVINO imports its converter of models if it can; it is not used here, and takes a third of the import.
+    # OpenVINO imports its converter of models if it can; it is not used here, and takes more than half of
+    # the import (`python -X importtime -c "import openvino"`).
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     ended: list[int] = []
     atexit.register(_leave, ended)  # registered before all others, to be called after them
