@@ -20,6 +20,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms, features
 from pngfile import chunk
 
+import texturenets
 from texturenets import image as tni
 from texturenets.errors import UserError
 from texturenets.image import array_conversion, formats
@@ -614,6 +615,16 @@ def test_lossless_there_and_back(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(
         pixels(tni.read(tmp_path / "new" / "folder" / f"a.{suffix}")), array, atol=1e-4
     )
+
+
+def test_a_painted_png_is_not_larger_for_being_quick(tmp_path: Path) -> None:
+    with Image.open(Path(texturenets.__file__).with_name("photos") / "coffee.jpg") as opened:
+        photo = opened.convert("RGB").resize((256, 256))
+    painted = np.asarray(photo, np.float32) + np.random.default_rng(0).normal(0, 12, (256, 256, 3))
+    usual = io.BytesIO()
+    Image.fromarray(painted.clip(0, 255).astype(np.uint8)).save(usual, "PNG")
+    quick = tni.to_bytes(tmp_path / "a.png", (painted.transpose(2, 0, 1) / 255).clip(0, 1).astype(np.float32))
+    assert len(quick) <= len(usual.getvalue())
 
 
 def test_values_are_rounded_and_clamped(tmp_path: Path) -> None:
