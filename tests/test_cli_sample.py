@@ -148,6 +148,18 @@ def test_a_sheet_has_a_row_for_each_scale(here: Path, capsys: pytest.CaptureFixt
     assert one[1] > every[1]  # 4 in a row, unless told otherwise
 
 
+def test_a_sheet_goes_into_a_folder_that_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bark", "--sheet", "--size", "40", "--count", "2"]
+    assert sample(capsys, *words, "-o", "new/") == ["new/bark-sheet.png"]
+    assert sample(capsys, *words, "-o", "new") == ["new/bark-sheet.png"]
+    assert sample(capsys, *words, "-o", ".") == ["bark-sheet.png"]
+
+
+def test_counts_without_end_are_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "bark", "--count", "100000000000"]) == 2
+    assert "--count 100000000000 is above 1000000" in capsys.readouterr().err
+
+
 def test_frames_go_from_one_seed_to_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frames = sample(capsys, "bark", "--to-seed", "9", "--frames", "3", "--size", "24", "-o", "video")
     assert frames == [f"video/000{i}.png" for i in range(3)]

@@ -348,6 +348,22 @@ def test_demo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert height > 213 + 320
 
 
+def test_a_photo_called_as_a_result_of_another_has_another_name(here: Path) -> None:
+    photo("cat.png", (40, 30))
+    photo("cat-wave.png", (30, 40))
+    assert main(["demo", "--photo", "cat.png", "--photo", "cat-wave.png", "-o", "shown", "--quiet"]) == 0
+    singles = {p.name for p in Path("shown").iterdir()} - {"contact-sheet.jpg"}
+    assert singles == {f"{n}{s}.jpg" for n in ("cat", "cat-wave-2") for s in ("", "-plain", "-wave")}
+
+
+def test_a_name_that_begins_with_a_tilde(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("~cat.png", (40, 30))
+    assert main(["stylize", "~cat.png", "-s", "wave", "-o", "~painted.png"]) == 0
+    assert open_size("~painted.png") == (40, 30)
+    assert main(["stylize", "http://[photo/cat.png", "-s", "wave"]) == 2
+    assert "http://[photo/cat.png is not a URL: " in capsys.readouterr().err
+
+
 def test_styles_of_a_shipped_model_of_several_have_their_names(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -281,13 +281,16 @@ def test_the_program_in_a_gallery_gives_what_stylize_gives(
 WAVES = Multiscale(channels=(6, 4, 4), noise_depth=2, waves=(0.05, 0.0, 0.03, -0.08))
 
 
-@pytest.mark.parametrize("spec", [TEXTURE, WAVES])
+MATERIAL = Multiscale(channels=(6, 4, 4), noise_depth=2, outputs=8)
+
+
+@pytest.mark.parametrize("spec", [TEXTURE, WAVES, MATERIAL])
 def test_the_program_in_a_texture_draws_a_sample(
     spec: GeneratorSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    export.export(save(tmp_path / "bark.safetensors", spec, "texture"), "onnx", tmp_path / "bark.onnx")
-    exec(onnx.load("bark.onnx").doc_string, {})
+    export.export(save(tmp_path / "bark.safetensors", spec, "texture"), "onnx", tmp_path / 'my "bark".onnx')
+    exec(onnx.load('my "bark".onnx').doc_string, {})
     assert Image.open("result.png").size == (640, 480)
 
 

@@ -107,6 +107,23 @@ def test_a_write_protected_file_is_not_replaced(tmp_path: Path, monkeypatch: pyt
     assert names(tmp_path) == ["c.txt"]
 
 
+def test_a_link_stays_and_the_file_behind_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link.txt", tmp_path / "folder" / "target.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    with files.atomic_write(link) as part:
+        part.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert names(tmp_path) == ["folder", "link.txt"]
+
+
+def test_a_name_that_begins_with_a_tilde_need_not_be_a_user() -> None:
+    assert files.expanded("~nobody-of-that-name/a.jpg") == Path("~nobody-of-that-name/a.jpg")
+    assert files.expanded("~/a.jpg") == Path.home() / "a.jpg"
+
+
 def test_rights_are_those_of_any_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import os, pathlib\nos.umask(0o027)\nfrom texturenets import files\n"

@@ -617,6 +617,42 @@ def test_lossless_there_and_back(tmp_path: Path, suffix: str) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_colours_of_transparent_pixels_do_not_bleed_in_memory(kind: str) -> None:
+    rgb = np.zeros((1, 3, 32, 32), np.float32)
+    rgb[:, 2, :, :16], rgb[:, 0, :, 16:] = 1, 1  # blue, and red that is not seen
+    alpha = np.zeros((1, 1, 32, 32), np.float32)
+    alpha[..., :16] = 1
+    given = [rgb, alpha] if kind == "array" else [torch.from_numpy(rgb), torch.from_numpy(alpha)]
+    made = tni.resize_picture(tni.Picture(*given), (11, 11))
+    seen = np.asarray(made.alpha)[0, 0] > 0.05
+    assert made.size == (11, 11)
+    np.testing.assert_allclose(np.asarray(made.rgb)[0][:, seen].T, [[0, 0, 1]] * seen.sum(), atol=0.02)
+    plain = tni.resize_picture(tni.Picture(given[0]), (11, 11))
+    assert plain.transparency is None
+
+
+def test_a_grey_that_means_transparent_does_not_bleed(tmp_path: Path) -> None:
+    values = np.full((16, 16), 1000, np.uint16)
+    values[:, ::2] = 60000
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=60000)
+    picture = tni.read(tmp_path / "a.png", longer=8)
+    np.testing.assert_allclose(picture.rgb, 1000 / 65535, atol=2e-3)
+
+
+def test_sizes_that_cannot_fit_are_told_before_they_are_tried(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="not enough memory for 10000000 x 10000000 pixels, which take"):
+        tni.read(tmp_path / "a.png", longer=10**7)
+    with pytest.raises(UserError, match="not enough memory"):
+        tni.resize(np.zeros((1, 3, 4, 4), np.float32), (10**7, 10**7))
+
+
+def test_names_that_no_file_can_have_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="null"):
+        tni.read("a\0b.jpg")
+
+
 def test_a_painted_png_is_not_larger_for_being_quick(tmp_path: Path) -> None:
     with Image.open(Path(texturenets.__file__).with_name("photos") / "coffee.jpg") as opened:
         photo = opened.convert("RGB").resize((256, 256))

@@ -149,6 +149,32 @@ def test_resolution_and_texts_are_those_of_small_images(
     assert small.texts == large.texts or suffix == "jpg"  # libvips writes no comments of JPEGs
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_nothing_is_said_that_the_photo_does_not_say(suffix: str, tmp_path: Path) -> None:
+    with large_files.writing(tmp_path / f"a.{suffix}", (20, 31)) as writer:
+        writer.write(pixels(20, 31))
+    with Image.open(tmp_path / f"a.{suffix}") as made:
+        assert "exif" not in made.info
+        assert suffix == "png" or "dpi" not in made.info  # libvips writes 72 dpi into every PNG
+
+
+def test_inks_without_a_profile_are_those_of_memory(tmp_path: Path) -> None:
+    inks = np.random.default_rng(0).integers(0, 256, (24, 40, 4), np.uint8)
+    Image.fromarray(inks, "CMYK").save(tmp_path / "a.tif")
+    photo = large_files.LargePhoto(tmp_path / "a.tif")
+    photo.decode(tmp_path)
+    difference = np.abs(whole_photo(photo).numpy() - image.read(tmp_path / "a.tif").rgb.numpy())
+    assert difference.max() < 1.01 / 255
+
+
+def test_what_libvips_does_not_know_is_not_called_damaged(tmp_path: Path) -> None:
+    Image.fromarray(pixels()).save(tmp_path / "a.ppm")
+    photo = large_files.LargePhoto(tmp_path / "a.ppm")
+    (tmp_path / "a.ppm").write_bytes(b"something that libvips does not know")
+    with pytest.raises(large_files.NotInStripsError, match=r"a\.ppm cannot be read strip by strip"):
+        photo.decode(tmp_path)
+
+
 def test_bigtiff_from_four_gigabytes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = []
     for big in (large_files._BIG, 100):

@@ -181,6 +181,22 @@ def test_offline(here: Path, web: str, folder: Path, monkeypatch: pytest.MonkeyP
         listed.get("sea", models)
 
 
+def test_files_with_any_name_are_fetched(here: Path, web: str, folder: Path) -> None:
+    for name in ("my sea.safetensors", "mér.safetensors"):
+        (folder / name).write_bytes((folder / "sea.safetensors").read_bytes())
+        write(folder, addresses=[name])
+        path = listed.get("sea", listed.read(f"{web}/models.json"))
+        assert path.read_bytes() == (folder / "sea.safetensors").read_bytes()
+        path.unlink()
+
+
+def test_a_model_that_names_itself_as_its_base_is_fetched_once(
+    here: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modelfile, "base_beside", lambda _: "sea")
+    assert listed.get("sea", listed.read(str(folder / "models.json"))).is_file()
+
+
 def test_a_style_of_a_gallery_brings_the_gallery(
     here: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

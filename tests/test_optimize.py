@@ -311,23 +311,6 @@ def test_a_texture_from_noise(networks: perceptual.Descriptors) -> None:
     assert rough[1] < 0.5 * rough[0]
 
 
-def test_iterations_to_reach_a_loss(networks: perceptual.Descriptors) -> None:
-    settings = tiny.settings(
-        style_layers=("vgg16:relu1_2",), content_layers=("vgg16:relu1_1",), content_weight=0.5
-    )
-    made = Objective.from_settings(networks, settings, [smooth(1)])
-    photo = smooth(2, 32)
-    targets = made.targets(photo)
-    losses = [r.loss for r in optimization.minimize(made, photo, targets, steps=8)]
-    assert losses[0] == pytest.approx(optimization.total(made, photo, targets))
-    for at in (1, 5):
-        assert optimization.iterations_to_reach(made, losses[at], photo, targets, max_iterations=8) == at
-        between = (losses[at] + losses[at - 1]) / 2
-        assert optimization.iterations_to_reach(made, between, photo, targets, max_iterations=8) == at
-    assert optimization.iterations_to_reach(made, losses[0] * 1.01, photo, targets) == 0
-    assert optimization.iterations_to_reach(made, losses[8] / 2, photo, targets, max_iterations=8) is None
-
-
 def test_total_is_of_the_clamped_picture() -> None:
     made = Objective.from_settings(TOY, SETTINGS, [torch.rand(1, 3, 8, 8)])
     x = torch.rand(1, 3, 8, 8) * 3 - 1

@@ -151,7 +151,7 @@ def get(url: str, part: Path, *, limit: int, progress: Progress | None = None) -
     """Fetch `url`, a file without known hash and of at most `limit` bytes, into `part`. Raises UserError if that
     fails or the file is larger, OSError if `part` cannot be written.
     """
-    fault = _fetch(_ascii(url), part, 0, progress, limit, resume=False)
+    fault = _fetch(url, part, 0, progress, limit, resume=False)
     if fault is None and part.stat().st_size > limit:
         fault = f"it is larger than {limit >> 20} MB"
     if fault is not None:
@@ -159,8 +159,11 @@ def get(url: str, part: Path, *, limit: int, progress: Progress | None = None) -
 
 
 def _ascii(url: str) -> str:
-    """A URL as browsers show it, with any characters and spaces, encoded for HTTP."""
-    parts = urlsplit(url)
+    """A URL as browsers show it, with any characters and spaces, encoded for HTTP. Raises UserError if it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UserError(f"{url} is not a URL: {error}") from None
     with contextlib.suppress(UnicodeError):
         host = parts.netloc.encode("idna").decode()
         kept = "/%:@!$&'()*+,;=~-._"
@@ -175,7 +178,7 @@ def _fetch(
 
     `resume`: continue where the last try ended; not without a known hash, because the file may have changed.
     """
-    fault = ""
+    fault, url = "", _ascii(url)
     for attempt in range(TRIES):
         if attempt:
             pause(0.5 * 2**attempt)

@@ -84,14 +84,24 @@ def publish(part: Path, path: Path) -> None:
     part.replace(path)
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """`path` with the home folder in place of a leading ~ or ~USER; as it is if there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary file to write to; it is renamed to `path` if the block succeeds, else deleted.
 
-    Parent folders are created. Raises UserError, with the reason, if it cannot be written, and if a file of that name
-    is write-protected.
+    Parent folders are created; of a symbolic link the file that it leads to is written. Raises UserError, with the
+    reason, if it cannot be written, and if a file of that name is write-protected.
     """
     check_unprotected(path)
+    if path.is_symlink():
+        path = path.resolve()
     with _write_errors(path), temporary_sibling(path) as part:
         yield part
         publish(part, path)
@@ -209,7 +219,7 @@ def opened(path: Path) -> IO[bytes]:
 def weights_folders() -> list[Path]:
     """The folders of TEXTURENETS_WEIGHTS. Raises UserError if one is not a folder."""
     listed = os.environ.get("TEXTURENETS_WEIGHTS", "").split(os.pathsep)
-    folders = [Path(folder).expanduser() for folder in listed if folder]
+    folders = [expanded(folder) for folder in listed if folder]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -224,7 +234,7 @@ def cache_folder() -> Path:
     Raises UserError if a file has that name, or if there is no home folder.
     """
     if chosen := os.environ.get("TEXTURENETS_CACHE"):
-        folder = Path(chosen).expanduser()
+        folder = expanded(chosen)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"TEXTURENETS_CACHE names {folder}, which is not a folder")
         return folder

@@ -282,7 +282,7 @@ def _gallery_with(words: str) -> str:
 
 
 def _is_file(name: str) -> bool:
-    with suppress(OSError):  # the name may be too long for a file
+    with suppress(OSError, ValueError):  # the name may be too long for a file
         return Path(name).is_file()
     return False
 

@@ -288,26 +288,6 @@ def white_noise(seed: int, size: tuple[int, int]) -> Tensor:
     return noise.uniform(seed, 0, 0, 0, *size, 3)[None]
 
 
-def iterations_to_reach(
-    objective: Objective,
-    loss: float,
-    start: Tensor,
-    targets: Targets | None = None,
-    *,
-    max_iterations: int = 500,
-    line_search: LineSearch = "strong_wolfe",
-) -> int | None:
-    """The number of L-BFGS iterations from `start` (1, 3, H, W) until the summed losses are at most `loss`.
-
-    0 if those of `start` are; None if `max_iterations` do not suffice. With the loss of a feed-forward network's
-    image this is how many iterations the network replaces; Johnson et al., arXiv 1603.08155, section 4.1: 50 to 100.
-    """
-    for record in minimize(objective, start, targets, steps=max_iterations, line_search=line_search):
-        if record.loss <= loss:
-            return record.iteration
-    return None
-
-
 @torch.no_grad()
 def total(objective: Objective, image: Tensor, targets: Targets | None = None) -> float:
     """The sum of the losses of `image` (1, 3, H, W), clamped to [0, 1] as in `minimize`."""

@@ -15,7 +15,7 @@ from texturenets.cli.outputs import check_count, check_inputs, folder_of, plan_o
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError
-from texturenets.files import check_unprotected, remove_all_stale
+from texturenets.files import expanded, remove_all_stale
 
 if TYPE_CHECKING:
     from texturenets import image
@@ -112,7 +112,7 @@ def planned(
         empty=run.watch,
         missing=missing,
     )
-    roots = [Path(p).expanduser() for p in photos]
+    roots = [expanded(p) for p in photos]
     videos = video_jobs.among(found, output)
     one = video_jobs.whole_output(found, videos, output, ordered=len(roots) == 1, rate=run.rate)
     if one is not None:
@@ -155,7 +155,7 @@ def planned(
     if one is not None:
         return Plan(works, Path(one.result).parent, ignored, missing)
     folder = folder_of(found, output, len(styles))
-    folder = Path(str(output)).expanduser().parent if folder is None else folder
+    folder = expanded(str(output)).parent if folder is None else folder
     return Plan(works, folder, ignored, missing)
 
 
@@ -169,7 +169,6 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
     results = [result for work in plan.works for result in work.results]
     note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
     there = {result for result in results if run.skip_existing and result.exists()}
-    check_unprotected(*(result for result in results if result not in there))
     for work in plan.works:
         video_jobs.check_sizes(work.without(there).videos)
     remove_all_stale(results)  # temporary files of killed runs

@@ -22,7 +22,7 @@ from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import ManifestEntry, Outcome
 from texturenets.cluster.worker import PhotoRequest, WorkerTask, base_file
 from texturenets.errors import UserError
-from texturenets.files import remove_all_stale
+from texturenets.files import expanded, remove_all_stale
 
 if TYPE_CHECKING:
     from texturenets.cli.styles import ChosenStyle
@@ -132,7 +132,10 @@ def plan(
     folders = kept(list(dict.fromkeys(roots.values())), keep_names=True)
     (inside,) = names(
         [
-            (folders[roots[photo.root]] / photo.folder if photo.root else Path(), PurePosixPath(photo.name))
+            (
+                folders[roots[photo.root]] / photo.folder if photo.root else Path(),
+                PurePosixPath(photo.name) if storage.is_url(photo.name) else expanded(photo.name),
+            )
             for photo in found
         ],
         [settings.style.name],

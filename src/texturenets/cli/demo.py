@@ -60,7 +60,7 @@ def demo(
         styles[name] = load(str(loading.find_style(model))), mix  # a model with several styles is loaded once
     ignored: list[Path] = []
     files = image.expand(photo or PHOTOS, ignored=ignored)
-    photos, failed = _read(files, ignored, size, quiet)
+    photos, failed = _read(files, ignored, size, list(styles), quiet)
 
     target = output / "contact-sheet.jpg"
     results = [
@@ -89,19 +89,21 @@ def demo(
 
 
 def _read(
-    files: Sequence[Path], ignored: list[Path], size: int, quiet: bool
+    files: Sequence[Path], ignored: list[Path], size: int, styles: Sequence[str], quiet: bool
 ) -> tuple[list[tuple[str, Picture]], int]:
-    """Photos with unique names, no larger than `size`; and how many cannot be read. `ignored`: as for
-    `note_ignored`."""
+    """Photos, no larger than `size`, by names for which all results in `styles` have names of their own; and how many
+    cannot be read. `ignored`: as for `note_ignored`."""
     from texturenets import image
 
     result: dict[str, Picture] = {}
     errors: list[UserError] = []
+    taken: set[str] = set()
     for path in files:
         name, number = path.stem, 1
-        while name in result:
+        while taken & {name, *(f"{name}-{one}" for one in styles)}:
             number += 1
             name = f"{path.stem}-{number}"
+        taken |= {name, *(f"{name}-{one}" for one in styles)}
         try:
             result[name] = _fitted(image.read(path), size)
         except UserError as error:
@@ -119,11 +121,8 @@ def _read(
 
 def _fitted(picture: Picture, size: int) -> Picture:
     from texturenets import image
-    from texturenets.arrays import to_numpy
     from texturenets.image import sizes
 
     if max(picture.size) <= size:
         return picture
-    fitted = sizes.fit_longer(picture.size, size)
-    alpha = None if picture.transparency is None else image.resize(to_numpy(picture.transparency), fitted)
-    return picture.with_pixels(image.resize(to_numpy(picture.pixels), fitted), alpha)
+    return image.resize_picture(picture, sizes.fit_longer(picture.size, size))

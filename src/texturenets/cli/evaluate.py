@@ -87,9 +87,9 @@ def evaluate(
     max_iterations
         With --optimize: maximum number of L-BFGS iterations for each image [default: 500].
     descriptor
-        Descriptor network to measure with: vgg16, or own (distilled from VGG-16 by `train perceptual`; --weights
-        own=FILE); values of the two are not comparable [default: the networks used in training for the losses, vgg16
-        for the other measures of a style, squeezenet1_0 and vgg16 for the distance between samples].
+        Descriptor network to measure with: vgg16, or own (small, comes with the package; another one with
+        --weights own=FILE); values of the two are not comparable [default: the networks used in training for the
+        losses, vgg16 for the other measures of a style, squeezenet1_0 and vgg16 for the distance between samples].
     as_json
         Print JSON: one object.
     quiet

@@ -12,6 +12,7 @@ from texturenets.cli.common import Flag
 from texturenets.cli.outputs import free_folder, names_folder
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
+from texturenets.files import expanded
 
 
 def export(
@@ -115,7 +116,7 @@ def _stem_of(name: str) -> str:
 def _plan(stems: list[str], models: list[str], output: str | None, suffix: str) -> list[tuple[str, Path]]:
     """Pairs of a model and its output file, named by `stems`. Raises UserError if two output files would be the
     same."""
-    folder = Path() if output is None else Path(output).expanduser()
+    folder = Path() if output is None else expanded(output)
     if output is not None and not folder.is_dir() and not names_folder(output):
         if folder.suffix == suffix and len(models) > 1:
             raise UserError(

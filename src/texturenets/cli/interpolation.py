@@ -14,6 +14,7 @@ from texturenets.cli.common import photo_progress
 from texturenets.cli.outputs import names_folder
 from texturenets.cli.video_jobs import RATE, written
 from texturenets.errors import UserError
+from texturenets.files import expanded
 from texturenets.video.frame import Frame, VideoInfo
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def video_of(output: str | None, to: int | None) -> Path | None:
     """The path if `output` names a video, None for images. Raises UserError for a video that cannot be written."""
-    path = Path(output or "").expanduser()
+    path = expanded(output or "")
     if (
         path.suffix.lower() not in video.READ | {".gif", ".apng"}
         or path.is_dir()

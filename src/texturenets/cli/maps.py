@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from texturenets.cli.outputs import free_folder
 from texturenets.errors import UserError
-from texturenets.files import remove_stale
+from texturenets.files import expanded, remove_stale
 
 if TYPE_CHECKING:
     from texturenets.textures import Array, Texture
@@ -76,7 +76,7 @@ def folders_of(output: str | None, default: str, numbers: range) -> list[Path]:
     """
     from texturenets import image
 
-    path = Path(output or (f"{default}-{numbers.start}" if len(numbers) == 1 else default)).expanduser()
+    path = expanded(output or (f"{default}-{numbers.start}" if len(numbers) == 1 else default))
     if output == "-" or image.has_image_suffix(path) or path.is_file():
         folder = f"{default}/" if output == "-" else free_folder(path)
         raise UserError(

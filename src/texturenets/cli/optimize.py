@@ -17,7 +17,7 @@ from texturenets.cli.report import ThrottledNote
 from texturenets.cli.streams import Terminated
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
-from texturenets.files import check_writable, remove_stale
+from texturenets.files import check_writable, expanded, remove_stale
 from texturenets.train import presets
 from texturenets.train.configuration import Precision, StyleConfig, TextureConfig, flag
 from texturenets.train.trainer_config import TrainerConfig
@@ -116,7 +116,7 @@ def optimize(
         recolours the style with the photo's colours before the transfer.
     descriptor
         Network whose features the losses use, at its default layers: a pretrained one, for example vgg19; own
-        (small, distilled from VGG-16; its file, which `train perceptual` makes, is given with --weights own=FILE); or
+        (small, comes with the package; one that `train perceptual` made is given with --weights own=FILE); or
         random (untrained filters, no download) [default: the networks that --style-layers and --content-layers name].
     preset
         Named set of defaults whose losses are used: default; paper, as in the Texture Networks papers (arXiv
@@ -158,6 +158,7 @@ def optimize(
         start=start,
         scales=scales,
         preserve_color=preserve_color,
+        out=out,
     )
     remove_stale(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
@@ -370,7 +371,7 @@ def _out(output: str | None, content: Path | None, style: Path) -> Path:
     """The file of the result: `output`, or a file with the default name in the folder `output` or the current one."""
     folder = folder_of([content or style], output)
     if folder is None:
-        return Path(str(output)).expanduser()
+        return expanded(str(output))
     if content is None:
         return folder / fitted(style.stem, "-texture.png")
     return folder / fitted(f"{content.stem}-{style.stem}", "-optimized.png")

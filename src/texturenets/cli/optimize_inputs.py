@@ -12,6 +12,7 @@ from texturenets import image
 from texturenets.cli.common import picture_size, warn
 from texturenets.errors import UserError
 from texturenets.image import luminance
+from texturenets.image.operations import check_fits
 from texturenets.image.sizes import fit_longer
 from texturenets.optimization import match_color, match_luminance, scale_sizes, white_noise
 from texturenets.train.configuration import StyleConfig
@@ -42,9 +43,10 @@ def prepare(
     start: str | None,
     scales: int,
     preserve_color: str | None,
+    out: Path,
 ) -> OptimizeInputs:
-    """Read the input images of the command. Raises UserError for one that cannot be read or is too small, and for
-    options that want a photo without one."""
+    """Read the input images of the command; `out`: the file of the result. Raises UserError for one that cannot be
+    read or is too small, and for options that want a photo without one."""
     if preserve_color and content is None:
         raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
     if start == "photo" and content is None:
@@ -53,15 +55,14 @@ def prepare(
         style_size = run.style_size if content else 0
     styles = [opaque(_style(path, style_size or None), path) for path in style]
     source = image.read(content) if content else None
-    for what in image.lost_by_stylizing(source) if source else ():
+    for what in image.lost_by_stylizing(source, image.kept_bits(out, source.bits)) if source else ():
         warn(f"note: {content} holds {what}")
     original = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
     here = _size(size, original, keep=source is not None)
-    photo = image.resize(source.rgb, here) if source else None
-    result = image.Picture(styles[0])
-    if source:
-        alpha = None if source.alpha is None else image.resize(source.alpha, here)
-        result = source.with_pixels(source.rgb, alpha)
+    check_fits(3, here)
+    resized = image.resize_picture(source, here) if source else None
+    photo = resized.rgb if resized else None
+    result = resized or image.Picture(styles[0])
 
     colors, grey = photo, preserve_color == "luminance"
     if preserve_color and photo is not None:

@@ -6,10 +6,10 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from texturenets.errors import UserError
-from texturenets.files import check_unprotected
+from texturenets.files import check_unprotected, expanded
 
 if TYPE_CHECKING:
     from texturenets.stylize.pipeline import PathPair
@@ -54,7 +54,7 @@ def plan_of(
     folder = folder_of(photos, output, len(styles), "files" if videos else "photos")
     if folder is None:
         assert output is not None
-        results = [[Path(output).expanduser()]]
+        results = [[expanded(output)]]
     else:
         folders = kept([root for root in roots if root.is_dir()], keep_names=output is not None)
         inside = [(_inside(photo, folders), photo) for photo in photos]
@@ -230,7 +230,7 @@ def folder_of(
 
     if output is None:
         return Path()
-    path = Path(output).expanduser()
+    path = expanded(output)
     check_named(output)
     if names_folder(output) and path.is_file():
         raise UserError(
@@ -286,10 +286,23 @@ def suffix_of(photo: PurePath) -> str:
         return ".png" if named.suffix.lower() in lossless else ".jpg"
 
 
+MAX_COUNT: Final = 1_000_000
+"""Results of one command, whose names are all made before the first: more take more memory than names are worth."""
+
+
+def check_number(flag: str, number: int) -> None:
+    """Raise UserError if `number`, the value of `flag`, is below 1 or too large."""
+    if number < 1:
+        raise UserError(f"{flag} {number} is not above 0")
+    if number > MAX_COUNT:
+        raise UserError(
+            f"{flag} {number} is above {MAX_COUNT}: call the program several times, with other seeds"
+        )
+
+
 def check_count(count: int, models: Sequence[Path], noise_level: float) -> None:
     """Raise UserError if `count` is below 1, or if all results of a photo would be the same."""
-    if count < 1:
-        raise UserError(f"--count {count} is not above 0")
+    check_number("--count", count)
     from texturenets.modelfiles import modelfile
 
     if count > 1 and noise_level == 0:

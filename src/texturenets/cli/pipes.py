@@ -199,7 +199,10 @@ def _fetched(url: str, folder: Path) -> Path:
 
     fetch.check_allowed(url)
     folder.mkdir()
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    try:
+        name = PurePosixPath(unquote(urlsplit(url).path)).name
+    except ValueError as error:
+        raise UserError(f"{url} is not a URL: {error}") from None
     name = re.sub(r'[\0<>:"|?*\\]', "", name).lstrip(".") or "image"  # not allowed in names on Windows
     path = folder / "part"
     progress = download_progress(name) if sys.stderr.isatty() else None

@@ -14,7 +14,7 @@ from texturenets.cli.common import Flag, download_progress, warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks, with_descriptor
 from texturenets.cli.optimize import check_numbers, check_output, report, run_with_progress
 from texturenets.cli.outputs import fitted, folder_of
-from texturenets.files import remove_stale
+from texturenets.files import expanded, remove_stale
 from texturenets.resynthesis.configuration import NETWORK, STEPS, ResynthesisConfig, of_network
 from texturenets.train.trainer_config import TrainerConfig
 from texturenets.train.unused_options import check_used
@@ -71,7 +71,7 @@ class Options:
         str | None,
         Parameter(
             help="Network whose features the losses use, at its default layers: a pretrained one, for example vgg19; "
-            "own (small, distilled from VGG-16; its file, which `train perceptual` makes, is given with --weights "
+            "own (small, comes with the package; one that `train perceptual` made is given with --weights "
             f"own=FILE); or random (untrained filters, no download) [default: {NETWORK}]."
         ),
     ] = None
@@ -159,7 +159,7 @@ def _out(source_path: Path, output: str | None, kind: str) -> Path:
     """The file of the result: `output`, or a file with the default name in that folder or the current one."""
     folder = folder_of([source_path], output)
     if folder is None:
-        return Path(str(output)).expanduser()
+        return expanded(str(output))
     return folder / fitted(source_path.stem, f"-{kind}.png")
 
 

@@ -25,10 +25,17 @@ from texturenets.cli.common import (
     warn,
 )
 from texturenets.cli.maps import MapsOptions, folders_of
-from texturenets.cli.outputs import check_named, check_results, free_folder, names_folder, numbered
+from texturenets.cli.outputs import (
+    check_named,
+    check_number,
+    check_results,
+    free_folder,
+    names_folder,
+    numbered,
+)
 from texturenets.cli.report import Report, whole_file
 from texturenets.errors import UserError, counted
-from texturenets.files import remove_all_stale
+from texturenets.files import expanded, remove_all_stale
 
 if TYPE_CHECKING:
     from texturenets.texture_blending import TextureRegions
@@ -226,8 +233,8 @@ def _check_to(to: int | None, seed: int, *, others: bool) -> None:
 
 
 def _check_counts(count: int | None, batch_size: int, *, alone: bool) -> None:
-    if count is not None and count < 1:
-        raise UserError(f"--count {count} is not above 0")
+    if count is not None:
+        check_number("--count", count)
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} is not above 0")
     if batch_size > 1 and alone:
@@ -266,7 +273,9 @@ def _sheet(model: Texture, draw: Callable[..., Array], count: int, seed: int, he
 
 
 def _file(output: str | None, default: str) -> Path:
-    path = Path(output or f"{default}.png").expanduser()
+    path = expanded(output or f"{default}.png")
+    if output is not None and (path.is_dir() or names_folder(output)):
+        return path / f"{default}.png"
     return path if path.suffix else path.with_name(path.name + ".png")
 
 
@@ -284,7 +293,7 @@ def _files(output: str | None, default: str, numbers: range, *, sheet: bool = Fa
 
 
 def _images(output: str | None, default: str, numbers: range) -> list[Path]:
-    path, count = Path(output or default).expanduser(), len(numbers)
+    path, count = expanded(output or default), len(numbers)
     folder = output is not None and (path.is_dir() or names_folder(output))
     if count == 1 and not folder:
         # With the seed: the exemplar of a texture often has the same name as its model.
@@ -305,6 +314,8 @@ def _check_effect(
     """Raise UserError for an option that would have no effect."""
     if frames is not None and to is None:
         raise UserError(f"--frames {frames} interpolates to another seed: give it with --to-seed")
+    if frames is not None:
+        check_number("--frames", frames)
     if frames is not None and frames < 2:
         raise UserError(f"--frames {frames}: from one seed to another takes at least 2")
     if tile_axis is not None and not tileable:

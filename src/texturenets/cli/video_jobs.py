@@ -13,7 +13,7 @@ from texturenets.cli.common import photo_progress, warn
 from texturenets.cli.report import Report, ThrottledNote
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError, counted, naming
-from texturenets.files import atomic_write, remove_all_stale, remove_stale
+from texturenets.files import atomic_write, check_unprotected, expanded, remove_all_stale, remove_stale
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -73,7 +73,7 @@ def whole_output(
         return None
     from texturenets.video.numbered import in_order
 
-    path = Path(output).expanduser()
+    path = expanded(output)
     video.check_output(path, path)
     return VideoJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
 
@@ -81,7 +81,7 @@ def whole_output(
 def check_frames(names: Sequence[str]) -> None:
     """Raise UserError for input frames named by a pattern such as %05d.png, as in FFmpeg."""
     for name in names:
-        if video.is_numbered(name) and not Path(name).expanduser().exists():
+        if video.is_numbered(name) and not expanded(name).exists():
             raise UserError(
                 f"{name}: numbered frames are read from their folder, {Path(name).parent}/, or from a pattern like "
                 f"'{Path(name).parent}/*{Path(name).suffix}', in counting order"
@@ -114,7 +114,7 @@ def _check_rate(rate: float | None, videos: Collection[Path]) -> None:
 
 def _is_video_name(output: str, found: Sequence[Path]) -> bool:
     """Whether images under this name become the frames of one video."""
-    path = Path(output).expanduser()
+    path = expanded(output)
     suffix = path.suffix.lower()
     return not path.is_dir() and (suffix in video.READ or (suffix == ".gif" and len(found) > 1))
 
@@ -147,6 +147,8 @@ def carry_out(
     follow(loaded, report.quiet, bar=False)
     for job in jobs:
         try:
+            if isinstance(job.result, Path):
+                check_unprotected(job.result)
             _stylize(loaded, job, options, report.quiet)
         except UserError as error:
             report.failure(job.sources[0], error, {"style": style})

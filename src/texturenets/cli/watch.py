@@ -13,6 +13,7 @@ from texturenets.cli.batch import BatchRun, Plan, carry_out
 from texturenets.cli.common import warn
 from texturenets.cli.streams import Terminated
 from texturenets.errors import UserError
+from texturenets.files import expanded
 
 if TYPE_CHECKING:
     from texturenets.cli.styles import ChosenStyle
@@ -78,15 +79,15 @@ def _check(names: Sequence[str], output: str | None) -> Path:
     from texturenets import image, video
 
     for name in names:
-        if not Path(name).expanduser().is_dir():
+        if not expanded(name).is_dir():
             raise UserError(f"--watch looks into folders, and {name} is none")
     if output is None:
         raise UserError("--watch needs a folder for the results: give --output FOLDER")
-    folder = Path(output).expanduser()
+    folder = expanded(output)
     named = folder.suffix.lower() in image.suffixes() | video.READ or video.is_numbered(output)
     if not folder.is_dir() and (folder.exists() or named):
         raise UserError(f"--output {output} is a file: with --watch give a folder")
-    if any(folder.resolve() == Path(name).expanduser().resolve() for name in names):
+    if any(folder.resolve() == expanded(name).resolve() for name in names):
         raise UserError(
             f"--watch would stylize its own results in {output}: give another folder, for example -o "
             f"{folder / 'stylized'}"

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from texturenets import image, video
 from texturenets.errors import UserError
+from texturenets.files import expanded
 
 _CHANGES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 """Names that file systems use for an attribute that changes with the file's content; the most reliable first."""
@@ -117,7 +118,7 @@ def find(patterns: Sequence[str], output: str, ignored: list[str] | None = None)
 
 
 def _local(pattern: str, output: str, ignored: list[str]) -> Iterator[Photo]:
-    root = Path(pattern).expanduser()
+    root = expanded(pattern)
     without = None if is_url(output) else output
     searched = os.path.abspath(root) if root.is_dir() else ""  # noqa: PTH100
     others: list[Path] = []
@@ -179,7 +180,7 @@ class Folder:
     @property
     def path(self) -> Path:
         """As a path, if it is one."""
-        return Path(self.name).expanduser()
+        return expanded(self.name)
 
     def at(self, inside: str) -> str:
         """The path or URL of a file in it."""
@@ -209,7 +210,7 @@ class Folder:
             if self.remote:
                 root, inside = pattern.rstrip("/") + "/", self.name.startswith(pattern.rstrip("/") + "/")
             else:
-                folder = Path(pattern).expanduser()
+                folder = expanded(pattern)
                 if not folder.is_dir():
                     continue
                 root, inside = f"{folder.resolve()}{os.sep}", self.path.resolve() != folder.resolve()

@@ -28,7 +28,6 @@ FAST_NEURAL_STYLE: Final = Origin(
     "jcjohnson/fast-neural-style", "free for personal or research use", tested=False
 )
 PYTORCH_EXAMPLES: Final = Origin("pytorch/examples, fast_neural_style", "BSD-3-Clause", tested=True)
-ABHISKK: Final = Origin("abhiskk/fast-neural-style", "MIT", tested=False)
 LENGSTROM_RAW: Final = Origin(
     "lengstrom/fast-style-transfer, raw variables", "free for research use, with attribution", tested=True
 )

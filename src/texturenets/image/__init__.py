@@ -17,7 +17,7 @@ from texturenets.image.formats import (
     suffix_of_start,
     suffixes,
 )
-from texturenets.image.operations import luminance, preserve_color, resize, resize_wrapped
+from texturenets.image.operations import luminance, preserve_color, resize, resize_picture, resize_wrapped
 from texturenets.image.picture import Picture, StrPath, lost_by_stylizing
 from texturenets.image.reading import (
     MAX_PIXELS,
@@ -74,6 +74,7 @@ __all__ = [
     "read_header",
     "readable_formats_text",
     "resize",
+    "resize_picture",
     "resize_wrapped",
     "srgb_profile",
     "suffix_by_content",

@@ -62,9 +62,7 @@ def normalise_deep(image: Image.Image, most: int) -> tuple[list[Image.Image], Im
             f"its grey values go from {low:g} to {high:g}, not 0 to {most}; save it as 8 or 16 bits"
         )
     key = image.info.get("transparency")
-    alpha = (
-        Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)) if isinstance(key, int) else None
-    )
+    alpha = Image.fromarray((values != key).astype(np.float32)) if isinstance(key, int) else None
     profile, space = _embedded_profile(image)
     if profile is not None and space == "GRAY":
         # LittleCMS takes 8 bits from Pillow: the profile's curve at 256 places, and straight lines between.

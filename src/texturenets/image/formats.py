@@ -15,6 +15,7 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from texturenets.errors import UserError, install, reason
+from texturenets.files import expanded
 from texturenets.image import deep, exr
 from texturenets.image.picture import StrPath
 
@@ -209,7 +210,7 @@ def expand(
     errors: dict[str, UserError] = {}
     for pattern in patterns:
         try:
-            found = _matches(Path(pattern).expanduser(), wanted, others, recursive, without)
+            found = _matches(expanded(pattern), wanted, others, recursive, without)
         except UserError as error:
             errors[str(pattern)] = error
             continue
@@ -255,7 +256,7 @@ def _entries(folder: Path) -> Iterator[Path]:
 def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
     """The files in `folder` and in the folders in it, but for hidden folders and `without`; a folder that links lead
     to again counts once."""
-    excluded = None if without is None else Path(without).expanduser().resolve()
+    excluded = None if without is None else expanded(without).resolve()
 
     def unreadable(error: OSError) -> None:
         raise UserError(f"cannot read the folder {error.filename}: {reason(error)}")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
-from texturenets.arrays import A, is_tensor
+from texturenets.arrays import A, is_tensor, to_numpy, to_tensor
+from texturenets.errors import UserError
+from texturenets.image.picture import Picture
 from texturenets.image.sizes import periodic, take
+from texturenets.memory import budget
 
 
 def resize(x: A, size: tuple[int, int]) -> A:
     """Images (N, C, H, W) float32 in [0, 1] to `size` (H, W), antialiased, clamped to [0, 1].
 
     Bicubic with a filter that widens when shrinking (a = -0.5, as Pillow's BICUBIC). Not Lanczos: bicubic runs on the
-    tensor's device, for whole batches, and the difference is not visible.
+    tensor's device, for whole batches, and the difference is not visible. Raises UserError for a size that cannot fit
+    in memory.
     """
     if tuple(x.shape[2:]) == tuple(size):
         return x
+    check_fits(int(x.shape[0] * x.shape[1]), size)
     if not is_tensor(x):
         planes = [Image.fromarray(plane) for plane in x.reshape(-1, *x.shape[2:]).astype(np.float32)]
         small = [np.asarray(p.resize((size[1], size[0]), Image.Resampling.BICUBIC)) for p in planes]
@@ -24,6 +31,31 @@ def resize(x: A, size: tuple[int, int]) -> A:
     import torch.nn.functional as F
 
     return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+
+
+def check_fits(planes: int, size: tuple[int, int]) -> None:
+    """Raise UserError if so many planes of float32 of `size` (H, W) are more than the free memory. Systems grant more
+    memory than they have, and end a process that uses it."""
+    needed = 4 * planes * size[0] * size[1]
+    if needed > 2**28 and needed > budget.free():
+        raise UserError(
+            f"not enough memory for {size[1]} x {size[0]} pixels, which take {budget.amount(needed)}: ask for a "
+            "smaller image"
+        )
+
+
+def resize_picture(picture: Picture, size: tuple[int, int], wrap: str = "") -> Picture:
+    """A copy of `picture` resized to `size` (H, W), as `resize_wrapped`. Colours are multiplied by alpha and divided
+    after, so that those of transparent pixels do not bleed."""
+    rgb: Any = picture.pixels
+    alpha: Any = picture.transparency
+    if tuple(picture.size) == tuple(size):
+        return picture
+    if alpha is None:
+        return picture.with_pixels(resize_wrapped(rgb, size, wrap), None)
+    alpha = to_tensor(alpha).to(rgb.device) if is_tensor(rgb) else to_numpy(alpha)
+    seen, opacity = resize_wrapped(rgb * alpha, size, wrap), resize_wrapped(alpha, size, wrap)
+    return picture.with_pixels((seen / opacity.clip(1 / 65535)).clip(0, 1), opacity)
 
 
 def resize_wrapped(x: A, size: tuple[int, int], wrap: str) -> A:

@@ -21,6 +21,7 @@ from texturenets.files import opened
 from texturenets.image import deep, exr, formats
 from texturenets.image.color import normalise, normalise_colours, normalise_deep, to_array
 from texturenets.image.metadata import UPRIGHT, add_late_exif, carried, orientation, resolution, texts
+from texturenets.image.operations import check_fits
 from texturenets.image.picture import Picture, StrPath
 from texturenets.image.sizes import fit_longer
 
@@ -162,6 +163,7 @@ def decode(
         planes, alpha = normalise(image)
     if longer is not None:
         new_h, new_w = fit_longer((height, width), longer)
+        check_fits(3, (new_h, new_w))
         planes, alpha = _resized(planes, alpha, (new_w, new_h), box)
     if turn != 1:
         planes = [p.transpose(UPRIGHT[turn]) for p in planes]
@@ -210,6 +212,10 @@ def _opened_file(path: Path) -> Iterator[IO[bytes]]:
         raise UserError(f"{path} is a folder, not an image") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason(error)}") from error
+    except ValueError as error:
+        if "null" not in str(error):
+            raise
+        raise UserError(f"{str(path)!r} is no name of a file: {error}") from None
 
 
 @dataclass(frozen=True)

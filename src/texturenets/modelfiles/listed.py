@@ -21,7 +21,7 @@ from urllib.parse import urljoin
 
 from texturenets import fetch
 from texturenets.errors import UserError, reason, unknown
-from texturenets.files import publish
+from texturenets.files import expanded, publish
 from texturenets.hub.names import HubName, is_name, parse
 from texturenets.modelfiles import modelfile
 
@@ -77,7 +77,7 @@ def read(source: str) -> list[ListedModel]:
         )
     if fetch.is_address(source):
         return _parsed(source, _of_address(source), lambda file: urljoin(source, file))
-    path = Path(source).expanduser()
+    path = expanded(source)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -151,8 +151,8 @@ def get(name: str, models: Sequence[ListedModel], progress: fetch.Progress | Non
             modelfile.read_header(part)
             publish(part, path)
     base = modelfile.base_beside(path)
-    if base in known:
-        get(base, models, progress)
+    if base in known and base != name:
+        get(base, [one for one in models if one.name != name], progress)  # two may name each other
     return path
 
 

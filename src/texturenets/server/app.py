@@ -225,9 +225,9 @@ def _samples(app: FastAPI, service: Service) -> None:
         tileable: Annotated[bool, Query(description="Make the image tile seamlessly.")] = False,
         scale: Annotated[
             float,
+            Interval(ge=MIN_SCALE, le=MAX_SCALE),
+            DECIMAL,
             Query(
-                ge=MIN_SCALE,
-                le=MAX_SCALE,
                 description="Size of what is drawn: 0.5 makes pebbles half as large.",
             ),
         ] = 1,

@@ -52,7 +52,7 @@ MESSAGES = {
     **dict.fromkeys(
         ("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, for example {example}"
     ),
-    "float_parsing": "give a number from 0 to 1",  # strength is the only one
+    "float_parsing": "give a number, for example {example}",
     "bool_parsing": "give true or false",
     "greater_than_equal": "give at least {ge}",
     "less_than_equal": "give at most {le}",
@@ -62,7 +62,7 @@ MESSAGES = {
 }
 """The message for an invalid value, by the type of pydantic's error."""
 
-EXAMPLES = {"quality": 90, "seed": 7, "steps": 2500}
+EXAMPLES = {"quality": 90, "seed": 7, "steps": 2500, "strength": 0.7, "scale": 0.5, "minutes": 5}
 """Example values for {example} in MESSAGES by parameter; for all others a number of pixels."""
 
 DISK_FULL = "the service's disk is full: try again when its operator has freed space"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from texturenets import image
-from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
 from texturenets.modelfiles.conditions import check_no_weights
 from texturenets.server import uploads
@@ -57,9 +56,7 @@ def _read(data: bytes, what: str, size: tuple[int, int], most: int) -> image.Pic
     longer = max(size) if max(stored) > max(size) else None
     picture = image.from_bytes(data, what, longer=longer, max_pixels=most)
     if picture.size != size:  # scaled here, without the note of the command line
-        picture.pixels = image.resize(to_numpy(picture.pixels), size)
-        if picture.transparency is not None:
-            picture.transparency = image.resize(to_numpy(picture.transparency), size)
+        picture = image.resize_picture(picture, size)
     return picture
 
 

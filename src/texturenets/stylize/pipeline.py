@@ -10,6 +10,7 @@ from pathlib import Path
 from texturenets import image
 from texturenets.arrays import to_numpy
 from texturenets.errors import naming
+from texturenets.files import check_unprotected
 from texturenets.graph.wrapping import Wrap
 from texturenets.image import Picture
 from texturenets.image.sizes import fit_longer
@@ -30,10 +31,8 @@ def stylize_picture(style: Style, picture: Picture, options: StylizeOptions) -> 
 
 def _resize_wrapped(picture: Picture, longer: int, wrap: Wrap) -> None:
     """Resize a picture that wraps around, in place."""
-    size = fit_longer(picture.size, longer)
-    picture.pixels = image.resize_wrapped(to_numpy(picture.pixels), size, wrap)
-    if picture.transparency is not None:
-        picture.transparency = image.resize_wrapped(to_numpy(picture.transparency), size, wrap)
+    made = image.resize_picture(picture, fit_longer(picture.size, longer), wrap)
+    picture.pixels, picture.transparency = made.pixels, made.transparency
 
 
 def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int) -> Picture:
@@ -64,9 +63,10 @@ class Pipeline:
         self._read_cached = functools.lru_cache(maxsize=1)(image.read)
 
     def read(self, job: PathPair) -> Picture | None:
-        """Read the photo of a job; None for a photo larger than memory. Raises UserError if it cannot be
-        read."""
+        """Read the photo of a job; None for a photo larger than memory. Raises UserError if it cannot be read, or the
+        result is write-protected."""
         photo, result = job
+        check_unprotected(result)
         options = self.options[result]
         if memory_limits.too_large(self.style, photo, options.size):
             return None

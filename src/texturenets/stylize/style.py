@@ -183,7 +183,7 @@ class Style:
         photo: Any = source.pixels
         if size is not None:
             with devices.memory_errors(f"not enough memory for `size` {size}: ask for a smaller image"):
-                photo = image.resize_wrapped(photo, sizes.fit_longer(source.size, size), wrap)
+                photo = image.resize_picture(source, sizes.fit_longer(source.size, size), wrap).pixels
         return image.to_kind(
             self.stylize(
                 photo,

@@ -54,6 +54,13 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[-300:]
 
 
+def _rgb_of_inks(source: Any) -> Any:
+    """CMYK without a profile as sRGB, as `image.read` has it: libvips has a profile of its own."""
+    most = 65535 if source.format == "ushort" else 255
+    rgb = (most - source[:3]) * (most - source[3]) / most
+    return rgb.rint().cast(source.format).copy(interpretation="rgb16" if most > 255 else "srgb")
+
+
 class LargePhoto:
     """A photo decoded to a file on disk (the spool) and read from there strip by strip.
 
@@ -85,6 +92,9 @@ class LargePhoto:
         pyvips = vips()
         try:
             source = self._srgb(pyvips)
+        except pyvips.Error as error:  # its header was read: a format or colours that libvips does not know
+            raise NotInStripsError(f"{self.path} cannot be read strip by strip ({_reason(error)})") from None
+        try:
             kind = "uint16" if source.format == "ushort" else "uint8"
             height, width = self.stored
             self._spool = SpooledImage(folder, source.bands, self.stored, kind)
@@ -120,6 +130,8 @@ class LargePhoto:
                 )
             except pyvips.Error:  # an image with a damaged profile is shown as sRGB, as viewers do
                 source = source.colourspace(space)
+        elif source.interpretation == "cmyk":
+            source = _rgb_of_inks(source)
         else:
             source = source.colourspace(space)
         return self._resized(pyvips, source)
@@ -341,11 +353,17 @@ class StripWriter:
         return output
 
     def _save(self, output: Any, path: str) -> None:
+        kept, metadata = self._vips.enums.ForeignKeep, self._metadata
+        keep = kept.ICC | kept.OTHER
+        if (
+            metadata.exif is not None or metadata.dpi is not None
+        ):  # else libvips makes EXIF, and 72 dpi, of its own
+            keep |= kept.EXIF
         if self._name == "JPEG":
             quality = self._quality or image.JPEG_QUALITY
-            output.jpegsave(path, Q=quality, subsample_mode="off")
+            output.jpegsave(path, Q=quality, subsample_mode="off", keep=keep)
         elif self._name == "PNG":
-            output.pngsave(path, compression=6, filter="sub")
+            output.pngsave(path, compression=6, filter="sub", keep=keep)
         else:
             big = self._size[0] * self._size[1] * output.bands > _BIG
             output.tiffsave(path, compression="deflate", predictor="horizontal", bigtiff=big)

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 from texturenets import arguments
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
-from texturenets.files import check_unprotected
+from texturenets.files import check_writable
 from texturenets.train.min_size import MIN_TRAINING_SIDE
 
 Schedule = Literal["cosine", "step", "constant"]
@@ -310,7 +310,7 @@ class TextureConfig(TaskConfig):
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class PerceptualConfig(RunConfig):
-    """Options of `train perceptual`: a small descriptor network, distilled from VGG-16."""
+    """Options of `train perceptual`: a small descriptor network, distilled from VGG-16 and SqueezeNet."""
 
     image_size: int = 128
     """Side in pixels of the square images that features are compared on."""
@@ -328,8 +328,8 @@ class PerceptualConfig(RunConfig):
     come with the package; none: no stylized images."""
     adversarial_every: int = 4
     """Steps between two batches with adversarial images: one image of each crop is changed until the trained
-    network's features are near those of another crop; in every other such batch, under the constraint that VGG-16's
-    features stay as far from that crop's as before. 0: none."""
+    network's features are near those of another crop; in every other such batch, under the constraint that the
+    teachers' features stay as far from that crop's as before. 0: none."""
     val_share: float = 0.05
     """Share of the images held out for validation, of each folder."""
 
@@ -453,11 +453,11 @@ def replaced(output: Path) -> str:
 
 
 def model_file(out: Path) -> Path:
-    """`out`, checked to be a valid name for a model file. Raises UserError unless it ends in .safetensors, and if
-    there is such a file and it is write-protected."""
+    """`out`, checked to be a valid name for a model file. Raises UserError unless it ends in .safetensors, and if it
+    cannot be written."""
     if out.suffix != ".safetensors":
         raise UserError(f"`output` {out}: the name of a model file must end in .safetensors")
-    check_unprotected(out)
+    check_writable(out)
     return out
 
 

@@ -10,12 +10,11 @@ import torch
 
 from texturenets import perceptual
 from texturenets.engines import devices
+from texturenets.engines.torch_engine import DTYPES
 from texturenets.errors import UserError
 from texturenets.perceptual import full_names
 from texturenets.train.configuration import Precision, RunConfig
 from texturenets.train.trainer_config import TrainerConfig
-
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ MOVING: Final = frozenset([".gif", ".webp", ".png", ".apng"])
 SUFFIXES: Final = READ | MOVING
 """All suffixes of possible videos."""
 
-_NUMBERED = re.compile(r"%0?\d*d")
+_NUMBERED = re.compile(r"%0?\d{0,2}d")
 
 
 def is_video(path: Path) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from texturenets import image
 from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
+from texturenets.files import expanded
 from texturenets.video.frame import NATIVE, Fit, Frame, Pixels, VideoInfo
 
 
@@ -83,7 +84,7 @@ class NumberedWriter:
 
     def path(self, number: int) -> Path:
         """The file of a frame."""
-        return Path(self.pattern % number).expanduser()
+        return expanded(self.pattern % number)
 
     def write(self, frame: Frame) -> None:
         """Write the next frame."""

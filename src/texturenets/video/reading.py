@@ -16,9 +16,8 @@ from texturenets.video.frame import NATIVE, ColorSpace, Fit, Frame, Pixels, Vide
 WITH_DURATION: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
 """Formats whose files state their duration; for others FFmpeg estimates it."""
 
-_UNSPECIFIED = 2
 # ITU-T H.273, table 4, to the numbers of libswscale (swscale.h, SWS_CS_*)
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 # Metadata keys of the place where a video was made: names of QuickTime, Android and others.
 _PLACES = ("location", "gps", "iso6709", "xyz")
 # Metadata keys that FFmpeg sets itself, or that describe only the old file.
@@ -228,7 +227,7 @@ class Video:
         from av.video.reformatter import ColorRange, Interpolation
 
         height, width = self.stored
-        matrix = None if self.plain else _MATRICES[self.info.colors.matrix]
+        matrix = None if self.plain else MATRICES[self.info.colors.matrix]
         converted = raw.reformat(
             width=width,
             height=height,
@@ -249,7 +248,7 @@ def _colors(context: Any, size: tuple[int, int], rgb: bool) -> ColorSpace:
     if rgb:
         return ColorSpace()
     matrix = int(context.colorspace)
-    if matrix not in _MATRICES:
+    if matrix not in MATRICES:
         matrix = 1 if size[1] >= _HD[0] or size[0] >= _HD[1] else 6
     return ColorSpace(matrix, int(context.color_primaries), int(context.color_trc))
 

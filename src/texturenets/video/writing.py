@@ -13,7 +13,7 @@ from texturenets import image
 from texturenets.errors import UserError
 from texturenets.video import WRITTEN
 from texturenets.video.frame import Frame, Pixels, VideoInfo
-from texturenets.video.reading import Video, load_av, reason
+from texturenets.video.reading import MATRICES, Video, load_av, reason
 
 QUALITY: Final = 65
 """The default of `--quality`: a constant rate factor of 18 with H.264, which is hardly distinguishable from the
@@ -27,8 +27,6 @@ _UNPLAYABLE: Final = {"mp4": ("pcm_", "vorbis", "wma"), "mov": ("vorbis", "opus"
 _SOUND: Final = {"webm": "libopus"}
 _AAC: Final = "aac"
 _SOUND_RATE: Final = 64_000  # bits per second of a channel, where sound is encoded anew
-# The numbers of ITU-T H.273 (table 4) to those of libswscale; 709 where it is neither.
-_MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 
 def even(size: tuple[int, int]) -> tuple[int, int]:
@@ -142,7 +140,7 @@ class VideoWriter:
 
         converted = raw.reformat(
             format="yuv420p",
-            dst_colorspace=_MATRICES[self.info.colors.matrix],
+            dst_colorspace=MATRICES[self.info.colors.matrix],
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
