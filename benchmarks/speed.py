@@ -54,6 +54,7 @@ from texturenets.engines.options import EngineOptions
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.graph.onnx import to_onnx
 from texturenets.image import sizes
+from texturenets.memory.malloc import keep_freed_memory
 from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, build
 from texturenets.networks.johnson import Johnson
@@ -61,7 +62,6 @@ from texturenets.networks.layers import PaddedConv
 from texturenets.networks.pyramid import Pyramid
 from texturenets.networks.residual import Residual
 from texturenets.networks.trace import trace
-from texturenets.train.allocator import keep_freed_memory
 
 # The peer's network in our words
 JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")

@@ -28,8 +28,8 @@ from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from texturenets import image
+from texturenets.memory.malloc import keep_freed_memory
 from texturenets.readers import shapes
-from texturenets.train.allocator import keep_freed_memory
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.presets import style_preset
 from texturenets.train.style_task import StyleTask

@@ -64,7 +64,7 @@ def test_a_service_for_other_machines_says_so_in_a_line_of_json(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "create", lambda _: (FastAPI(), None))
-    monkeypatch.setattr(server, "configure_malloc", lambda: None)
+    monkeypatch.setattr(server, "return_freed_memory", lambda: None)
     monkeypatch.setattr(server, "log_to_stderr", lambda _: None)  # it does already
     monkeypatch.setattr(server.signal, "signal", lambda *_: None)
     monkeypatch.setattr(server.Server, "run", lambda _, sockets: [one.close() for one in sockets])

@@ -339,7 +339,7 @@ def _networks(
     networks, which `own` then never replaces.
     """
     from texturenets.losses import build, layers_of
-    from texturenets.train import allocator
+    from texturenets.memory.malloc import keep_freed_memory
     from texturenets.train.fallback import with_own
     from texturenets.train.setup import Setup, set_up
 
@@ -352,7 +352,7 @@ def _networks(
     with_content = bool(config.content_layers)
     used, setup = with_own(set_up_for, config, chosen=chosen, resumed=None, say=warn)
     if setup.device.type == "cpu":
-        allocator.keep_freed_memory()
+        keep_freed_memory()
     return used, setup.networks, setup.device
 
 

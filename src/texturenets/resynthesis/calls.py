@@ -12,12 +12,12 @@ from texturenets.engines.devices import memory_errors
 from texturenets.errors import UserError
 from texturenets.image import ImageKind
 from texturenets.losses import build, layers_of
+from texturenets.memory.malloc import keep_freed_memory
 from texturenets.optimization import IterationRecord, LineSearch
 from texturenets.resynthesis import jobs
 from texturenets.resynthesis.configuration import NETWORK, STEPS, of_network
 from texturenets.resynthesis.filling import fill
 from texturenets.resynthesis.jobs import Job
-from texturenets.train import allocator
 from texturenets.train.configuration import TextureConfig
 from texturenets.train.fallback import with_own
 from texturenets.train.setup import Setup, set_up
@@ -41,7 +41,7 @@ def set_up_for(
 
     used, setup = with_own(made, config, chosen=chosen, resumed=None, say=say)
     if setup.device.type == "cpu":
-        allocator.keep_freed_memory()
+        keep_freed_memory()
     return used, setup
 
 

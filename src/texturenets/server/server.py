@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from texturenets.errors import UserError, reason
-from texturenets.memory.trim import configure_malloc
+from texturenets.memory.malloc import return_freed_memory
 from texturenets.server.app import create
 from texturenets.server.connections import ACCEPTED_AT_ONCE, BACKLOG, connection_limit, protocol
 from texturenets.server.guard import MAX_HEADER_BYTES
@@ -77,7 +77,7 @@ def serve(settings: Settings, level: str = "info") -> None:
     max_connections = connection_limit()
     listener = listen(settings)  # before `create`, which takes seconds: a port in use is reported at once
     signal.signal(signal.SIGTERM, _exit_on_signal)  # until uvicorn installs its own handler
-    configure_malloc()
+    return_freed_memory()
     log_to_stderr(level)
     app, _ = create(settings)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -15,7 +15,7 @@ from typing import Any, Final
 from texturenets import image, loading
 from texturenets.errors import DamagedError, DiskFullError, NoBaseError, UserError
 from texturenets.image import sizes
-from texturenets.memory.trim import PeriodicRelease
+from texturenets.memory.malloc import PeriodicRelease
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import PHOTO, parse_mix, unknown_style
 from texturenets.server import uploads

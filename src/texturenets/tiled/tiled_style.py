@@ -17,7 +17,7 @@ from texturenets.graph import ConversionError, Graph
 from texturenets.graph.wrapping import wrapped
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget, note_run
-from texturenets.memory.trim import release_free_memory
+from texturenets.memory.malloc import release_free_memory
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
 

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from texturenets.engines.devices import is_out_of_memory
 from texturenets.errors import DiskFullError, UserError, cannot_write
+from texturenets.memory.malloc import keep_freed_memory
 from texturenets.modelfiles import modelfile
-from texturenets.train import allocator, checkpoint, fingerprint, optimizer, processes
+from texturenets.train import checkpoint, fingerprint, optimizer, processes
 from texturenets.train.callbacks import DEFAULT, MakeCallback
 from texturenets.train.cuda_graph import CudaGraphStep
 from texturenets.train.data import Batch
@@ -65,7 +66,7 @@ class Trainer:
         setup = set_up(task.config, task.layers, self.config, progress)
         self.device = setup.device
         if self.device.type == "cpu":
-            allocator.keep_freed_memory()
+            keep_freed_memory()
         # The loss scaling of fp16, whose factor changes during the run and is part of its checkpoint.
         self.scaler = torch.amp.GradScaler(self.device.type) if setup.precision == "fp16" else None
         self.fabric = processes.make_fabric(self.device, setup.precision, self.scaler)

@@ -1,4 +1,5 @@
-"""Returns freed memory to the system: a service runs for weeks and shares its machine."""
+"""glibc's malloc: freed memory goes back to the system, as a service runs for weeks and shares its machine, or is
+kept for the next step of a training."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import time
 from typing import Any
 
 # mallopt(3): numbers of glibc's malloc.h
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -3, -4, -8
 
 MALLOC_ARENAS = 2
 """Number of glibc's heaps. By default there are eight for each core and each decoding thread uses its own; memory
@@ -29,14 +30,28 @@ def _libc() -> Any:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
-def configure_malloc() -> bool:
-    """Configure glibc's malloc to return freed memory to the system; False without glibc. Call before threads
-    start."""
+def _set(settings: dict[int, int]) -> bool:
     libc = _libc()
     if libc is None:
         return False
-    settings = ((M_ARENA_MAX, MALLOC_ARENAS), (M_MMAP_THRESHOLD, OWN_PAGES), (M_TRIM_THRESHOLD, OWN_PAGES))
-    return all(libc.mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in settings)
+    done = [libc.mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in settings.items()]
+    return all(done)
+
+
+def return_freed_memory() -> bool:
+    """Configure glibc's malloc to return freed memory to the system; False without glibc. Call before threads
+    start."""
+    return _set({M_ARENA_MAX: MALLOC_ARENAS, M_MMAP_THRESHOLD: OWN_PAGES, M_TRIM_THRESHOLD: OWN_PAGES})
+
+
+def keep_freed_memory() -> bool:
+    """Configure it not to return memory to the system between steps; False without glibc.
+
+    Each feature map of a training step is tens of megabytes, which glibc by default requests from the kernel and
+    returns each time; zeroing the pages takes a fifth of a step on two cores (1.54 s against 1.24 s, default network,
+    batch 4 at 256, bf16).
+    """
+    return _set({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 256 * 2**20})
 
 
 def release_free_memory() -> None:
