@@ -16,6 +16,7 @@ from torch import Tensor
 import texturenets as tn
 from texturenets import losses, perceptual
 from texturenets.losses import Features, Loss, LossSettings, Targets
+from texturenets.losses.user_losses import check_user_losses
 from texturenets.train.style_task import StyleTask
 from texturenets.train.trainer import Trainer
 
@@ -89,6 +90,15 @@ def registered() -> Iterator[None]:
     losses.register(ColorLoss)
     yield
     losses.LOSSES.remove(ColorLoss)
+
+
+def test_a_loss_of_ones_own_may_compare_with_the_style() -> None:
+    class Mine(ColorLoss):
+        name = "mine"
+        compares_style = True
+
+    wrapped = check_user_losses([ColorLoss(1.0), Mine(1.0)])
+    assert [loss.compares_style for loss in wrapped] == [False, True]
 
 
 @pytest.mark.usefixtures("registered")

@@ -91,6 +91,7 @@ def test_steps_across_the_edge_and_inside() -> None:
     assert measures.seam([blocks, ramp], 4) == pytest.approx((0.2 + 0.11) / (0.1 + 0.01))
     with pytest.raises(ValueError, match="no inner edge"):
         measures.edge_steps(ramp, 12)
+    assert measures.seam([torch.full((1, 3, 8, 8), 0.5)], 4) == 1  # of one colour: no edge
 
 
 def test_patches_that_are_copied_together() -> None:

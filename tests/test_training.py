@@ -671,7 +671,7 @@ def test_the_log_holds_means_and_goes_on_where_a_run_was_cut_off(tmp_path: Path)
     assert [line["losses"]["style/a"] for line in lines[:3]] == [5.5, 15.5, 22.5]
     assert lines[3]["unreadable"] == "a.jpg is damaged"
     with path.open("a") as file:
-        file.write('{"step": 27, "los')
+        file.write('5\n{"step": 27, "los')
     log = callbacks.Log(tmp_path, 20)
     log(record(21, saved=tmp_path))
     log.close()

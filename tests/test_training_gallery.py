@@ -144,7 +144,8 @@ def test_a_gallery_from_elsewhere_is_put_beside_the_style(
     out = tmp_path / "late.safetensors"
     assert train(studio, "style", ["late"], out, into=trained, steps=1)[0] == 0
     assert (tmp_path / "gallery.safetensors").read_bytes() == trained.read_bytes()
-    assert loading.load_style(out, EngineOptions("torch", "cpu")).name == "late"
+    for path in (out, tmp_path / "late.run" / "last.safetensors"):  # that of a run which was stopped, too
+        assert loading.load_style(path, EngineOptions("torch", "cpu")).name == "late"
 
 
 def test_a_style_without_its_gallery_is_refused(
@@ -223,6 +224,8 @@ def test_python_trains_into_a_gallery_too(studio: Studio, trained: Path) -> None
     out = trained.with_name("python.safetensors")
     style = train_style(paintings, studio.photos, out, config=config, trainer=trainer)
     assert style.styles == ("late",)
+    with pytest.raises(UserError, match="`config` is a GalleryConfig"):
+        train_style(paintings, studio.photos, out, config=GalleryConfig(), trainer=trainer)
     with pytest.raises(UserError, match="without `losses` of your own"):
         style_task(config, paintings, studio.photos, str(trained), [MyLoss()])
 

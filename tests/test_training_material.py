@@ -79,6 +79,14 @@ def test_one_network_learns_all_maps(waves: tiny.Result) -> None:
         assert picture.size == (2 * 32, 4 * 32)  # a row for each map
 
 
+def test_a_folder_of_a_color_map_alone_is_learned(studio: tiny.Studio) -> None:
+    folder = studio.root / "plain"
+    folder.mkdir()
+    Image.open(next((studio.root / "waves").glob("*color*"))).save(folder / "plain_color.png")
+    result = studio.texture(style=folder, image_size=32, style_size=48)
+    assert result.status == 0, result.error
+
+
 def test_a_material_is_resumed_as_if_never_interrupted(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,16 @@ def test_a_browser_signs_in_once(guarded: TestClient) -> None:
         assert not away.headers.get("location", "/").startswith("//")
 
 
+def test_cookies_of_other_programs_on_the_host_are_in_nobodys_way(guarded: TestClient) -> None:
+    with guarded as service:
+        answer = service.get(f"/docs?token={TOKEN}", follow_redirects=False)
+        mine = answer.headers["set-cookie"].partition(";")[0]
+        service.cookies.clear()
+        for other in ('prefs={"theme":"dark"}; ', "a=b,c; ", "=; "):
+            assert service.get("/docs", headers={"Cookie": other + mine}).status_code == 200
+        assert service.get("/v1/models", headers={"Cookie": 'prefs={"theme":"dark"}'}).status_code == 401
+
+
 def test_the_form_of_a_browser(guarded: TestClient) -> None:
     with guarded as service:
         wrong = service.post(signin.PATH, data={"token": "wrong"})

@@ -633,6 +633,8 @@ def test_metrics_count_trainings(
         for name in ("a", "b"):
             post = f"/v1/trainings?name={name}&kind=texture"
             assert training.post(post, content=photo(200, 160)).status_code == 202
+        reserved = f"/v1/trainings?name=painting-00000000-{'0' * 24}"
+        assert "visitors' paintings" in problem(training.post(reserved, content=photo(200, 160)), 409)
         training.post("/v1/trainings/b/stop")
         text = training.get("/metrics").text
     for state, count in {"queued": 1, "running": 0, "stopped": 1, "done": 0, "failed": 0}.items():

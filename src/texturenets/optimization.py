@@ -244,10 +244,7 @@ def synthesize(
     Yields a record an iteration; the image of the last one is the result. Raises UserError for `settings`, `scales`
     and `style_blend_weights` that do not work.
     """
-    if settings["normalize_gradients"] and line_search != "fixed":
-        raise UserError(
-            "`normalize_gradients` is no gradient of any loss: a line search fails; use `line_search` fixed"
-        )
+    check_settings(settings, line_search)
     parts = shares(len(styles), style_blend_weights)
     sizes = scale_sizes(size, scales)
 
@@ -281,6 +278,16 @@ def coarse_to_fine(
                 yield record
         start = last.image
         iteration, evaluations, seconds = last.iteration, last.evaluations, last.seconds
+
+
+def check_settings(settings: LossSettings, line_search: LineSearch) -> None:
+    """Raise UserError for losses that pixels cannot be optimized by."""
+    if settings["normalize_gradients"] and line_search != "fixed":
+        raise UserError(
+            "`normalize_gradients` is no gradient of any loss: a line search fails; use `line_search` fixed"
+        )
+    if settings.get("diversity_weight"):
+        raise UserError("`diversity_weight` compares several images, and one is optimized: leave it out")
 
 
 def white_noise(seed: int, size: tuple[int, int]) -> Tensor:

@@ -225,10 +225,12 @@ def _print(results: Mapping[str, Any]) -> None:
     if results["kind"] == "texture":
         table = Table("layer", "samples", "halves of the exemplar", box=None, pad_edge=False)
         for layer, value in results["losses"].items():
-            table.add_row(layer, f"{value:.4f}", f"{results['halves'][layer]:.4f}")
+            table.add_row(layer, f"{value:.4f}", _shown(results.get("halves", {}).get(layer)))
         for network, value in results["sums"].items():
             table.add_row(
-                f"sum of {network}", f"{value:.4f}", f"{results['sums of the halves'][network]:.4f}"
+                f"sum of {network}",
+                f"{value:.4f}",
+                _shown(results.get("sums of the halves", {}).get(network)),
             )
         for level, value in results.get("patch distance", {}).items():
             reference = results["patch distance of the halves"][level]
@@ -305,6 +307,10 @@ def _layers(results: Mapping[str, Any]) -> Table:
         if ":" in layer:
             table.add_row(layer, f"{value:.4f}", f"{reference[layer]:.4f}")
     return table
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _count(count: int | None, max_iterations: int) -> str:

@@ -196,16 +196,19 @@ def evaluate_texture(
     seeds = range(options.seed, options.seed + options.samples)
     samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
     losses = measures.texture_losses(descriptors, samples, target, settings)
-    halves = measures.half_losses(descriptors, target, settings)
+    try:
+        halves = measures.half_losses(descriptors, target, settings)
+    except UserError:  # half of the exemplar is too small for a layer
+        halves = {}
     results: dict[str, Any] = {
         "model": model.name,
         "kind": "texture",
         "samples": options.samples,
         "losses": losses,
-        "halves": halves,
         "sums": measures.by_network(losses),
-        "sums of the halves": measures.by_network(halves),
     }
+    if halves:
+        results |= {"halves": halves, "sums of the halves": measures.by_network(halves)}
     results |= _patch_distances(samples, target, options.seed)
     if options.samples > 1:
         results["distance between samples"] = measures.pairwise_distance(descriptors, samples, diversity)

@@ -18,7 +18,7 @@ from texturenets.perceptual import Descriptors
 DIVERSITY_LAYERS: dict[str | None, tuple[str, ...]] = {
     None: ("squeezenet1_0:fire4", "vgg16:relu2_2"),
     "vgg16": ("vgg16:relu2_2",),
-    "own": ("own:map2_2", "own:map3_3"),
+    "own": ("own:map_relu2_2", "own:map_relu3_3"),
 }
 """Where samples are compared, by `EvaluationOptions.descriptor`: None is the default."""
 PATCH_SIDE = 32  # pixels
@@ -98,7 +98,8 @@ def edge_steps(sample: Tensor, period: int, axis: int = 3) -> tuple[float, float
 def seam(samples: Sequence[Tensor], period: int, axis: int = 3) -> float:
     """The mean step across the wrap edge of samples over that across inner edges of the same phase: 1 is no seam."""
     pairs = [edge_steps(sample, period, axis) for sample in samples]
-    return sum(edge for edge, _ in pairs) / sum(inner for _, inner in pairs)
+    edges, inner = sum(edge for edge, _ in pairs), sum(inner for _, inner in pairs)
+    return edges / inner if inner else 1.0  # of one colour: no edge shows
 
 
 @torch.no_grad()

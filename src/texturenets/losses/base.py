@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -78,7 +78,7 @@ class Loss(Protocol):
     layers: tuple[str, ...] = ()
     gram_layers: tuple[str, ...] = ()
     photo_layers: tuple[str, ...] = ()
-    compares_style: ClassVar[bool] = False
+    compares_style: bool = False
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
         """Compute targets from the style images; called once, before the first step. Optional.

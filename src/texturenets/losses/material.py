@@ -101,10 +101,10 @@ class MaterialObjective:
     def _joint(self, images: Tensor, step: Tensor | None) -> Tensor:
         channels = images.shape[1]
         axes = directions(self.seed, step, STREAM, AXES, channels).to(images.device) @ self.whitening
-        pairs = self._pair_axes(step, channels).to(images.device) / self.deviation.T
-        return sliced_wasserstein(
-            self._centred(images), self.pixels, torch.cat([axes, pairs]), "paper"
-        ).mean()
+        if self.pairs:
+            pairs = self._pair_axes(step, channels).to(images.device) / self.deviation.T
+            axes = torch.cat([axes, pairs])
+        return sliced_wasserstein(self._centred(images), self.pixels, axes, "paper").mean()
 
     def _pair_axes(self, step: Tensor | None, channels: int) -> Tensor:
         """Random directions of two channels each, (PAIR_AXES, channels)."""

@@ -26,6 +26,7 @@ class UserLoss(Loss):
                 "and give an instance of it"
             )
         self.loss, self.name = loss, name
+        self.compares_style = bool(getattr(loss, "compares_style", False))
         self.layers, self.gram_layers, self.photo_layers = (
             full_names(_tuple_of_names(loss, key)) for key in ("layers", "gram_layers", "photo_layers")
         )

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from texturenets.losses import LossSettings
-from texturenets.optimization import IterationRecord, LineSearch, coarse_to_fine, minimize, scale_sizes
+from texturenets.optimization import (
+    IterationRecord,
+    LineSearch,
+    check_settings,
+    coarse_to_fine,
+    minimize,
+    scale_sizes,
+)
 from texturenets.perceptual import Descriptors
 from texturenets.resynthesis import patches
 from texturenets.resynthesis.holes import Hole
@@ -33,6 +40,7 @@ def fill(
     Yields a record for each iteration, with the whole image; the last one is the result. All pixels that are not free
     are those of the hole's image. Raises UserError if the known part is too small, and for invalid `scales`.
     """
+    check_settings(settings, line_search)
     size = (int(hole.image.shape[2]), int(hole.image.shape[3]))
     sizes = scale_sizes(size, scales)
     with torch.no_grad():

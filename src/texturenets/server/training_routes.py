@@ -17,7 +17,7 @@ from texturenets import image
 from texturenets.errors import UserError
 from texturenets.image import sizes
 from texturenets.modelfiles import modelfile
-from texturenets.server import bodies
+from texturenets.server import bodies, painting_files
 from texturenets.server.http_errors import LOG_FIELDS, HTTPProblem, add_log_fields, documented, refused
 from texturenets.server.numbers import DECIMAL, WHOLE
 from texturenets.server.service import Service
@@ -245,6 +245,8 @@ def _add_start(app: FastAPI, service: Service, available: Callable[[], Trainings
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
         add_log_fields(training=name, kind=kind)
+        if painting_files.path_of(Path(), name):
+            raise HTTPProblem(409, f"{name} is a name of visitors' paintings: choose another one")
         trainings = available()
         with service.queue.slot():
             data, _ = await bodies.read_image_body(request)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from texturenets import image
+from texturenets.files import atomic_write
 from texturenets.train.records import Record
 
 
@@ -49,11 +50,11 @@ class Log:
                 try:
                     if json.loads(line)["step"] <= start:
                         kept.append(line)
-                except (ValueError, KeyError):  # an incomplete line, of a process that was killed
+                except (ValueError, KeyError, TypeError):  # an incomplete line, of a process that was killed
                     continue
-        self.file = self.path.open("w", encoding="utf-8")
-        self.file.writelines(line + "\n" for line in kept)
-        self.file.flush()
+        with atomic_write(self.path) as part:
+            part.write_text("".join(line + "\n" for line in kept), "utf-8")
+        self.file = self.path.open("a", encoding="utf-8")
         self.unlogged: list[Record] = []
 
     def __call__(self, record: Record) -> None:

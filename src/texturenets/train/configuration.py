@@ -223,7 +223,7 @@ class StyleConfig(TaskConfig):
     flip: bool = True
     """Mirror half of the photos."""
     val_share: float = 0.05
-    """Share of the photos held out for validation, unless the folder has a subfolder val/."""
+    """Share of the photos held out for validation, unless the folder has subfolders train/ and val/."""
 
     def __post_init__(self) -> None:
         """As `TaskConfig`."""
@@ -343,6 +343,10 @@ class PerceptualConfig(RunConfig):
             raise UserError(
                 f"`batch_size` {self.batch_size} is not a multiple of `variants` {self.variants}, or is below 2: "
                 "images are compared with one another"
+            )
+        if self.image_size % 8:
+            raise UserError(
+                f"`image_size` {self.image_size} is no multiple of 8: VGG-16 and SqueezeNet round it differently"
             )
         if self.accumulate > 1:
             raise UserError("`accumulate` splits the batch, whose images are compared with one another")

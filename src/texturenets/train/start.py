@@ -16,7 +16,14 @@ from texturenets.losses import Loss
 from texturenets.stylize import style
 from texturenets.textures import Texture
 from texturenets.train import presets, require
-from texturenets.train.configuration import RunConfig, StyleConfig, TextureConfig, model_file, replaced
+from texturenets.train.configuration import (
+    GalleryConfig,
+    RunConfig,
+    StyleConfig,
+    TextureConfig,
+    model_file,
+    replaced,
+)
 from texturenets.train.trainer_config import TrainerConfig
 from texturenets.train.unused_options import check_used
 
@@ -64,6 +71,8 @@ def train_style(
     """
     chosen = presets.style_preset(config) if isinstance(config, str) else config
     _check(chosen, StyleConfig, trainer, losses)
+    if isinstance(chosen, GalleryConfig):
+        raise UserError("`config` is a GalleryConfig, for `texturenets train gallery`: give a StyleConfig")
     trainer = trainer or TrainerConfig()
     if isinstance(config, str) and not (trainer.init or trainer.into):
         trainer = dataclasses.replace(trainer, init=presets.start_of(config, chosen))

@@ -23,7 +23,7 @@ from texturenets.errors import DiskFullError, UserError, cannot_write
 from texturenets.memory.malloc import keep_freed_memory
 from texturenets.modelfiles import modelfile
 from texturenets.train import checkpoint, fingerprint, optimizer, processes
-from texturenets.train.callbacks import DEFAULT, MakeCallback
+from texturenets.train.callbacks import DEFAULT, LOG_EVERY, Callback, MakeCallback
 from texturenets.train.cuda_graph import CudaGraphStep
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
@@ -35,7 +35,6 @@ from texturenets.train.setup import set_up
 from texturenets.train.task import Provenance, Task
 from texturenets.train.trainer_config import TrainerConfig
 
-LOSS_CHECK_EVERY = 20  # on a GPU: steps between two checks that the losses are finite
 NO_STEP_LIMIT = 2**40  # steps of a run that ends after `minutes`
 
 
@@ -134,9 +133,10 @@ class Trainer:
         which model is kept and how to resume.
         """
         factories = self.callbacks if self.fabric.is_global_zero else ()
-        callbacks = [make(self.folder, self.state.step) for make in factories]
+        callbacks: list[Callback] = []
         with self._explained_failures():
             try:
+                callbacks += [make(self.folder, self.state.step) for make in factories]
                 for record in self._records():
                     for callback in callbacks:
                         callback(record)
@@ -198,27 +198,31 @@ class Trainer:
             last = self.progress(step) >= 1
             if self._must_check_losses(step) or last or self.stop:
                 self._check_losses(step, losses, rate)
-            self._synchronize_stop()
+            stopping = self._stopping()
             unreadable = sorted({*self.task.unreadable, *batch.unreadable} - self.unreadable)
             self.unreadable.update(unreadable)
             record = Record(step, losses, rate, 0.0, waited, unreadable)
             if fabric.is_global_zero:
                 self._evaluate(record, batch, images, last)
             record.seconds = self.state.seconds = earlier_seconds + time.perf_counter() - started
-            if _due(step, self.config.save_every) or last or self.stop:
+            if _due(step, self.config.save_every) or last or stopping:
                 record.saved = self.save()
             yield record
-            if self.stop and not record.saved:  # a signal arrived while the caller handled the record
+            if fabric.world_size == 1:  # of several processes, all must end after the same step
+                stopping = self.stop
+            if stopping and not record.saved:  # a signal arrived while the caller handled the record
                 self.save()
-            if last or self.stop:
+            if last or stopping:
                 return
             step_ended = time.perf_counter()
 
-    def _synchronize_stop(self) -> None:
-        """Stop all processes after the same step: a signal may reach them during different ones."""
-        if self.fabric.world_size > 1:
-            stop = torch.tensor(float(self.stop), device=self.fabric.device)
-            self.stop = bool(self.fabric.all_reduce(stop, reduce_op="max"))
+    def _stopping(self) -> bool:
+        """Whether to stop after this step: one answer for all processes, which a signal may reach in different
+        steps."""
+        if self.fabric.world_size == 1:
+            return self.stop
+        stop = torch.tensor(float(self.stop), device=self.fabric.device)
+        return bool(self.fabric.all_reduce(stop, reduce_op="max"))
 
     def _must_check_losses(self, step: int) -> bool:
         """Whether to check the losses: on a CPU in each step, on a GPU before anything is written.
@@ -231,7 +235,7 @@ class Trainer:
             config.validate_every,
             config.snapshot_every,
             config.save_every,
-            LOSS_CHECK_EVERY,
+            LOG_EVERY,
         )
         return self.device.type == "cpu" or any(_due(step, every) for every in intervals)
 
@@ -350,7 +354,9 @@ class Trainer:
         return path
 
     def save_model(self, path: Path) -> None:
-        """Save the network as it is now, in the task's file format."""
+        """Save the network as it is now, in the task's file format; with `into` its base model is put next to it."""
+        if self.config.base:
+            modelfile.keep_base(path, modelfile.find(self.config.base))
         provenance = Provenance(self.out.stem, self.config, self.state)
         self.task.save(path, self.network, self._forward_eval, provenance)
 

@@ -214,7 +214,8 @@ function paint() {
   stop();
   start();
   const style = model.kind === "style";
-  const longer = Number($("size").value);
+  const size = Number($("size").value);
+  const longer = model.io_spec.fixed_size ? Math.min(size, model.io_spec.stride) : size;
   const seed = Math.max(0, Math.floor(Number($("seed").value)) || 0);
   const name = style ? `${photo.name}-${blend.label()}` : `${model.name}-${seed}`;
   shown = { style, options: options(), mix: blend.mix(), name };

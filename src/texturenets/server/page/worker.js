@@ -16,13 +16,20 @@ async function runtime(backend) {
   return ort;
 }
 
+// The bytes of a file, whose name may hold any characters.
+async function whole(path) {
+  const answer = await fetch(path.split("/").map(encodeURIComponent).join("/"));
+  if (!answer.ok) throw new Error(`${path} cannot be fetched (${answer.status})`);
+  return answer;
+}
+
 async function open(path, backend) {
   const key = `${backend} ${path}`;
   if (opened.key !== key) {
     const ort = await runtime(backend);
     await opened.session?.release();
     opened = {};
-    const bytes = new Uint8Array(await (await fetch(path)).arrayBuffer());
+    const bytes = new Uint8Array(await (await whole(path)).arrayBuffer());
     opened = { key, ort, session: await ort.InferenceSession.create(bytes, { executionProviders: [backend] }) };
   }
   return opened;
