@@ -1,4 +1,4 @@
-"""How well `own` orders pictures as VGG-16 does, what it costs, and how large it is.
+"""How well `own` orders pictures as VGG-16 and SqueezeNet do, what it costs, and how large it is.
 
     python benchmarks/perceptual.py [own.safetensors ...] [--models FILE ...] [--photos N] [--sizes 256,384]
 
@@ -6,7 +6,7 @@ The pictures are photos that nobody trained on (../shared/images/content/eval), 
 shipped styles, by published networks (../shared/torch7), by spoiled copies of both, which stand for half-trained
 ones, and by what `--models` names. For one painting at a time the pictures are ordered by the distance of their Gram
 matrices to the painting's; for one photo at a time pairs of pictures by the distance of their content features.
-Printed are Spearman's correlations with VGG-16's distances, layer by layer: the mean and the worst painting. Networks
+Printed are Spearman's correlations with their distances, layer by layer: the mean and the worst painting. Networks
 whose pictures a file was distilled on, by its header, are left out of the second table.
 """
 
@@ -35,14 +35,14 @@ from texturenets.losses.gram import gram
 from texturenets.modelfiles import modelfile
 from texturenets.networks import network_files
 from texturenets.perceptual import Descriptor, weights
-from texturenets.perceptual.architectures import PLANS, PoolLayer
+from texturenets.perceptual.architectures import PLANS, LinearMap, PoolLayer
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.distillation.generated import spoiled, style_files
 from texturenets.train.presets import layers_of
 
 GRAM_AIM, CONTENT_AIM = 0.95, 0.97
-CONTENT = ("4_2", "4_3")
+CONTENT = ("relu4_2", "relu4_3")
 PHOTOS = ("chicago", "hoovertowernight", "tubingen", "stata", "tiger", "golden_gate")
 
 
@@ -54,7 +54,8 @@ def arithmetic(network: str, last: str) -> float:
         if isinstance(step, PoolLayer):
             area /= 4
         else:
-            total += area * float(np.prod(shapes[step.key]))  # type: ignore[union-attr]
+            places = area / step.stride**2 if isinstance(step, LinearMap) else area
+            total += places * float(np.prod(shapes[step.key]))  # type: ignore[union-attr]
         if step.name == last:
             break
     return total
@@ -62,9 +63,9 @@ def arithmetic(network: str, last: str) -> float:
 
 @dataclass
 class Seen:
-    """What one descriptor network says: distances by layer name ("1_2")."""
+    """What one descriptor network says: distances by the teachers' layers."""
 
-    network: Descriptor
+    network: Descriptor | perceptual.Descriptors
     layers: dict[str, str]
     paintings: dict[str, list[Tensor]] = field(default_factory=dict)  # Gram matrices, one a painting
     style: dict[str, list[Tensor]] = field(default_factory=dict)  # (paintings,) distances, one a picture
@@ -73,7 +74,7 @@ class Seen:
 
     @torch.no_grad()
     def features(self, picture: Tensor) -> dict[str, Tensor]:
-        """Features of a picture (1, 3, H, W) by names as "1_2"."""
+        """Features of a picture (1, 3, H, W) by the teachers' layers."""
         out = self.network(picture)
         return {name: out[layer] for name, layer in self.layers.items()}
 
@@ -100,14 +101,14 @@ class Seen:
 
 
 def teacher(files: Sequence[str]) -> Seen:
-    """VGG-16 up to relu4_3."""
-    layers = {name: f"relu{name}" for name in OWN_MAPS}
-    return Seen(Descriptor(weights.load("vgg16", files=files), layers.values()), layers)
+    """VGG-16 up to relu4_3, and SqueezeNet."""
+    layers = {made.layer: made.teacher for made in OWN_MAPS}
+    return Seen(perceptual.build(layers.values(), files=files), layers)
 
 
 def student(file: Path) -> Seen:
     """`own` of a file of weights."""
-    layers = {name: f"map{name}" for name in OWN_MAPS}
+    layers = {made.layer: made.name for made in OWN_MAPS}
     return Seen(Descriptor(weights.read(file, "own"), layers.values()), layers)
 
 
@@ -155,7 +156,7 @@ def report(theirs: Seen, own: Seen, chosen: list[int], paintings: Sequence[str])
     print("| layer | Spearman, mean | worst | worst painting | pairs in the same order, mean | worst |")
     print("|---|---|---|---|---|---|")
     worst: dict[str, float] = {}
-    for name in OWN_MAPS:
+    for name in theirs.layers:
         a, b = (torch.stack(seen.style[name])[chosen] for seen in (theirs, own))
         each = torch.tensor([spearmanr(a[:, i], b[:, i]).statistic for i in range(len(paintings))])
         alike = torch.tensor(
@@ -199,7 +200,7 @@ def step_time(file: Path, files: Sequence[str], side: int = 256, repeats: int = 
 
 def cost(file: Path, files: Sequence[str]) -> None:
     """Print size, arithmetic and time."""
-    theirs, own = arithmetic("vgg16", "relu4_3"), arithmetic("own", "map4_3")
+    theirs, own = arithmetic("vgg16", "relu4_3"), arithmetic("own", "map_relu4_3")
     print(
         f"\n{file}: {file.stat().st_size / 1e6:.2f} MB; {own / 1e3:.1f} thousand multiplications a pixel, ",
         end="",

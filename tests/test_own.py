@@ -28,13 +28,15 @@ from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.residual import Residual
 from texturenets.perceptual import weights
 from texturenets.perceptual.weights import registry
-from texturenets.readers.layouts import LAYERS, OWN_MAPS
+from texturenets.readers.layouts import OWN_MAPS
 from texturenets.train import data, presets, processes
 from texturenets.train.configuration import PerceptualConfig, StyleConfig
 from texturenets.train.distillation import images, losses, start, task
 from texturenets.train.distillation.changes import CHANGES, change
 from texturenets.train.distillation.generated import Styles, descend, style_files
 from texturenets.train.distillation.student import Student
+
+OWN_WEIGHT = presets.LAYERS["own"].style_weight
 
 FLAGS: dict[str, Any] = {
     "image_size": 32,
@@ -61,6 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny.picture(folder / "paintings" / f"{i}.png", seed=50 + i, grain=20)
     (folder / "weights").mkdir()
     tiny.weights_file(folder / "weights", "vgg16", until="relu4_3")
+    tiny.weights_file(folder / "weights", "squeezenet1_0", until="fire7")
     return folder
 
 
@@ -94,7 +97,7 @@ def own(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_is_as_small_as_it_is_to_be(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     benchmark = loaded(ROOT / "benchmarks/perceptual.py", "benchmark_perceptual")
-    theirs, ours = benchmark.arithmetic("vgg16", "relu4_3"), benchmark.arithmetic("own", "map4_3")
+    theirs, ours = benchmark.arithmetic("vgg16", "relu4_3"), benchmark.arithmetic("own", "map_relu4_3")
     # Simonyan and Zisserman, table 1: multiplications of a pixel, by hand.
     assert theirs == 27 * 64 + 6 * 9 * 64 * 64 + 3 * 9 * 64 * 128 / 4
     assert 7 * ours <= theirs
@@ -102,37 +105,39 @@ def test_it_is_as_small_as_it_is_to_be(own: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_its_maps_are_beside_the_network(own: Path) -> None:
-    made = perceptual.build(["own:map1_2", "own:conv2_1"], files=[own], offline=True)
+    made = perceptual.build(["own:map_relu1_2", "own:conv2_1"], files=[own], offline=True)
     x = torch.rand(1, 3, 16, 18)
     t = {name: tensor.float() for name, tensor in load_file(own).items()}
     y = x.flip(1) * 255 - torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
     for key in ("own1_1", "own1_2"):
         y = F.relu(F.conv2d(y, t[f"{key}.weight"], t[f"{key}.bias"], padding=1))
-    mapped = F.conv2d(y, t["map1_2.weight"])
+    mapped = F.conv2d(y, t["map_relu1_2.weight"])
     after = F.relu(F.conv2d(F.max_pool2d(y, 2), t["own2_1.weight"], t["own2_1.bias"], padding=1))
     got = made(x)
-    torch.testing.assert_close(got["own:map1_2"], mapped, rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(got["own:map_relu1_2"], mapped, rtol=1e-4, atol=1e-2)
     torch.testing.assert_close(got["own:conv2_1"], after, rtol=1e-4, atol=1e-2)
     assert list(made(x, ["own:conv2_1"])) == ["own:conv2_1"]
 
 
 def test_a_tap_on_a_map_does_not_go_on_through_the_network(own: Path) -> None:
-    made = perceptual.build(["own:map1_2", "own:conv2_1"], files=[own], offline=True)
+    made = perceptual.build(["own:map_relu1_2", "own:conv2_1"], files=[own], offline=True)
     x = torch.rand(1, 3, 16, 16)
     tapped = made(x, tap=lambda name, f: 0 * f if "map" in name else f)
-    assert not tapped["own:map1_2"].any()
+    assert not tapped["own:map_relu1_2"].any()
     torch.testing.assert_close(tapped["own:conv2_1"], made(x)["own:conv2_1"])
 
 
 def test_the_file_has_the_distances_of_the_mapped_features() -> None:
     student = Student()
-    for module in student.maps.values():
+    for module in student.matrices.values():
         torch.nn.init.normal_(module.weight)
     x = torch.rand(2, 3, 24, 24)
     tensors = student.tensors()
     for name, features in student(x).items():
         mapped = student.mapped(name, features)
-        small = F.conv2d(features, tensors[f"map{name}.weight"].float())
+        before = student.before_maps(x)[next(m.after for m in OWN_MAPS if m.layer == name)]
+        weight = tensors[f"map_{name}.weight"].float()
+        small = F.conv2d(before, weight, stride=weight.shape[-1])
         a, b = gram(mapped), gram(small)
         want, got = ((m[0] - m[1]).square().sum() for m in (a, b))
         torch.testing.assert_close(got, want, rtol=2e-2, atol=0)
@@ -143,12 +148,13 @@ def test_the_file_has_the_distances_of_the_mapped_features() -> None:
         torch.testing.assert_close(student.reduced(name, features), small, rtol=2e-2, atol=2.0)
 
 
-def test_every_map_has_a_layer_of_the_teacher() -> None:
-    outputs = {layer.output for layer in LAYERS["vgg16"]}
-    assert {f"relu{name}" for name in OWN_MAPS} <= outputs
+def test_every_map_stands_for_a_layer_of_a_teacher() -> None:
+    for made in OWN_MAPS:
+        assert perceptual.split(made.teacher, "none") == tuple(made.teacher.split(":"))
+        assert ("own", made.name) == perceptual.split(made.name, "own")
     style, content = presets.layers_of("own")
-    assert style == ("own:map1_2", "own:map2_2", "own:map3_3", "own:map4_3")
-    assert content == ("own:map4_2",)
+    assert style == tuple(f"own:{made.name}" for made in OWN_MAPS if made.layer != "relu4_2")
+    assert content == ("own:map_relu4_2",)
 
 
 # ------------------------------------------------------------------------------------------- its beginning
@@ -174,17 +180,32 @@ def test_weights_that_can_be_found_are_found() -> None:
 
 
 def test_a_pruned_student_is_nearer_than_a_random_one(place: Path) -> None:
-    teacher = perceptual.build([f"vgg16:relu{name}" for name in OWN_MAPS], files=[place / "weights"])
+    teacher = perceptual.build([made.teacher for made in OWN_MAPS], files=[place / "weights"])
     x = torch.rand(6, 3, 32, 32)
-    theirs = {layer.rpartition("relu")[2]: f for layer, f in teacher(x).items()}
+    theirs = {layer.rpartition(":")[2]: f for layer, f in teacher(x).items()}
     student = Student()
     before = losses.losses(student, student(x), theirs, 1)
     network = teacher.networks["vgg16"]
     assert isinstance(network, perceptual.Descriptor)
     start.prune(student, network, x)
+    start.fit_maps(student, teacher, x)
     after = losses.losses(student, student(x), theirs, 1)
-    for name in ("1_2", "2_2", "3_3"):
-        assert after[f"features/{name}"] < 0.5 * before[f"features/{name}"]
+    for name in ("features/relu1_2", "features/relu2_2", "features/relu3_3", "gram/conv1", "gram/fire3"):
+        assert after[name] < 0.5 * before[name]
+
+
+def test_a_distillation_can_start_from_an_earlier_one(place: Path, own: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.safetensors"
+    status, _, error = train(place, out, "--quiet", steps=1, init=own, learning_rate=1e-12)
+    assert status == 0, error
+    before, after = load_file(own), load_file(out)
+    for name in before:
+        if not name.startswith("map_"):
+            torch.testing.assert_close(after[name], before[name])
+    assert json.loads(readers.metadata(out)["training"])["init"].startswith("own ")
+    status, _, error = train(place, out, "--quiet", steps=1, init=place / "weights" / "vgg16.safetensors")
+    assert status == 2
+    assert len(error.strip().splitlines()) == 1
 
 
 # ------------------------------------------------------------------------------------------- its losses
@@ -193,6 +214,8 @@ def test_a_pruned_student_is_nearer_than_a_random_one(place: Path) -> None:
 def features(count: int = 4) -> tuple[Student, dict[str, Tensor], dict[str, Tensor]]:
     """A student, its features of some pictures, and the teacher's, which are these mapped."""
     student = Student()
+    for module in student.matrices.values():
+        torch.nn.init.normal_(module.weight)
     x = torch.rand(count, 3, 16, 16)
     own = student(x)
     return student, own, {name: student.mapped(name, f).detach() for name, f in own.items()}
@@ -202,6 +225,8 @@ def test_losses_of_a_perfect_student_are_zero() -> None:
     student, own, theirs = features()
     found = losses.losses(student, own, theirs, 2)
     assert {name.partition("/")[0] for name in found} == {"features", "gram", "pairs", "content"}
+    assert "features/relu3_3" in found
+    assert "features/fire3" not in found  # their positions are not the same
     assert max(float(value.detach()) for value in found.values()) < 1e-4
 
 
@@ -210,6 +235,8 @@ def test_the_error_of_features_is_that_of_the_maps() -> None:
     theirs = {name: f + torch.randn_like(f) for name, f in theirs.items()}
     found = losses.losses(student, own, theirs, 2)
     for name, target in theirs.items():
+        if f"features/{name}" not in found:
+            continue
         error = (student.mapped(name, own[name]) - target).square().mean()
         variance = target.var((0, 2, 3), correction=0).mean()
         torch.testing.assert_close(found[f"features/{name}"], error / variance, rtol=1e-3, atol=1e-4)
@@ -233,7 +260,7 @@ def test_content_is_compared_within_a_photo_only() -> None:
     shifted = {name: torch.cat([f[:2], 3 + 2 * f[2:]]) for name, f in theirs.items()}
     # Between the groups all is otherwise; within the second, distances are four times those of the student.
     found = losses.losses(student, own, shifted, 2)
-    assert float(found["content/4_2"].detach()) == pytest.approx((np.log(4) - 0.25) / 2, rel=0.05)
+    assert float(found["content/relu4_2"].detach()) == pytest.approx((np.log(4) - 0.25) / 2, rel=0.05)
 
 
 # ------------------------------------------------------------------------------------------- its pictures
@@ -326,15 +353,16 @@ def test_its_file_says_what_it_is(own: Path) -> None:
     tensors, said = load_file(own), readers.metadata(own)
     assert all(tensor.dtype == torch.float16 for tensor in tensors.values())
     assert said["network"] == "own"
-    assert "VGG-16" in said["teacher"]
-    assert "SHA-256" in said["teacher"]
+    assert "VGG-16" in said["teachers"]
+    assert said["teachers"].count("SHA-256") == 2
     assert "CC BY 4.0" in said["licence"]
+    assert "BSD" in said["licence"]
     run = json.loads(said["training"])
     assert run["step"] == 2
     assert run["run"]["variants"] == 2
     found = weights.load("own", files=[own])
     assert found.convention == weights.CONVENTIONS["vgg16"]
-    assert found.source == "own, distilled from VGG-16 (relu1_2 to relu4_3) (own.safetensors)"
+    assert found.source == said["source"] + " (own.safetensors)"
     assert said["fingerprint"] == weights.fingerprint(found.tensors)
 
 
@@ -390,6 +418,7 @@ def test_ctrl_c_saves_and_resume_goes_on(
     [
         ({"variants": 3}, "--batch-size 4 is not a multiple of --variants 3"),
         ({"image_size": 16}, "--image-size 16 is too small"),
+        ({"image_size": 100}, "--image-size 100 is no multiple of 8"),
         ({"models": "no_such_style"}, "no_such_style"),
         ({"val_share": 1.5}, "--val-share 1.5 is not between 0 and 1"),
         ({"learning_rate": 0}, "--learning-rate 0"),
@@ -433,11 +462,11 @@ def test_a_style_is_trained_with_it(studio: tiny.Studio, own: Path) -> None:
     result = studio.run(descriptor="own", weights=[str(own)], **WITHOUT_LAYERS)
     assert result.status == 0, result.error
     assert set(result.losses) == {
-        *(f"style/own:map{n}" for n in ("1_2", "2_2", "3_3", "4_3")),
-        "content/own:map4_2",
+        *(f"style/{layer}" for layer in presets.layers_of("own")[0]),
+        "content/own:map_relu4_2",
     }
     run = result.header.training["run"]
-    assert run["style_weight"] == 3.0
+    assert run["style_weight"] == OWN_WEIGHT
     given = studio.run(descriptor="own", weights=[str(own)], style_weight=1.5, **WITHOUT_LAYERS)
     assert given.header.training["run"]["style_weight"] == 1.5
 
@@ -465,10 +494,10 @@ def test_its_file_is_found_in_folders(own: Path, tmp_path: Path, monkeypatch: py
     nameless = tmp_path / "mine.safetensors"
     nameless.write_bytes(own.read_bytes())
     assert weights.load("own", files=[nameless]).sha256 == found.sha256
-    short = {k: v for k, v in found.tensors.items() if k[:4] in ("own1", "map1")}
+    short = {k: v for k, v in found.tensors.items() if k[:4] == "own1" or k[:9] in ("map_relu1", "map_conv1")}
     part = weights.Pretrained("own", short, found.convention, "a part", "")
-    with pytest.raises(UserError, match="end at map1_2 and lack own2_1"):
-        perceptual.Descriptor(part, ["map2_2"])
+    with pytest.raises(UserError, match="end at map_conv1 and lack own2_1"):
+        perceptual.Descriptor(part, ["map_relu2_2"])
 
 
 def test_optimize_and_evaluate_with_it(
@@ -490,7 +519,7 @@ def test_optimize_and_evaluate_with_it(
     )
     assert status == 0, error
     found = json.loads(output)
-    assert {"own:map1_2", "own:map4_3", "texture", "structure"} <= set(found["means"])
+    assert {"own:map_relu1_2", "own:map_relu4_3", "texture", "structure"} <= set(found["means"])
     status, _, error = tiny.call(
         "evaluate", "stroke", "--against", str(studio.painting), "--descriptor", "vgg19", *words
     )
@@ -526,7 +555,7 @@ def test_a_style_is_trained_with_what_ships(studio: tiny.Studio, ships: Path) ->
     assert "--descriptor vgg16 insists" in result.error
     run = result.header.training["run"]
     assert run["style_layers"] == list(presets.layers_of("own")[0])
-    assert run["style_weight"] == 3.0
+    assert run["style_weight"] == OWN_WEIGHT
     again = studio.run("--resume", output=result.model, steps=3, **ALONE)
     assert again.status == 0, again.error
     assert LINE not in again.error
@@ -586,7 +615,10 @@ def test_the_service_does_not_refuse_what_it_can_train(
         training_routes._check_weights(presets.DEFAULT, "paper")
 
 
-@pytest.mark.parametrize(("weight", "kept"), [(StyleConfig().style_weight, 3.0), (7.0, 7.0), (0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("weight", "kept"),
+    [(StyleConfig().style_weight, OWN_WEIGHT), (7.0, 7.0), (0.0, 0.0)],
+)
 def test_a_weight_of_ones_own_stays_with_another_network(weight: float, kept: float) -> None:
     config = StyleConfig(style_weight=weight)
     assert presets.with_descriptor(config, "own").style_weight == kept
@@ -614,7 +646,7 @@ def test_from_python_a_warning_says_it(studio: tiny.Studio, ships: Path, tmp_pat
     with pytest.warns(UserWarning, match="own is used"):
         tn.train_style(studio.painting, studio.photos, tmp_path / "a.safetensors", **stop)  # type: ignore[arg-type]
     header = modelfile.read_header(tmp_path / "a.run" / "last.safetensors")
-    assert header.training["run"]["content_layers"] == ["own:map4_2"]
+    assert header.training["run"]["content_layers"] == ["own:map_relu4_2"]
     with pytest.raises(UserError, match="offline"):
         tn.train_style(
             studio.painting,

@@ -81,8 +81,8 @@ DescriptorFlag = Annotated[
     str | None,
     Parameter(
         help="Network whose features the losses use, at its default layers: a pretrained one, for example vgg19, "
-        "own (small, distilled from VGG-16; its file, which `train perceptual` makes, is given with --weights "
-        "own=FILE), or random (untrained filters, no download)."
+        "own (small, comes with the package; one that `train perceptual` made is given with --weights own=FILE), or "
+        "random (untrained filters, no download)."
     ),
 ]
 Resume = Annotated[
@@ -105,7 +105,7 @@ PerceptualFlags: Any = optional_flags(
     PerceptualConfig, "Training options", without=("accumulate", "descriptor_padding", "pool")
 )
 PerceptualTrainerFlags: Any = optional_flags(
-    TrainerConfig, "Run options", without=("init", "into", "unfreeze", "engine")
+    TrainerConfig, "Run options", without=("into", "unfreeze", "engine")
 )
 StyleTrainerFlags: Any = optional_flags(TrainerConfig, "Run options")
 TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("into", "unfreeze"))
@@ -256,8 +256,8 @@ def perceptual(
     options: PerceptualFlags | None = None,
     trainer: PerceptualTrainerFlags | None = None,
 ) -> int:
-    """Train a small descriptor network, one whose features losses compare, in place of VGG-16, from which it is
-    distilled: for `--descriptor own --weights own=FILE`.
+    """Train a small descriptor network, one whose features losses compare, in place of VGG-16 and
+    SqueezeNet, from which it is distilled: for `--descriptor own --weights own=FILE`.
 
     Parameters
     ----------

@@ -41,7 +41,9 @@ class MeasuredLayers:
 
 MEASURED: Final = {
     "vgg16": MeasuredLayers(SHALLOW_STYLE, DEEP_STYLE, STRUCTURE),
-    "own": MeasuredLayers(("own:map1_2", "own:map2_2", "own:map3_3"), ("own:map4_3",), "own:map4_2"),
+    "own": MeasuredLayers(
+        ("own:map_relu1_2", "own:map_relu2_2", "own:map_relu3_3"), ("own:map_relu4_3",), "own:map_relu4_2"
+    ),
 }
 """Measured layers by descriptor network; values of different networks are not comparable."""
 
@@ -53,6 +55,9 @@ FINE, COARSE = 1.5, 8.0
 
 BORDER, INNER_BORDER = 8, 32
 """Widths in pixels of the border, and of the strip inside it that it is compared with."""
+
+MIN_AMPLITUDE: Final = 0.5
+"""Least amplitude of a painting that strokes are compared with, in 8-bit levels: below it is rounding."""
 
 MIN_SIDE: Final = 96
 """Smallest shorter side in pixels for the measures that do not use VGG-16."""
@@ -144,7 +149,7 @@ def calm_amplitude(photo: Tensor, result: Tensor, painting: Tensor) -> float:
     photo_amplitude = amplitude(photo)[inside]
     quarter = photo_amplitude.flatten().kthvalue(max(1, photo_amplitude.numel() // 4)).values
     smooth = amplitude(result)[inside][photo_amplitude <= quarter]
-    return float(smooth.median() / amplitude(painting).median())
+    return float(smooth.median() / amplitude(painting).median().clamp_min(MIN_AMPLITUDE))
 
 
 def levels(x: Tensor) -> Tensor:

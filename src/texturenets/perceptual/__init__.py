@@ -143,7 +143,7 @@ class Descriptor(nn.Module):
             return self._conv(step.key, x, step.stride, step.padding)
         if isinstance(step, LinearMap):
             weight, bias = (self.get_buffer(_attribute(step.key, part)) for part in ("weight", "bias"))
-            return F.conv2d(x, weight, bias)
+            return F.conv2d(x, weight, bias, step.stride)
         squeezed = self._conv(step.key + ".squeeze", x)
         expanded = [
             self._conv(step.key + ".expand1x1", squeezed),

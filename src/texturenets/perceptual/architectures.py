@@ -1,7 +1,7 @@
 """The layer plans of the descriptor networks: lists of their layers in the order of evaluation, by the papers' names.
 VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E); SqueezeNet: Iandola et al., arXiv 1602.07360, table 1
 (1.1: the authors' later revision). Indices are torchvision's. `own`: this project's, a narrow VGG-16 up to relu4_3
-with linear maps, distilled from it (`train/distillation`).
+with linear maps, distilled from it and from SqueezeNet 1.0 (`train/distillation`).
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ class PoolLayer:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """A 1 x 1 convolution without ReLU on a side branch: its output is the layer `name`; the next step does not use
-    it."""
+    """A convolution without ReLU and padding on a side branch: its output is the layer `name`; the next step does not
+    use it. Its kernel is as large as its stride."""
 
     name: str
     key: str
+    stride: int = 1
 
 
 DescriptorLayer = ConvLayer | FireModule | PoolLayer | LinearMap
@@ -96,8 +97,7 @@ def _own() -> list[DescriptorLayer]:
             steps.append(PoolLayer(f"pool{block}", 2, 0))
             block = name[0]
         steps.append(ConvLayer(f"conv{name}", f"own{name}"))
-        if name in OWN_MAPS:
-            steps.append(LinearMap(f"map{name}", f"map{name}"))
+        steps += [LinearMap(m.name, m.name, m.stride) for m in OWN_MAPS if m.after == name]
     return steps
 
 

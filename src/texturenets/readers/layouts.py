@@ -2,7 +2,7 @@
 
 VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E). SqueezeNet: Iandola et al., arXiv
 1602.07360, table 1 (1.1: the authors' later revision). Canonical names are torchvision's. `own`: this project's,
-distilled from VGG-16 (docs/measurements.md, "A descriptor network of our own").
+distilled from VGG-16 and SqueezeNet (docs/measurements.md, "A descriptor network of our own").
 """
 
 from __future__ import annotations
@@ -61,13 +61,44 @@ OWN_WIDTHS: dict[str, int] = {
     **{"3_1": 96, "3_2": 96, "3_3": 96},
     **{"4_1": 168, "4_2": 168, "4_3": 168},
 }
-OWN_MAPS = (
-    "1_2",
-    "2_2",
-    "3_3",
-    "4_2",
-    "4_3",
-)  # after these layers a linear 1 x 1 convolution computes the features
+
+
+@dataclass(frozen=True)
+class OwnMap:
+    """A linear convolution of `own` on a side branch, whose output stands for a layer of a teacher.
+
+    It follows the convolution `after`, has `outputs` channels, and a kernel of `stride` x `stride`.
+    """
+
+    teacher: str  # network:layer
+    after: str
+    outputs: int
+    stride: int = 1
+
+    @property
+    def layer(self) -> str:
+        """The teacher's layer without its network."""
+        return self.teacher.rpartition(":")[2]
+
+    @property
+    def name(self) -> str:
+        """Its name among the layers of `own`, and in the files."""
+        return f"map_{self.layer}"
+
+
+# In the order of evaluation. Fewer outputs than inputs: the least varied directions hardly change distances.
+OWN_MAPS: tuple[OwnMap, ...] = (
+    OwnMap("vgg16:relu1_2", "1_2", 20),
+    OwnMap("squeezenet1_0:conv1", "1_2", 24, stride=2),
+    OwnMap("vgg16:relu2_2", "2_2", 40),
+    OwnMap("squeezenet1_0:fire3", "3_1", 48),
+    OwnMap("squeezenet1_0:fire4", "3_2", 48),
+    OwnMap("vgg16:relu3_3", "3_3", 64),
+    OwnMap("squeezenet1_0:fire5", "4_1", 64),
+    OwnMap("vgg16:relu4_2", "4_2", 128),
+    OwnMap("squeezenet1_0:fire7", "4_2", 64),
+    OwnMap("vgg16:relu4_3", "4_3", 128),
+)
 
 
 def _own() -> tuple[Layer, ...]:
@@ -75,8 +106,9 @@ def _own() -> tuple[Layer, ...]:
     inputs = 3
     for name, outputs in OWN_WIDTHS.items():
         layers.append(Layer(f"own{name}", (outputs, inputs, 3, 3), (f"own{name}",), f"conv{name}"))
-        if name in OWN_MAPS:
-            layers.append(Layer(f"map{name}", (outputs, outputs, 1, 1), (f"map{name}",), f"map{name}"))
+        for made in (m for m in OWN_MAPS if m.after == name):
+            shape = (made.outputs, outputs, made.stride, made.stride)
+            layers.append(Layer(made.name, shape, (made.name,), made.name))
         inputs = outputs
     return tuple(layers)
 

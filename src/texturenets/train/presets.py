@@ -152,8 +152,12 @@ _GATYS = DescriptorLayers(tuple(f"relu{block}_1" for block in range(1, 6)), "rel
 # up to fire7 for the style, the last one before the second pooling for the content; structure in a module at a
 # quarter of the image's size, and one at an eighth. random: all sizes for the style, for the content the one size
 # that Ustyuzhaninov et al. use in their models of one scale; structure at a middle and a large size. own: the
-# counterparts of the default preset's layers; its four style layers replace twelve, with one content layer in both,
+# counterparts of the default preset's layers; its nine style layers replace twelve, with one content layer in both,
 # hence the larger style weight.
+_OWN_STYLE = (
+    *("relu1_2", "conv1", "relu2_2", "fire3", "fire4"),
+    *("relu3_3", "fire5", "fire7", "relu4_3"),
+)
 LAYERS: dict[str, DescriptorLayers] = {
     "vgg16": DescriptorLayers(VGG_LAYERS, "relu4_2", _DEEP),
     "vgg19": _GATYS,
@@ -161,7 +165,10 @@ LAYERS: dict[str, DescriptorLayers] = {
     "squeezenet1_0": DescriptorLayers(SQUEEZENET_LAYERS, "fire4", ("fire4", "fire7")),
     "squeezenet1_1": DescriptorLayers(SQUEEZENET_LAYERS, "fire4", ("fire3", "fire5")),
     "own": DescriptorLayers(
-        ("map1_2", "map2_2", "map3_3", "map4_3"), "map4_2", ("map3_3", "map4_3"), style_weight=3.0
+        tuple(f"map_{layer}" for layer in _OWN_STYLE),
+        "map_relu4_2",
+        ("map_relu3_3", "map_relu4_3"),
+        style_weight=1.3,
     ),
     "random": DescriptorLayers(tuple(f"conv{size}" for size in RANDOM_SIZES), "conv11", ("conv11", "conv37")),
 }

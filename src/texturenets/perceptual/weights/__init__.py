@@ -2,8 +2,8 @@
 
 `load` searches the given files, then in the folders of TEXTURENETS_WEIGHTS, then in the cache (TEXTURENETS_CACHE,
 else XDG_CACHE_HOME or ~/.cache), and else fetches the published file, unless downloads are forbidden
-(TEXTURENETS_OFFLINE=1). The weights of `own` are not published: they are found if they are given, in such a folder,
-in the cache, or part of this installation (at present they are not).
+(TEXTURENETS_OFFLINE=1). The weights of `own` are part of the package; others that are given, or in such a folder,
+come first.
 """
 
 from typing import Final

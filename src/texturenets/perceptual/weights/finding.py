@@ -16,7 +16,7 @@ from texturenets import readers
 from texturenets.errors import UserError, WeightsMissingError, install, unknown
 from texturenets.fetch import Progress, beside, digest, download, verified
 from texturenets.fetch import offline as told_offline
-from texturenets.files import cache_folder, publish, weights_folders
+from texturenets.files import cache_folder, expanded, publish, weights_folders
 from texturenets.perceptual.weights import registry
 from texturenets.perceptual.weights.recognition import (
     convention_of,
@@ -137,10 +137,10 @@ def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
         network, equals, rest = str(file).partition("=")
         if equals and network in LAYERS:
             if network == name:
-                path = Path(rest).expanduser()
+                path = expanded(rest)
                 return _in_folder(name, path, required=True) if path.is_dir() else read(path, name)
             continue
-        path = Path(file).expanduser()
+        path = expanded(file)
         if equals and not path.exists():
             raise unknown("descriptor network", network, LAYERS)
         if path.is_dir():

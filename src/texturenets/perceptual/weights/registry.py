@@ -55,7 +55,7 @@ class WeightsSource:
     `digests`: "algorithm:hex"; a file that matches any of them is accepted ("git": the hash of its Git blob). `size`:
     in bytes, 0 if unknown. `format`, `licence`: of that file. `prefixes`: beginnings of the names of files that hold
     this network. Without `urls` there is nothing to download: only a file called `file` in this package's
-    `SHIPPED_FOLDER`, which need not exist (that of `own` does not yet), or one that the user gives.
+    `SHIPPED_FOLDER`, or one that the user gives.
     """
 
     title: str
@@ -152,13 +152,13 @@ SOURCES: Final[dict[str, WeightsSource]] = {
         prefixes=("squeezenet1_1", "squeezenet_v1.1", "squeezenet1.1"),
     ),
     "own": WeightsSource(
-        title="own, this project's, distilled from VGG-16",
+        title="own, this project's, distilled from VGG-16 and SqueezeNet 1.0",
         urls=(),
         file="own.safetensors",
         digests=(),
         size=0,
         format="safetensors",
-        licence="distilled from VGG-16, whose weights are CC BY 4.0",
+        licence="distilled from VGG-16, whose weights are CC BY 4.0, and SqueezeNet 1.0, BSD-2-Clause",
         prefixes=("own.",),
     ),
 }

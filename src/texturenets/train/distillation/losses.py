@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texturenets.losses.gram import with_gram
-from texturenets.train.distillation.student import Student
+from texturenets.train.distillation.student import ALIGNED, Student
 
-CONTENT = ("4_2", "4_3")  # layers in which images are compared position by position
+CONTENT = ("relu4_2", "relu4_3")  # layers in which images are compared position by position
 LINEAR_ABOVE = 0.5  # difference of logarithms above which an error of pairs counts linearly
 MIN_DISTANCE = 1e-3  # of the mean distance of a batch: distances below it do not count
 
@@ -23,10 +23,11 @@ MIN_DISTANCE = 1e-3  # of the mean distance of a batch: distances below it do no
 def losses(
     student: Student, student_features: dict[str, Tensor], teacher_features: dict[str, Tensor], group: int
 ) -> dict[str, Tensor]:
-    """{"features/1_2": scalar, "gram/1_2": ..., "pairs/1_2": ..., "content/4_2": ...}.
+    """{"features/relu1_2": scalar, "gram/relu1_2": ..., "pairs/relu1_2": ..., "content/relu4_2": ...}.
 
-    `student_features`: (N, c, H, W); `teacher_features`: (N, C, H, W), both by names as "1_2". The
-    batch is groups of `group` images of the same photo, one after the other.
+    `student_features`: (N, c, H, W); `teacher_features`: (N, C, H, W), both by the teachers' layers. Features are
+    compared where both have the same positions. The batch is groups of `group` images of the same photo, one after
+    the other.
     """
     out: dict[str, Tensor] = {}
     for name, there in teacher_features.items():
@@ -34,8 +35,9 @@ def losses(
         features, matrices = with_gram(features)
         _, wanted = with_gram(target)
         made = student.mapped_gram(name, matrices)
-        error = _squared_error(student.matrix(name), features, target, made, wanted)
-        out[f"features/{name}"] = error / _variance(target, wanted).clamp_min(1e-12)
+        if name in ALIGNED:
+            error = _squared_error(student.matrix(name), features, target, made, wanted)
+            out[f"features/{name}"] = error / _variance(target, wanted).clamp_min(1e-12)
         spread = (wanted - wanted.mean(0)).square().mean()
         out[f"gram/{name}"] = (made - wanted).square().mean() / spread.clamp_min(1e-12)
         out[f"pairs/{name}"] = log_error(made, wanted)

@@ -1,4 +1,5 @@
-"""The start of a distillation: the teacher with some channels pruned.
+"""The start of a distillation: VGG-16 with some channels pruned, or a network that was distilled before; the linear
+maps follow by least squares.
 
 He, Zhang and Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (arXiv 1707.06168): layer by layer,
 the channels are chosen from which the others are best predicted, and their weights are fitted by least squares.
@@ -11,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.losses.gram import gram
-from texturenets.perceptual import Descriptor
+from texturenets.perceptual import Descriptor, Descriptors, weights
 from texturenets.perceptual.architectures import ConvLayer, PoolLayer
+from texturenets.readers.layouts import OWN_MAPS
 from texturenets.train.distillation.losses import rows_of
-from texturenets.train.distillation.student import Student
+from texturenets.train.distillation.student import NETWORK, Student
 
 POSITIONS = (
     16384  # of a layer's feature maps that the least squares look at: ten times the weights of a channel
@@ -24,8 +26,8 @@ RIDGE = 1e-3  # of the mean square of the inputs
 
 @torch.no_grad()
 def prune(student: Student, teacher: Descriptor, images: Tensor, seed: int = 0) -> None:
-    """Initialize `student` with pruned weights of `teacher` (VGG-16) that approximate it best on `images` (N, 3, H,
-    W)."""
+    """Initialize the convolutions of `student` with pruned weights of `teacher` (VGG-16) that approximate it best on
+    `images` (N, 3, H, W)."""
     random = torch.Generator().manual_seed(seed)
     teacher_features, student_features = teacher.preprocess(images), student.preprocess(images)
     convolutions = (step for step in student.plan if isinstance(step, ConvLayer))
@@ -46,10 +48,35 @@ def prune(student: Student, teacher: Descriptor, images: Tensor, seed: int = 0) 
         module = student.convolution(mine.key)
         chosen = choose(gram(teacher_features).mean(0), module.out_channels)
         student_features = _fit(module, student_features, raw[:, chosen], random)
-        name = mine.key.removeprefix("own")
-        if f"map{name}" in student.maps:
-            fitted = _regress(rows_of(student_features), rows_of(teacher_features)).T
-            student.convolution(f"map{name}").weight.copy_(fitted[:, :, None, None])
+
+
+@torch.no_grad()
+def load(student: Student, file: str) -> None:
+    """Initialize the convolutions of `student` with those of a file of `own`. Raises UserError as `weights.read`."""
+    tensors = weights.read(file, NETWORK).tensors
+    for key in student.convolutions:
+        module = student.convolution(key)
+        assert module.bias is not None
+        module.weight.copy_(tensors[f"{key}.weight"])
+        module.bias.copy_(tensors[f"{key}.bias"])
+
+
+@torch.no_grad()
+def fit_maps(student: Student, teachers: Descriptors, images: Tensor, seed: int = 0) -> None:
+    """Initialize the maps and their matrices, behind the convolutions as they are: the least squares from each
+    convolution to its teacher's layer on `images` (N, 3, H, W), reduced to the directions of the largest moments."""
+    random = torch.Generator().manual_seed(seed)
+    found, wanted = student.before_maps(images), teachers(images)
+    for made in OWN_MAPS:
+        patches = F.unfold(found[made.after], made.stride, stride=made.stride).transpose(1, 2).flatten(0, 1)
+        places = torch.randperm(len(patches), generator=random)[:POSITIONS].to(images.device)
+        inputs = patches[places]
+        fitted = _regress(inputs, rows_of(wanted[made.teacher])[places])
+        moment = fitted.T @ (inputs.T @ inputs / len(inputs)) @ fitted
+        main = torch.linalg.eigh(moment.double()).eigenvectors[:, -made.outputs :].to(fitted.dtype)
+        module = student.convolution(made.name)
+        module.weight.copy_((main.T @ fitted.T).view(module.weight.shape))
+        student.matrix(made.layer).copy_(main)
 
 
 def choose(moment: Tensor, count: int) -> list[int]:

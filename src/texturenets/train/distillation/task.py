@@ -1,4 +1,4 @@
-"""The distillation task: learning VGG-16's features, Gram matrices and distances between images."""
+"""The distillation task: learning the teachers' features, Gram matrices and distances between images."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from texturenets.readers.layouts import OWN_MAPS
 from texturenets.train import data
 from texturenets.train.configuration import PerceptualConfig
 from texturenets.train.data import Batch
+from texturenets.train.distillation import start
 from texturenets.train.distillation.generated import Styles, descend, style_files
 from texturenets.train.distillation.images import Groups, ImageFolders
 from texturenets.train.distillation.losses import losses
-from texturenets.train.distillation.start import prune
-from texturenets.train.distillation.student import NETWORK, TEACHER, Student
+from texturenets.train.distillation.student import NETWORK, TEACHERS, Student
 from texturenets.train.microbatch import Microbatch
 from texturenets.train.photos import workers_for
 from texturenets.train.progress import Progress
@@ -50,7 +50,7 @@ class DistillationTask:
         self.config = config
         self.folders = ImageFolders(folders, config)
         self.models = style_files(config.models)
-        self.layers = tuple(f"{TEACHER}:relu{name}" for name in OWN_MAPS)
+        self.layers = tuple(made.teacher for made in OWN_MAPS)
         self.unreadable: Sequence[str] = ()
         self.fingerprint: dict[str, Any] = {
             "photos": self.folders.digest,
@@ -61,14 +61,22 @@ class DistillationTask:
         """Nothing to check: the network is always the same."""
 
     def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> Student:
-        """As `Task`; without `resume` the student begins as the teacher, pruned."""
+        """As `Task`; without `resume` the student begins as VGG-16, pruned, or as the network of `init`.
+
+        Raises UserError for an `init` that is no file of `own`.
+        """
         self.device, self.teacher = setup.device, setup.networks
         torch.manual_seed(self.config.seed)
         student = Student().to(self.device)
         if not resume:
-            network = self.teacher.networks[TEACHER]
-            assert isinstance(network, Descriptor)
-            prune(student, network, self._first_pictures(PRUNING_IMAGES), self.config.seed)
+            images = self._first_pictures(PRUNING_IMAGES)
+            if config.init:
+                start.load(student, config.init)
+            else:
+                network = self.teacher.networks["vgg16"]
+                assert isinstance(network, Descriptor)
+                start.prune(student, network, images, self.config.seed)
+            start.fit_maps(student, self.teacher, images, self.config.seed)
         student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student
         self.styles = Styles(list(self.models.values()), self.device)
@@ -120,8 +128,10 @@ class DistillationTask:
 
     def _oppose(self, images: Tensor, turn: int) -> None:
         """Change the last image of each group, in place, by the student's gradient: it comes nearer to another
-        group's first image. In every other turn the teacher's distance must stay."""
+        group's first image, if there is one. In every other turn the teachers' distances must stay."""
         size = self.config.variants
+        if len(images) == size:
+            return
         for at in range(size - 1, len(images), size):
             goal = (at + 1) % len(images)
             theirs = partial(_by_name, self.teacher) if turn % 2 else None
@@ -161,19 +171,24 @@ class DistillationTask:
 
 
 def _metadata(tensors: dict[str, Tensor], provenance: Provenance) -> dict[str, str]:
-    teacher, state = SOURCES[TEACHER], provenance.state
+    sources, state = [SOURCES[name] for name in TEACHERS], provenance.state
+    digests = [state.fingerprint["descriptors_sha256"][name] for name in TEACHERS]
+    licences = " and ".join(f"{source.title}, whose weights are {source.licence}" for source in sources)
     return {
         "network": NETWORK,
         "convention": json.dumps(asdict(CONVENTIONS[NETWORK])),
-        "source": f"{NETWORK}, distilled from VGG-16 (relu1_2 to relu4_3)",
+        "source": f"{NETWORK}, distilled from VGG-16 (relu1_2 to relu4_3) and SqueezeNet 1.0 (conv1 to fire7)",
         "fingerprint": fingerprint(tensors),
-        "teacher": f"{teacher.title}; weights with the SHA-256 {state.fingerprint['descriptors_sha256'][TEACHER]}",
-        "licence": provenance.config.licence or f"distilled from VGG-16, whose weights are {teacher.licence}",
+        "teachers": "; ".join(
+            f"{source.title}, weights with the SHA-256 {digest}"
+            for source, digest in zip(sources, digests, strict=True)
+        ),
+        "licence": provenance.config.licence or f"distilled from {licences}",
         "terms": provenance.config.terms,
         "training": json.dumps({**state.fingerprint, "step": state.step, "seconds": round(state.seconds, 1)}),
     }
 
 
 def _by_name(teacher: Descriptors, images: Tensor) -> dict[str, Tensor]:
-    """The teacher's features by names as "1_2"."""
-    return {layer.rpartition("relu")[2]: features for layer, features in teacher(images).items()}
+    """The teachers' features by their layers, without the networks."""
+    return {layer.rpartition(":")[2]: features for layer, features in teacher(images).items()}
