@@ -484,9 +484,11 @@ def test_the_first_of_several_pictures_is_told_of(here: Here, tmp_path: Path) ->
 
 def test_a_photos_depth_that_is_lost_is_told_of(here: Here) -> None:
     Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40).save("deep.png")
-    status, _, error = tiny.call(*here.words("deep.png", "--quiet"))
+    status, _, error = tiny.call(*here.words("deep.png", "--quiet", "-o", "made.jpg"))
     assert status == 0
     assert error == "texturenets: note: deep.png holds 16 bits per channel, of which results have 8\n"
+    status, _, error = tiny.call(*here.words("deep.png", "--quiet", "-o", "made.png"))
+    assert (status, error) == (0, "")  # a PNG keeps them
 
 
 def test_the_photo_can_be_named_as_for_stylize(here: Here) -> None:

@@ -125,6 +125,7 @@ def test_each_loss_of_the_package_is_registered_once_and_has_its_own_name() -> N
         "checkerboard",
         "content",
         "diversity",
+        "patches",
         "shifted",
         "sliced",
         "style",

@@ -194,6 +194,7 @@ FIXED = {
     "sliced_weight": 0.0,
     "shifted_weight": 0.0,
     "autocorrelation_weight": 0.0,
+    "patch_weight": 0.0,
     "structure_layers": ("vgg16:relu3_1", "vgg16:relu4_1"),  # of no loss there
     "max_shift": 8,
     "noise_depth": 0,
@@ -552,6 +553,7 @@ STYLE: dict[str, Change] = {
     "sliced_weight": Change(
         lambda r: "sliced/vgg16:relu1_2" in names(r), {"sliced_weight": 1, **DEEP}, then=True
     ),
+    "patch_weight": Change(lambda r: "patches" in names(r), {"patch_weight": 1}, then=True),
     "shifted_weight": Change(
         lambda r: "shifted/vgg16:relu1_2" in names(r), {"shifted_weight": 1, **DEEP}, then=True
     ),

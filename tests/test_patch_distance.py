@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from texturenets.evaluation import patches as module
-from texturenets.evaluation.patches import MIN_SIDE, NAMES, descriptors, laplacian_pyramid, patch_distance
+from texturenets.evaluation.patches import LEVELS, MIN_SIDE, NAMES, descriptors, patch_distance
+from texturenets.losses import laplacian
+from texturenets.losses.laplacian import laplacian_pyramid
 
 Array = np.ndarray[Any, Any]
 pytestmark = pytest.mark.usefixtures("few_patches")
@@ -88,12 +90,12 @@ def test_it_is_the_papers_distance(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_pyramid_adds_up_to_the_image() -> None:
     image = torch.rand(1, 3, 53, 70)
-    levels = laplacian_pyramid(image)
+    levels = laplacian_pyramid(image, LEVELS)
     assert [tuple(x.shape[2:]) for x in levels] == [(53, 70), (27, 35), (14, 18), (7, 9)]
     rest = levels.pop()
     while levels:
         level = levels.pop()
-        rest = level + module._double(rest, (level.shape[2], level.shape[3]))
+        rest = level + laplacian._double(rest, (level.shape[2], level.shape[3]))
     torch.testing.assert_close(rest, image)
 
 

@@ -74,6 +74,7 @@ def settings(style_layers: tuple[str, ...], **change: Any) -> dict[str, Any]:
         "sliced_weight": 0.0,
         "shifted_weight": 0.0,
         "autocorrelation_weight": 0.0,
+        "patch_weight": 0.0,
         "structure_layers": style_layers,
         "max_shift": 8,
         "seed": 0,

@@ -43,6 +43,7 @@ LossFlags: Any = optional_flags(
         "sliced_weight",
         "shifted_weight",
         "autocorrelation_weight",
+        "patch_weight",
         "structure_layers",
         "max_shift",
         "loss_scaling",

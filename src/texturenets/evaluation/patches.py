@@ -12,8 +12,9 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from texturenets.losses.laplacian import laplacian_pyramid
 
 SIDE: Final = 7  # pixels of a patch's side; section 5
 LEVELS: Final = 4  # of the pyramid: the whole size, a half, a quarter, an eighth
@@ -42,7 +43,7 @@ def patch_distance(samples: Sequence[Tensor], exemplar: Tensor, seed: int = 0) -
     if not fits(exemplar, *samples):
         raise ValueError(f"images below {MIN_SIDE} pixels have no patches at all {LEVELS} levels")
     random = torch.Generator().manual_seed(seed % 2**63)
-    pyramids, reference = [laplacian_pyramid(sample) for sample in samples], laplacian_pyramid(exemplar)
+    pyramids, reference = [_levels(sample) for sample in samples], _levels(exemplar)
     values = {}
     for level, name in enumerate(NAMES):
         a = descriptors([pyramid[level] for pyramid in pyramids], random)
@@ -56,33 +57,8 @@ def fits(*images: Tensor) -> bool:
     return min(min(image.shape[2:]) for image in images) >= MIN_SIDE
 
 
-def laplacian_pyramid(image: Tensor, levels: int = LEVELS) -> list[Tensor]:
-    """The Laplacian pyramid of an image (1, C, H, W): differences of successive sizes, full size first, and last the
-    smallest image.
-
-    Burt and Adelson, 1983; odd sides are rounded up when halved.
-    """
-    rest, pyramid = image.float().cpu(), []
-    for _ in range(levels - 1):
-        smaller = _smooth(rest)[:, :, ::2, ::2]
-        pyramid.append(rest - _double(smaller, (rest.shape[2], rest.shape[3])))
-        rest = smaller
-    return [*pyramid, rest]
-
-
-def _smooth(image: Tensor) -> Tensor:
-    """The binomial filter of 5 x 5, mirrored at the edges."""
-    row = image.new_tensor([1, 4, 6, 4, 1]) / 16
-    kernel = (row[:, None] * row).expand(image.shape[1], 1, 5, 5)
-    return F.conv2d(F.pad(image, (2, 2, 2, 2), mode="reflect"), kernel, groups=image.shape[1])
-
-
-def _double(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Image (1, C, h, w) at twice its size, cut to `size` (H, W)."""
-    n, c, h, w = image.shape
-    spread = image.new_zeros(n, c, 2 * h, 2 * w)
-    spread[:, :, ::2, ::2] = image
-    return 4 * _smooth(spread)[:, :, : size[0], : size[1]]  # a quarter of the pixels is not 0
+def _levels(image: Tensor) -> list[Tensor]:
+    return laplacian_pyramid(image.float().cpu(), LEVELS)
 
 
 def descriptors(images: Sequence[Tensor], random: torch.Generator, count: int = PATCHES) -> Tensor:

@@ -73,17 +73,26 @@ def sliced_wasserstein(
     each axis. Where the sizes differ, the style's are interpolated. "relative": over the mean square of the style's
     features, which is the distance of features of zero, in the mean over all directions.
     """
-    projected = _projected(features, axes)
-    count = projected.shape[2]
-    with torch.no_grad():
-        aim = sum(
-            share * _resampled(_projected(style, axes).sort(2).values, count) for share, style in styles
-        )
-    distance = (projected.sort(2).values - aim).square().mean((1, 2))
+    made, aim = sorted_projections(features, styles, axes)
+    distance = (made - aim).square().mean((1, 2))
     if scaling == "relative":
         power = sum(share * _wide(style).square().mean() for share, style in styles)
         distance = distance / torch.as_tensor(power).clamp_min(1e-12)
     return distance
+
+
+def sorted_projections(
+    features: Tensor, styles: list[tuple[float, Tensor]], axes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The sorted projections of features (N, C, H, W) on `axes` (K, C), and those of the styles, as many: (N, K, H W)
+    and (1, K, H W). Arguments as for `sliced_wasserstein`."""
+    projected = _projected(features, axes)
+    count = projected.shape[2]
+    with torch.no_grad():
+        aim = torch.stack(
+            [share * _resampled(_projected(style, axes).sort(2).values, count) for share, style in styles]
+        ).sum(0)
+    return projected.sort(2).values, aim
 
 
 def directions(seed: int, step: Tensor | None, stream: int, count: int, dimensions: int) -> Tensor:

@@ -147,6 +147,9 @@ class TaskConfig(RunConfig):
     autocorrelation_weight: float = 0.0
     """Weight of the autocorrelation loss (arXiv 2008.01808), for periods of any length: correlations of each
     feature with itself at all distances, in --structure-layers."""
+    patch_weight: float = 0.0
+    """Weight of the patch loss (arXiv 2203.11862), against fine hatching and grain: the finest details of the images
+    have the distribution of the painting's or exemplar's. 0.3 is plenty."""
     structure_layers: tuple[str, ...] = STRUCTURE_LAYERS
     """Layers of the sliced Wasserstein, shifted Gram and autocorrelation losses, NETWORK:LAYER, separated by
     commas."""
@@ -168,6 +171,7 @@ class TaskConfig(RunConfig):
             "sliced_weight",
             "shifted_weight",
             "autocorrelation_weight",
+            "patch_weight",
             "noise_depth",
         ):
             _not_negative(self, name)

@@ -168,7 +168,7 @@ LAYERS: dict[str, DescriptorLayers] = {
         tuple(f"map_{layer}" for layer in _OWN_STYLE),
         "map_relu4_2",
         ("map_relu3_3", "map_relu4_3"),
-        style_weight=1.3,
+        style_weight=2.4,
     ),
     "random": DescriptorLayers(tuple(f"conv{size}" for size in RANDOM_SIZES), "conv11", ("conv11", "conv37")),
 }
