@@ -551,6 +551,6 @@ def test_the_guide_and_the_help_name_every_generator_and_key() -> None:
         ]
         keys = {field.name for field in dataclasses.fields(SPECS[name])}
         assert {key for key in keys if f"`{key}`" not in row + common} == set()
-        assert set(re.findall(r"`(\w+)`", row.split("|")[3])) <= keys
-        assert (name in re.findall(r"\w+", style)) == ("texture" not in row.split("|")[2])
+        assert set(re.findall(r"`(\w+)`", row.split("|")[4])) <= keys
+        assert (name in re.findall(r"\w+", style)) == ("texture" not in row.split("|")[3])
         assert (name in re.findall(r"\w+", texture)) == (name in TEXTURE_GENERATORS)
