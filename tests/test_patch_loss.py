@@ -8,6 +8,7 @@ import tiny
 import torch
 from torch import Tensor
 
+from texturenets.errors import UserError
 from texturenets.losses import Features, Targets
 from texturenets.losses.laplacian import laplacian_pyramid
 from texturenets.losses.patches import DIRECTIONS, LEVELS, SIDE, STREAM, PatchLoss, details
@@ -55,6 +56,12 @@ def test_brightness_and_broad_changes_do_not_count_and_a_hatch_does() -> None:
     hatch = style + 0.2 * (-1.0) ** torch.arange(64)
     assert value(loss(style), broad) < 0.02
     assert value(loss(style), hatch) > 0.1
+
+
+def test_an_image_without_room_for_a_patch_is_told() -> None:
+    with pytest.raises(UserError, match="an image of 12 x 9 is below 10 pixels"):
+        details(torch.zeros(1, 3, 9, 12))
+    assert details(torch.zeros(1, 3, 10, 12))[1].shape[3] == 2
 
 
 def test_images_of_other_sizes_and_each_step_its_directions() -> None:

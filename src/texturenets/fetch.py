@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from texturenets._version import __version__
 from texturenets.errors import DISK_FULL, DiskFullError, UserError, reason
@@ -158,12 +158,17 @@ def get(url: str, part: Path, *, limit: int, progress: Progress | None = None) -
         raise UserError(f"{url}: {fault}")
 
 
-def _ascii(url: str) -> str:
-    """A URL as browsers show it, with any characters and spaces, encoded for HTTP. Raises UserError if it is none."""
+def split(url: str) -> SplitResult:
+    """The parts of a URL. Raises UserError if it is none."""
     try:
-        parts = urlsplit(url)
+        return urlsplit(url)
     except ValueError as error:
         raise UserError(f"{url} is not a URL: {error}") from None
+
+
+def _ascii(url: str) -> str:
+    """A URL as browsers show it, with any characters and spaces, encoded for HTTP. Raises UserError if it is none."""
+    parts = split(url)
     with contextlib.suppress(UnicodeError):
         host = parts.netloc.encode("idna").decode()
         kept = "/%:@!$&'()*+,;=~-._"

@@ -286,7 +286,7 @@ def check_settings(settings: LossSettings, line_search: LineSearch) -> None:
         raise UserError(
             "`normalize_gradients` is no gradient of any loss: a line search fails; use `line_search` fixed"
         )
-    if settings.get("diversity_weight"):
+    if settings["diversity_weight"]:
         raise UserError("`diversity_weight` compares several images, and one is optimized: leave it out")
 
 

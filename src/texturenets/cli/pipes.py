@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from texturenets.cli.common import download_progress, not_named, warn
 from texturenets.cli.outputs import OneFileError
@@ -199,10 +199,7 @@ def _fetched(url: str, folder: Path) -> Path:
 
     fetch.check_allowed(url)
     folder.mkdir()
-    try:
-        name = PurePosixPath(unquote(urlsplit(url).path)).name
-    except ValueError as error:
-        raise UserError(f"{url} is not a URL: {error}") from None
+    name = PurePosixPath(unquote(fetch.split(url).path)).name
     name = re.sub(r'[\0<>:"|?*\\]', "", name).lstrip(".") or "image"  # not allowed in names on Windows
     path = folder / "part"
     progress = download_progress(name) if sys.stderr.isatty() else None

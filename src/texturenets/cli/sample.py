@@ -272,9 +272,13 @@ def _sheet(model: Texture, draw: Callable[..., Array], count: int, seed: int, he
     return lay_out(list(rows.values()), names, list(rows), cell=min(CELL, max(first.shape[2:])))
 
 
+def _is_folder(output: str | None, path: Path) -> bool:
+    return output is not None and (path.is_dir() or names_folder(output))
+
+
 def _file(output: str | None, default: str) -> Path:
     path = expanded(output or f"{default}.png")
-    if output is not None and (path.is_dir() or names_folder(output)):
+    if _is_folder(output, path):
         return path / f"{default}.png"
     return path if path.suffix else path.with_name(path.name + ".png")
 
@@ -294,7 +298,7 @@ def _files(output: str | None, default: str, numbers: range, *, sheet: bool = Fa
 
 def _images(output: str | None, default: str, numbers: range) -> list[Path]:
     path, count = expanded(output or default), len(numbers)
-    folder = output is not None and (path.is_dir() or names_folder(output))
+    folder = _is_folder(output, path)
     if count == 1 and not folder:
         # With the seed: the exemplar of a texture often has the same name as its model.
         return [_file(output, f"{default}-{numbers.start}")]

@@ -41,10 +41,7 @@ inputs["styles"] = np.array({weights}, np.float32).reshape(1, -1, 1, 1)  # the w
 
 _RUN: Final = """\
 y = onnxruntime.InferenceSession({file!r}).run(None, inputs)[0]
-y = y[0, :, top : top + height, left : left + width].clip(0, 1)
-"""
-
-_SAVE: Final = """\
+y = y[0, :3, top : top + height, left : left + width].clip(0, 1)  # a material has further maps behind the first
 Image.fromarray((255 * y).round().astype("uint8").transpose(1, 2, 0)).save("result.png")
 """
 
@@ -79,8 +76,4 @@ def snippet(io_spec: IOSpec, file: str, styles: str = "") -> str:
         weights = [1] + [0] * (count - 1)
         names = "".join(c if c.isprintable() else " " for c in styles)  # they are put into a comment
         program += _STYLES.format(weights=weights, names=names, count=count)
-    if io_spec.outputs > 3:
-        program_end = "y = y[:3]  # the first three channels; the others are further maps\n"
-    else:
-        program_end = ""
-    return program + _RUN.format(**numbers) + program_end + _SAVE
+    return program + _RUN.format(**numbers)

@@ -13,6 +13,9 @@ from texturenets.image.picture import Picture
 from texturenets.image.sizes import periodic, take
 from texturenets.memory import budget
 
+ASKED_FROM = 2**28
+"""Bytes from which the system is asked how much memory is free: less is always there."""
+
 
 def resize(x: A, size: tuple[int, int]) -> A:
     """Images (N, C, H, W) float32 in [0, 1] to `size` (H, W), antialiased, clamped to [0, 1].
@@ -23,7 +26,8 @@ def resize(x: A, size: tuple[int, int]) -> A:
     """
     if tuple(x.shape[2:]) == tuple(size):
         return x
-    check_fits(int(x.shape[0] * x.shape[1]), size)
+    if not is_tensor(x) or x.device.type == "cpu":
+        check_fits(int(x.shape[0] * x.shape[1]), size)
     if not is_tensor(x):
         planes = [Image.fromarray(plane) for plane in x.reshape(-1, *x.shape[2:]).astype(np.float32)]
         small = [np.asarray(p.resize((size[1], size[0]), Image.Resampling.BICUBIC)) for p in planes]
@@ -37,7 +41,7 @@ def check_fits(planes: int, size: tuple[int, int]) -> None:
     """Raise UserError if so many planes of float32 of `size` (H, W) are more than the free memory. Systems grant more
     memory than they have, and end a process that uses it."""
     needed = 4 * planes * size[0] * size[1]
-    if needed > 2**28 and needed > budget.free():
+    if needed > ASKED_FROM and needed > budget.free():
         raise UserError(
             f"not enough memory for {size[1]} x {size[0]} pixels, which take {budget.amount(needed)}: ask for a "
             "smaller image"

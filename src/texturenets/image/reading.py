@@ -202,7 +202,9 @@ def read(
 
 @contextmanager
 def _opened_file(path: Path) -> Iterator[IO[bytes]]:
-    """The file `path`, open. Raises UserError for an OSError, in the block too."""
+    """The file `path`, open. Raises UserError for an OSError, in the block too, and for a name with a null byte."""
+    if "\0" in str(path):
+        raise UserError(f"{str(path)!r} is no name of a file: it holds a null byte")
     try:
         with opened(path) as file:
             yield file
@@ -212,10 +214,6 @@ def _opened_file(path: Path) -> Iterator[IO[bytes]]:
         raise UserError(f"{path} is a folder, not an image") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason(error)}") from error
-    except ValueError as error:
-        if "null" not in str(error):
-            raise
-        raise UserError(f"{str(path)!r} is no name of a file: {error}") from None
 
 
 @dataclass(frozen=True)

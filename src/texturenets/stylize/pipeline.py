@@ -11,7 +11,6 @@ from texturenets import image
 from texturenets.arrays import to_numpy
 from texturenets.errors import naming
 from texturenets.files import check_unprotected
-from texturenets.graph.wrapping import Wrap
 from texturenets.image import Picture
 from texturenets.image.sizes import fit_longer
 from texturenets.stylize import memory_limits
@@ -29,19 +28,13 @@ def stylize_picture(style: Style, picture: Picture, options: StylizeOptions) -> 
     return picture
 
 
-def _resize_wrapped(picture: Picture, longer: int, wrap: Wrap) -> None:
-    """Resize a picture that wraps around, in place."""
-    made = image.resize_picture(picture, fit_longer(picture.size, longer), wrap)
-    picture.pixels, picture.transparency = made.pixels, made.transparency
-
-
 def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int) -> Picture:
     """Decode the photo in the bytes of a file, at the requested size; errors call it `name`. Raises UserError as
     `image.read`."""
     longer = None if options.wrap else options.size
     picture = image.from_bytes(data, name, longer=longer, max_pixels=max_pixels)
     if options.wrap and options.size is not None:
-        _resize_wrapped(picture, options.size, options.wrap)
+        picture = image.resize_picture(picture, fit_longer(picture.size, options.size), options.wrap)
     return picture
 
 
@@ -73,7 +66,7 @@ class Pipeline:
         longer = None if options.wrap else options.size
         picture = copy.copy(self._read_cached(photo, longer=longer, keep_gps=options.keep_gps))
         if options.wrap and options.size is not None:
-            _resize_wrapped(picture, options.size, options.wrap)
+            picture = image.resize_picture(picture, fit_longer(picture.size, options.size), options.wrap)
         self._note_losses(photo, picture, image.kept_bits(result, picture.bits))
         return picture
 

@@ -355,9 +355,8 @@ class StripWriter:
     def _save(self, output: Any, path: str) -> None:
         kept, metadata = self._vips.enums.ForeignKeep, self._metadata
         keep = kept.ICC | kept.OTHER
-        if (
-            metadata.exif is not None or metadata.dpi is not None
-        ):  # else libvips makes EXIF, and 72 dpi, of its own
+        # Without either libvips would make EXIF, and 72 dpi, of its own.
+        if metadata.exif is not None or metadata.dpi is not None:
             keep |= kept.EXIF
         if self._name == "JPEG":
             quality = self._quality or image.JPEG_QUALITY

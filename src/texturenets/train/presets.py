@@ -152,12 +152,8 @@ _GATYS = DescriptorLayers(tuple(f"relu{block}_1" for block in range(1, 6)), "rel
 # up to fire7 for the style, the last one before the second pooling for the content; structure in a module at a
 # quarter of the image's size, and one at an eighth. random: all sizes for the style, for the content the one size
 # that Ustyuzhaninov et al. use in their models of one scale; structure at a middle and a large size. own: the
-# counterparts of the default preset's layers; its nine style layers replace twelve, with one content layer in both,
-# hence the larger style weight.
-_OWN_STYLE = (
-    *("relu1_2", "conv1", "relu2_2", "fire3", "fire4"),
-    *("relu3_3", "fire5", "fire7", "relu4_3"),
-)
+# maps that stand for the default preset's layers; docs/models.md, "The quick preset", says what chose its weight.
+_OWN_STYLE = ("relu1_2", "conv1", "relu2_2", "fire3", "fire4", "relu3_3", "fire5", "fire7", "relu4_3")
 LAYERS: dict[str, DescriptorLayers] = {
     "vgg16": DescriptorLayers(VGG_LAYERS, "relu4_2", _DEEP),
     "vgg19": _GATYS,

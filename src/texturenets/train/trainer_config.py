@@ -35,7 +35,8 @@ class TrainerConfig:
     snapshot_every: int = 0
     """Steps between two snapshots of the model, kept in addition to the best and the last model; 0: none."""
     init: str | None = None
-    """Start from this model's weights: a shipped name, a model file, or hf://USER/REPO."""
+    """Start from this model's weights: a shipped name, a model file, or hf://USER/REPO; `train perceptual` from a
+    file that it made."""
     into: str | None = None
     """Existing model of several styles to add this style to: a shipped name, a model file, or hf://USER/REPO. Only
     the affine parameters of its instance normalizations are trained, the rest is frozen; this takes minutes, and the

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.perceptual.architectures import PLANS, ConvLayer, LinearMap, PoolLayer
+from texturenets.perceptual.architectures import PLANS, ConvLayer, PoolLayer
 from texturenets.perceptual.preprocessing import Preprocessing
 from texturenets.perceptual.weights import CONVENTIONS
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
@@ -40,10 +40,10 @@ class Student(nn.Module):
         self.convolutions, self.maps, self.matrices = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for layer in LAYERS[NETWORK]:
             outputs, inputs, size, _ = layer.shape
-            if not layer.key.startswith("map_"):
-                self.convolutions[layer.key] = nn.Conv2d(inputs, outputs, size, padding=size // 2)
-            else:
+            if layer.key.startswith("map_"):
                 self.maps[layer.key] = nn.Conv2d(inputs, outputs, size, size, bias=False)
+            else:
+                self.convolutions[layer.key] = nn.Conv2d(inputs, outputs, size, padding=size // 2)
         for made in OWN_MAPS:
             self.matrices[made.layer] = nn.Conv2d(made.outputs, teacher_width(made.teacher), 1, bias=False)
         self.preprocess = Preprocessing(CONVENTIONS[NETWORK])
@@ -67,8 +67,6 @@ class Student(nn.Module):
                 x = F.max_pool2d(x, step.kernel, 2, step.padding)
             elif isinstance(step, ConvLayer):
                 x = out[step.key.removeprefix("own")] = F.relu(self.convolutions[step.key](x))
-            else:
-                assert isinstance(step, LinearMap)
         return out
 
     def matrix(self, layer: str) -> Tensor:
