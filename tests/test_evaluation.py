@@ -55,6 +55,21 @@ def evaluate(studio: tiny.Studio, *words: str) -> tuple[int, str, str]:
     )
 
 
+def test_an_exemplar_whose_half_is_too_small_is_measured_all_the_same(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_small(*_: object) -> None:
+        raise UserError("an image of 16 x 32 is too small")
+
+    monkeypatch.setattr("texturenets.evaluation.measures.half_losses", too_small)
+    words = [str(studio.texture().model), "--against", str(studio.painting), "--samples", "1", "--size", "64"]
+    status, output, error = evaluate(studio, *words, "--json")
+    assert status == 0, error
+    assert "losses" in (found := json.loads(output))
+    assert "halves" not in found
+    assert evaluate(studio, *words)[0] == 0  # the table, too
+
+
 def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     model = studio.texture(style_weight=3).model
     words = [str(model), "--against", str(studio.painting), "--samples", "3", "--size", "64"]

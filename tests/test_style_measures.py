@@ -99,6 +99,8 @@ def test_calm_counts_only_where_the_photo_is_calm() -> None:
     busy[..., 160:] = torch.rand(1, 3, 128, 96)
     assert measures.calm_amplitude(photo, busy, painting) < 0.2
     assert measures.calm_amplitude(photo, torch.rand(1, 3, 128, 256), painting) == pytest.approx(1, abs=0.15)
+    flat = torch.full((1, 3, 128, 128), 0.5)  # a painting without strokes: rounding is no yardstick
+    assert measures.calm_amplitude(photo, busy, flat) < 255 / measures.MIN_AMPLITUDE
 
 
 def test_a_gaussian_keeps_the_mean_and_spreads_a_point() -> None:
