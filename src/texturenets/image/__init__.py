@@ -32,6 +32,7 @@ from texturenets.image.reading import (
 )
 from texturenets.image.writing import (
     JPEG_QUALITY,
+    as_uint8,
     keeps_alpha,
     kept_bits,
     laid_on_white_message,
@@ -51,6 +52,7 @@ __all__ = [
     "ImageKind",
     "Picture",
     "StrPath",
+    "as_uint8",
     "check_batch",
     "expand",
     "from_any",

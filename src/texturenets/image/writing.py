@@ -15,7 +15,7 @@ from texturenets import arguments
 from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
 from texturenets.files import atomic_write
-from texturenets.image import exr, high_bit_depth
+from texturenets.image import exr, streams
 from texturenets.image.color import srgb_profile
 from texturenets.image.formats import decodable_formats, output_format
 from texturenets.image.picture import Picture, StrPath, lay_on_white
@@ -92,20 +92,23 @@ def metadata_lost_by_format(result: Path, exif: bytes | None, texts: Mapping[str
     return [f"{what}, which {result.suffix} does not keep" for what in found]
 
 
-def _to_bytes(values: Array) -> npt.NDArray[np.uint8]:
-    """(1, C, H, W) floats to (H, W, C) bytes, clamped and rounded."""
-    scaled = to_numpy(values)[0] * np.float32(255)
-    if np.isnan(scaled).any():
-        raise UserError("the image holds values that are not numbers (NaN)")
-    rounded = np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
-    return np.ascontiguousarray(rounded.transpose(1, 2, 0))
+def as_uint8(values: Array) -> npt.NDArray[np.uint8]:
+    """(1, C, H, W) floats to (H, W, C) bytes, clamped and rounded. Raises UserError for NaN."""
+    planes = to_numpy(values)[0]
+    rounded = np.empty((*planes.shape[1:], len(planes)), np.uint8)
+    for channel, plane in enumerate(planes):
+        scaled = plane * np.float32(255)
+        if np.isnan(scaled.min()):
+            raise UserError("the image holds values that are not numbers (NaN)")
+        rounded[..., channel] = np.rint(scaled, out=scaled).clip(0, 255, out=scaled)
+    return rounded
 
 
 def to_pil(rgb: Array, alpha: Array | None) -> Image.Image:
     """(1, 3, H, W) and (1, 1, H, W) or None to an RGB or RGBA image."""
-    image = Image.fromarray(_to_bytes(rgb))
+    image = Image.fromarray(as_uint8(rgb))
     if alpha is not None:
-        image.putalpha(Image.fromarray(_to_bytes(alpha)[:, :, 0]))
+        image.putalpha(Image.fromarray(as_uint8(alpha)[:, :, 0]))
     return image
 
 
@@ -177,10 +180,15 @@ def _encode_deep(picture: Picture, name: str, exif: bytes | None, bits: int) -> 
     if bits == 16:
         array = np.rint(array * np.float32(65535)).astype(np.uint16)
     if name == "TIFF":
-        return high_bit_depth.tiff(array, exif=exif, dpi=picture.dpi, profile=srgb_profile())
+        return streams.tiff(array, exif=exif, dpi=picture.dpi, profile=srgb_profile())
+    return streams.png(array, png_metadata(picture, exif))
+
+
+def png_metadata(picture: Picture, exif: bytes | None) -> bytes:
+    """The chunks of a PNG that hold the metadata of `picture`, and `exif`."""
     pixel = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(pixel, format=name, **_options(picture, name, None, exif))
-    return high_bit_depth.png(array, pixel.getvalue())
+    Image.new("RGB", (1, 1)).save(pixel, format="PNG", **_options(picture, "PNG", None, exif))
+    return streams.png_metadata(pixel.getvalue())
 
 
 def write(
@@ -218,9 +226,7 @@ def write_data(path: StrPath, values: npt.NDArray[np.float32], *, bits: int = 8)
     if name == "EXR":
         data = exr.write_channels(array)
     elif bits == 16 and len(values) == 3:
-        pixel = io.BytesIO()
-        Image.new("RGB", (1, 1)).save(pixel, format="PNG")
-        data = high_bit_depth.png(np.rint(array * np.float32(65535)).astype(np.uint16), pixel.getvalue())
+        data = streams.png(np.rint(array * np.float32(65535)).astype(np.uint16), b"")
     else:
         kind = np.uint16 if bits == 16 else np.uint8
         whole = np.rint(array * np.float32(np.iinfo(kind).max)).astype(kind)

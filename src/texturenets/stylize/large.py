@@ -163,22 +163,18 @@ class _Finish:
 
     def __call__(self, rows: Interval, stylized: Array) -> NDArray[np.uint8]:
         """(1, 3, height, W) at `rows` to (height, W, 3 or 4)."""
-        if not np.isfinite(stylized.sum()):
-            raise UserError("the image holds values that are not numbers (NaN)")
-        stylized = stylized.clip(0, 1)
         share = self.choice.stylized
         if not isinstance(share, float):
             share = share[:, :, rows[0] : rows[1]]
         if self.options.preserve_color or np.min(share) != 1:
-            photo = self.photo.read(rows)
+            stylized, photo = stylized.clip(0, 1), self.photo.read(rows)
             if self.options.preserve_color:
                 stylized = image.preserve_color(stylized, photo)
             stylized = photo + np.asarray(share, np.float32) * (stylized - photo)
         if self.alpha is not None:
-            alpha = self.alpha.read(rows)
+            stylized, alpha = stylized.clip(0, 1), self.alpha.read(rows)
             stylized = np.concatenate([stylized, alpha], 1) if self.beside else stylized * alpha + (1 - alpha)
-        values: NDArray[np.uint8] = np.rint(stylized[0].transpose(1, 2, 0) * 255).astype(np.uint8, order="C")
-        return values
+        return image.as_uint8(stylized)
 
 
 class _Bands:

@@ -1,12 +1,10 @@
-"""Images larger than memory, read and written strip by strip through libvips."""
+"""Images larger than memory, read and written strip by strip."""
 
 from __future__ import annotations
 
-import struct
 import threading
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +16,11 @@ from numpy.typing import NDArray
 from texturenets import image
 from texturenets.errors import UserError, install
 from texturenets.files import atomic_write, remove_stale
-from texturenets.image.high_bit_depth import png_chunk
+from texturenets.image.picture import Picture
 from texturenets.image.sizes import fit_longer
-from texturenets.tiled.rows import Size
+from texturenets.image.streams import PNGStream, TIFFStream
+from texturenets.image.writing import png_metadata
+from texturenets.tiled.rows import Interval, Size
 from texturenets.tiled.sources import OnDisk
 from texturenets.tiled.spool import SpooledImage
 
@@ -30,7 +30,6 @@ WRITTEN: Final = ("JPEG", "PNG", "TIFF")
 _STRIP: Final = 16 * 2**20  # bytes read at a time
 _BUFFER: Final = 64 * 2**20  # maximum bytes that wait for the encoder
 _LONGEST: Final = {"JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}  # pixels; libjpeg's JPEG_MAX_DIMENSION
-_BIG: Final = 4 * 10**9 - 10**8  # bytes beyond which a TIFF needs the offsets of BigTIFF
 
 
 class NotInStripsError(UserError):
@@ -61,8 +60,39 @@ def _rgb_of_inks(source: Any) -> Any:
     return rgb.rint().cast(source.format).copy(interpretation="rgb16" if most > 255 else "srgb")
 
 
+class _GrowingImage(SpooledImage):
+    """An image that one thread writes from the top while others read it: they wait for their rows."""
+
+    def __init__(self, folder: Path, channels: int, size: Size, kind: str) -> None:
+        super().__init__(folder, channels, size, kind)
+        self._changed = threading.Condition()
+        self._written = 0
+        self._error: Exception | None = None
+
+    def write(self, rows: Interval, values: NDArray[Any]) -> None:
+        """As `SpooledImage.write`, of the rows after the last ones."""
+        super().write(rows, values)
+        with self._changed:
+            self._written = rows[1]
+            self._changed.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """No more rows will come: reading raises `error`."""
+        with self._changed:
+            self._error = error
+            self._changed.notify_all()
+
+    def read(self, rows: Interval, columns: Interval | None = None) -> NDArray[Any]:
+        """As `SpooledImage.read`, as soon as `rows` are there. Raises what the writer failed with."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._error is not None or self._written >= rows[1])
+            if self._error is not None:
+                raise self._error
+        return super().read(rows, columns)
+
+
 class LargePhoto:
-    """A photo decoded to a file on disk (the spool) and read from there strip by strip.
+    """A photo that is decoded to a file on disk (the spool) and read from there strip by strip.
 
     `size` (H, W): upright and resized. `header`: format, orientation and metadata. `decode` must be called before
     `rgb` (1, 3, H, W) and `alpha` (1, 1, H, W, or None) are read: rows of float32 in [0, 1]. `longer`: the longer
@@ -77,37 +107,47 @@ class LargePhoto:
         self.path, self.header = path, header
         self.stored = header.size if longer is None else fit_longer(header.size, longer)
         self.size: Size = self.stored if header.orientation < 5 else (self.stored[1], self.stored[0])
-        self._spool: SpooledImage | None = None
+        self._spool: _GrowingImage | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
     @property
     def most_bytes(self) -> int:
         """Maximum number of bytes that `decode` writes: four channels of 16 bits."""
         return 8 * self.stored[0] * self.stored[1]
 
-    def decode(self, folder: Path, progress: Callable[[float], None] = lambda _: None) -> None:
-        """Decode the photo to a temporary file in `folder`; `progress` gets the share done, 0 to 1.
-
-        Raises UserError for a damaged photo.
+    def decode(self, folder: Path) -> None:
+        """Decode the photo to a temporary file in `folder`, in a thread of its own: `rgb` and `alpha` wait for the
+        rows that they read, and raise UserError for a damaged photo.
         """
         pyvips = vips()
         try:
             source = self._srgb(pyvips)
         except pyvips.Error as error:  # its header was read: a format or colours that libvips does not know
             raise NotInStripsError(f"{self.path} cannot be read strip by strip ({_reason(error)})") from None
+        kind = "uint16" if source.format == "ushort" else "uint8"
+        self._spool = _GrowingImage(folder, source.bands, self.stored, kind)
+        self._thread = threading.Thread(
+            target=self._decode, args=(pyvips, source, self._spool), name="texturenets-decode", daemon=True
+        )
+        self._thread.start()
+
+    def _decode(self, pyvips: Any, source: Any, spool: _GrowingImage) -> None:
+        height, width = self.stored
+        rows = max(1, _STRIP // (width * source.bands * spool.type.itemsize))
         try:
-            kind = "uint16" if source.format == "ushort" else "uint8"
-            height, width = self.stored
-            self._spool = SpooledImage(folder, source.bands, self.stored, kind)
             region = pyvips.Region.new(source)
-            rows = max(1, _STRIP // (width * source.bands * self._spool.type.itemsize))
             for top in range(0, height, rows):
+                if self._closed:
+                    return
                 count = min(rows, height - top)
                 raw = region.fetch(0, top, width, count)
-                strip = np.frombuffer(raw, self._spool.type).reshape(count, width, source.bands)
-                self._spool.write((top, top + count), strip)
-                progress((top + count) / height)
+                strip = np.frombuffer(raw, spool.type).reshape(count, width, source.bands)
+                spool.write((top, top + count), strip)
         except pyvips.Error as error:
-            raise UserError(f"{self.path} is damaged or cut short: {_reason(error)}") from None
+            spool.fail(UserError(f"{self.path} is damaged or cut short: {_reason(error)}"))
+        except Exception as error:  # noqa: BLE001  `read` raises it in the threads that wait
+            spool.fail(error)
 
     def _srgb(self, pyvips: Any) -> Any:
         """The photo in sRGB, 8 or 16 bits, with or without alpha, resized to `stored`; not yet turned upright."""
@@ -177,6 +217,9 @@ class LargePhoto:
 
     def close(self) -> None:
         """Delete the temporary file."""
+        self._closed = True
+        if self._thread is not None:
+            self._thread.join()
         if self._spool is not None:
             self._spool.close()
 
@@ -210,83 +253,46 @@ class Metadata:
 
 def lost_by_format(path: Path, metadata: Metadata) -> list[str]:
     """Messages about the parts of `metadata` that the file `path`, written strip by strip, cannot hold."""
-    name = image.output_format(path)
     found = image.metadata_lost_by_format(path, metadata.exif, metadata.texts)
-    if name == "TIFF" and metadata.exif is not None:
-        found.append(f"EXIF, which is not kept in strips in {path.suffix}")
-    if name == "JPEG" and "Comment" in metadata.texts:
+    if image.output_format(path) == "JPEG" and "Comment" in metadata.texts:
         found.append(f"a comment, which is not kept in strips in {path.suffix}")
-    others = [key for key, text in metadata.texts.items() if not (key + text).isascii()]
-    return found + [
-        f"the text {key}, which is not kept in strips: it is not ASCII" for key in others if name == "PNG"
-    ]
+    return found
 
 
-class _Pipe:
-    """A byte queue between two threads: `put` blocks while more than `_BUFFER` bytes wait."""
+class _Rows:
+    """Rows of pixels on their way from one thread to another: `put` blocks while more than `_BUFFER` bytes wait."""
 
     def __init__(self) -> None:
-        self._queue: deque[memoryview] = deque()
-        self._waiting = 0
+        self._queue: deque[NDArray[np.uint8]] = deque()
         self._ended = False
         self._changed = threading.Condition()
 
-    def put(self, data: bytes) -> None:
-        """Append `data`; blocks while the queue is full."""
+    def put(self, rows: NDArray[np.uint8]) -> None:
+        """Append `rows`; blocks while too many wait."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._waiting < _BUFFER)
-            self._queue.append(memoryview(data))
-            self._waiting += len(data)
+            self._changed.wait_for(lambda: self._ended or sum(r.nbytes for r in self._queue) < _BUFFER)
+            self._queue.append(rows)
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Close the queue, from either side: `get` returns b"" once it is empty, `put` no longer blocks."""
+        """No more rows, from either side: `put` no longer blocks."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
-    def get(self, size: int) -> bytes:
-        """Up to `size` bytes; b"" at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: bool(self._queue) or self._ended)
-            if not self._queue:
-                return b""
-            part = self._queue.popleft()
-            if len(part) > size:
-                self._queue.appendleft(part[size:])
-            self._waiting -= min(size, len(part))
-            self._changed.notify_all()
-            return bytes(part[:size])
-
-
-class _PNGStream:
-    """Encodes rows of pixels as an uncompressed PNG, as input for libvips.
-
-    PNG is the only format that every build of libvips reads as a stream, at any size, with and without alpha (PNG,
-    second edition, sections 5 and 11.2).
-    """
-
-    def __init__(self, size: Size, channels: int) -> None:
-        self._deflate = zlib.compressobj(0)
-        kind = 6 if channels == 4 else 2
-        header = struct.pack(">IIBBBBB", size[1], size[0], 8, kind, 0, 0, 0)
-        self.start = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
-
-    def rows(self, values: NDArray[np.uint8]) -> bytes:
-        """The PNG chunk of the next rows, uint8 (rows, W, channels)."""
-        height, width, channels = values.shape
-        # The first byte of a row is its filter type: 0, none.
-        lines = np.zeros((height, 1 + width * channels), np.uint8)
-        lines[:, 1:] = values.reshape(height, -1)
-        return png_chunk(b"IDAT", self._deflate.compress(lines.tobytes()))
-
-    def end(self) -> bytes:
-        """The chunks after the last row."""
-        return png_chunk(b"IDAT", self._deflate.flush()) + png_chunk(b"IEND", b"")
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._queue) or self._ended)
+                if not self._queue:
+                    return
+                rows = self._queue.popleft()
+                self._changed.notify_all()
+            yield rows
 
 
 class StripWriter:
-    """Writes an image strip by strip, from the top, with libvips in a separate thread.
+    """Writes an image strip by strip, from the top, in a separate thread; JPEG with libvips.
 
     `part`: the file to write, `name`: its format, `size` (H, W). `quality`: 1 to 100, for JPEG. The file is complete
     after `finish`.
@@ -295,77 +301,108 @@ class StripWriter:
     def __init__(
         self, part: Path, name: str, size: Size, *, alpha: bool, quality: int | None, metadata: Metadata
     ) -> None:
-        self._vips = vips()
+        self._vips = vips() if name == "JPEG" else None
         self._part, self._name, self._size = part, name, size
         self.alpha, self._quality, self._metadata = alpha, quality, metadata
-        self._pipe, self._stream = _Pipe(), _PNGStream(size, 4 if alpha else 3)
-        self._pipe.put(self._stream.start)
+        self._rows, self._count = _Rows(), 0
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._encode, name="texturenets-encode", daemon=True)
         self._thread.start()
 
     def write(self, rows: NDArray[np.uint8]) -> None:
         """Write the next rows, uint8 (rows, W, 3), or (rows, W, 4) with alpha. Raises UserError as `finish` does."""
-        self._pipe.put(self._stream.rows(rows))
+        self._rows.put(rows)
         if self._error is not None:
             self.finish()
 
     def finish(self) -> None:
-        """Wait until the file is complete. Raises UserError if the encoder failed."""
-        self._pipe.put(self._stream.end())
-        self._pipe.end()
-        self._thread.join()
+        """Wait until the file is complete. Raises UserError if it cannot be written."""
+        self.abandon()
         if self._error is not None:
             raise UserError(f"cannot write {self._name}: {_reason(self._error)}") from self._error
 
     def abandon(self) -> None:
-        """Stop the encoder; the file is not complete."""
-        self._pipe.end()
+        """Stop the thread; the file is complete only if all rows were written."""
+        self._rows.end()
         self._thread.join()
 
     def _encode(self) -> None:
         try:
-            source = self._vips.SourceCustom()
-            source.on_read(self._pipe.get)
-            output = self._vips.Image.new_from_source(
-                source, "", access="sequential", fail_on="error", unlimited=True
-            )
-            output = output.copy(interpretation="srgb")
-            blob = self._vips.GValue.blob_type
-            output.set_type(blob, "icc-profile-data", image.srgb_profile())
-            self._save(self._with_metadata(output), str(self._part))
+            encode = {"JPEG": self._jpeg, "PNG": self._png, "TIFF": self._tiff}[self._name]
+            encode()
         except Exception as error:  # noqa: BLE001  `finish` raises it in the caller's thread
             self._error = error
         finally:
-            self._pipe.end()
+            self._rows.end()
 
-    def _with_metadata(self, output: Any) -> Any:
-        """`output`, a copy of this writer's own, with EXIF, resolution and texts as far as the format holds them."""
+    @property
+    def _channels(self) -> int:
+        return 4 if self.alpha else 3
+
+    def _arriving(self) -> Iterator[NDArray[np.uint8]]:
+        """All rows. Raises ValueError if there are fewer than the image has."""
+        for rows in self._rows:
+            self._count += len(rows)
+            yield rows
+        if self._count != self._size[0]:
+            raise ValueError(f"{self._count} of {self._size[0]} rows")
+
+    def _png(self) -> None:
+        meta = self._metadata
+        like = Picture(np.zeros((1, 3, 1, 1), np.float32), dpi=meta.dpi, texts=meta.texts)
+        stream = PNGStream(self._size, self._channels, metadata=png_metadata(like, meta.exif))
+        with self._part.open("wb") as file:
+            file.write(stream.start)
+            for rows in self._arriving():
+                file.write(stream.rows(rows))
+            file.write(stream.end())
+
+    def _tiff(self) -> None:
+        meta, profile = self._metadata, image.srgb_profile()
+        with self._part.open("wb") as file:
+            stream = TIFFStream(
+                file, self._size, self._channels, np.uint8, exif=meta.exif, dpi=meta.dpi, profile=profile
+            )
+            for rows in self._arriving():
+                stream.write(rows)
+            stream.finish()
+
+    def _jpeg(self) -> None:
+        """libvips reads the image as a PNG: the only format that every build of it reads as a stream, at any size."""
+        waiting, pieces = memoryview(b""), self._plain_png()
+
+        def read(size: int) -> bytes:
+            nonlocal waiting
+            waiting = waiting or memoryview(next(pieces, b""))
+            part, waiting = waiting[:size], waiting[size:]
+            return bytes(part)
+
+        assert self._vips is not None
+        source = self._vips.SourceCustom()
+        source.on_read(read)
+        output = self._vips.Image.new_from_source(
+            source, "", access="sequential", fail_on="error", unlimited=True
+        ).copy(interpretation="srgb")
+        kept, blob = self._vips.enums.ForeignKeep, self._vips.GValue.blob_type
+        output.set_type(blob, "icc-profile-data", image.srgb_profile())
+        keep = kept.ICC
         if self._metadata.exif is not None:
-            output.set_type(self._vips.GValue.blob_type, "exif-data", self._metadata.exif)
+            output.set_type(blob, "exif-data", self._metadata.exif)
         if self._metadata.dpi is not None:
             across, down = self._metadata.dpi
             output = output.copy(xres=across / 25.4, yres=down / 25.4)  # libvips counts pixels a millimetre
-        for number, (key, text) in enumerate(self._metadata.texts.items()):
-            # libvips writes tEXt, which is Latin-1, as UTF-8; and no comments of JPEGs.
-            if self._name == "PNG" and (key + text).isascii():
-                output.set_type(self._vips.GValue.gstr_type, f"png-comment-{number}-{key}", text)
-        return output
-
-    def _save(self, output: Any, path: str) -> None:
-        kept, metadata = self._vips.enums.ForeignKeep, self._metadata
-        keep = kept.ICC | kept.OTHER
         # Without either libvips would make EXIF, and 72 dpi, of its own.
-        if metadata.exif is not None or metadata.dpi is not None:
+        if self._metadata.exif is not None or self._metadata.dpi is not None:
             keep |= kept.EXIF
-        if self._name == "JPEG":
-            quality = self._quality or image.JPEG_QUALITY
-            output.jpegsave(path, Q=quality, subsample_mode="off", keep=keep)
-        elif self._name == "PNG":
-            output.pngsave(path, compression=6, filter="sub", keep=keep)
-        else:
-            big = self._size[0] * self._size[1] * output.bands > _BIG
-            output.tiffsave(path, compression="deflate", predictor="horizontal", bigtiff=big)
+        quality = self._quality or image.JPEG_QUALITY
+        output.jpegsave(str(self._part), Q=quality, subsample_mode="off", keep=keep)
+
+    def _plain_png(self) -> Iterator[bytes]:
+        stream = PNGStream(self._size, self._channels, plain=True)
+        yield stream.start
+        for rows in self._rows:
+            yield stream.rows(rows)
+        yield stream.end()
 
 
 @contextmanager

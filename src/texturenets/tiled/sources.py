@@ -93,7 +93,7 @@ class Padded:
         self.source = source
         self.rows = continuation(height, top, size[0], wraps="y" in wrap)
         self.columns = continuation(width, left, size[1], wraps="x" in wrap)
-        self.full_width = size[1] == width
+        self.left, self.right = left, left + width
 
     def read(self, rows: Interval) -> Array:
         """See `RowSource`."""
@@ -102,7 +102,14 @@ class Padded:
         x = self.source.read((low, high))
         if len(places) != high - low or places[0] != low:
             x = x[:, :, places - low]
-        return x if self.full_width else x[:, :, :, self.columns]
+        if (self.left, self.right) == (0, len(self.columns)):
+            return x
+        # Only the edges by index: all columns would take many times as long.
+        padded = np.empty((*x.shape[:3], len(self.columns)), x.dtype)
+        padded[..., self.left : self.right] = x
+        padded[..., : self.left] = x[..., self.columns[: self.left]]
+        padded[..., self.right :] = x[..., self.columns[self.right :]]
+        return padded
 
 
 class Resized:
