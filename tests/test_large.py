@@ -114,6 +114,31 @@ def test_a_photo_may_be_closed_while_it_is_decoded(tmp_path: Path, monkeypatch: 
     assert not photo._thread.is_alive()
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_sixteen_bits_come_back(
+    suffix: str,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deep = (np.arange(90 * 70 * 3).reshape(1, 90, 70, 3) * 3 % 65521).astype(np.float32) / 65535
+    photo = tmp_path / "photo.png"
+    image.write(photo, image.Picture(deep.transpose(0, 3, 1, 2), bits=16))
+    small, large = tmp_path / f"small.{suffix}", tmp_path / f"large.{suffix}"
+    words = ["stylize", str(photo), "-s", str(model), "--engine", "torch", "--strength", "0.5", "-o"]
+    assert main([*words, str(small)]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "note" in line]
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
+    assert main([*words, str(large)]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if "note" in line] == told
+    wanted, found = image.read(small), image.read(large)
+    assert found.bits == wanted.bits == (8 if suffix == "jpg" else 16)
+    if suffix != "jpg":
+        np.testing.assert_allclose(found.rgb, wanted.rgb, atol=0.001)  # maps in strips are kept in float16
+        assert len(np.unique(found.rgb)) > 1000
+
+
 def test_damage_is_told(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(pixels(400, 300)).save(buffer, "JPEG", quality=95)

@@ -32,7 +32,7 @@ from texturenets.image.reading import (
 )
 from texturenets.image.writing import (
     JPEG_QUALITY,
-    as_uint8,
+    as_integers,
     keeps_alpha,
     kept_bits,
     laid_on_white_message,
@@ -52,7 +52,7 @@ __all__ = [
     "ImageKind",
     "Picture",
     "StrPath",
-    "as_uint8",
+    "as_integers",
     "check_batch",
     "expand",
     "from_any",

@@ -92,23 +92,24 @@ def metadata_lost_by_format(result: Path, exif: bytes | None, texts: Mapping[str
     return [f"{what}, which {result.suffix} does not keep" for what in found]
 
 
-def as_uint8(values: Array) -> npt.NDArray[np.uint8]:
-    """(1, C, H, W) floats to (H, W, C) bytes, clamped and rounded. Raises UserError for NaN."""
-    planes = to_numpy(values)[0]
-    rounded = np.empty((*planes.shape[1:], len(planes)), np.uint8)
+def as_integers(values: Array, bits: int = 8) -> npt.NDArray[Any]:
+    """(1, C, H, W) floats, clamped, to (H, W, C) whole numbers of 8 or 16 bits. Raises UserError for NaN."""
+    planes, kind = to_numpy(values)[0], np.dtype(f"uint{bits}")
+    largest = np.float32(np.iinfo(kind).max)
+    rounded = np.empty((*planes.shape[1:], len(planes)), kind)
     for channel, plane in enumerate(planes):
-        scaled = plane * np.float32(255)
+        scaled = plane * largest
         if np.isnan(scaled.min()):
             raise UserError("the image holds values that are not numbers (NaN)")
-        rounded[..., channel] = np.rint(scaled, out=scaled).clip(0, 255, out=scaled)
+        rounded[..., channel] = np.rint(scaled, out=scaled).clip(0, largest, out=scaled)
     return rounded
 
 
 def to_pil(rgb: Array, alpha: Array | None) -> Image.Image:
     """(1, 3, H, W) and (1, 1, H, W) or None to an RGB or RGBA image."""
-    image = Image.fromarray(as_uint8(rgb))
+    image = Image.fromarray(as_integers(rgb))
     if alpha is not None:
-        image.putalpha(Image.fromarray(as_uint8(alpha)[:, :, 0]))
+        image.putalpha(Image.fromarray(as_integers(alpha)[:, :, 0]))
     return image
 
 
@@ -176,9 +177,8 @@ def _samples(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _encode_deep(picture: Picture, name: str, exif: bytes | None, bits: int) -> bytes:
     """The PNG of 16 bits, or the TIFF of 16 or of floats."""
     planes = [picture.pixels] if picture.transparency is None else [picture.pixels, picture.transparency]
-    array: Any = _samples(np.concatenate([to_numpy(plane) for plane in planes], 1))
-    if bits == 16:
-        array = np.rint(array * np.float32(65535)).astype(np.uint16)
+    joined = np.concatenate([to_numpy(plane) for plane in planes], 1)
+    array = as_integers(joined, 16) if bits == 16 else _samples(joined)
     if name == "TIFF":
         return streams.tiff(array, exif=exif, dpi=picture.dpi, profile=srgb_profile())
     return streams.png(array, png_metadata(picture, exif))

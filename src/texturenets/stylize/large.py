@@ -69,6 +69,7 @@ def _stylize_strips(
     try:
         source.decode(folder)
         alpha = source.alpha
+        bits = min(16, image.kept_bits(result, source.header.bits))
         metadata = large_files.Metadata(source.header.exif, source.header.dpi, source.header.texts)
         with large_files.writing(
             result,
@@ -76,10 +77,9 @@ def _stylize_strips(
             alpha=alpha is not None and large_files.output_format(result, source.size) != "JPEG",
             quality=options.quality,
             metadata=metadata,
+            bits=bits,
         ) as writer:
-            bands = _Bands(
-                source.size, writer.write, _Finish(source.rgb, alpha, options, choice, writer.alpha)
-            )
+            bands = _Bands(source.size, writer.write, _Finish(source.rgb, alpha, options, choice, writer))
             if np.max(choice.stylized) == 0:
                 bands.whole(source.rgb)
             else:
@@ -149,7 +149,8 @@ def _check_wrap(
 
 
 class _Finish:
-    """Converts stylized strips to bytes: blended with the photo by the options, with alpha or on white."""
+    """Converts stylized strips to what `writer` writes: blended with the photo by the options, with alpha or on
+    white."""
 
     def __init__(
         self,
@@ -157,11 +158,11 @@ class _Finish:
         alpha: RowSource | None,
         options: StylizeOptions,
         choice: Selection,
-        beside: bool,
+        writer: large_files.StripWriter,
     ) -> None:
-        self.photo, self.alpha, self.options, self.choice, self.beside = photo, alpha, options, choice, beside
+        self.photo, self.alpha, self.options, self.choice, self.writer = photo, alpha, options, choice, writer
 
-    def __call__(self, rows: Interval, stylized: Array) -> NDArray[np.uint8]:
+    def __call__(self, rows: Interval, stylized: Array) -> NDArray[Any]:
         """(1, 3, height, W) at `rows` to (height, W, 3 or 4)."""
         share = self.choice.stylized
         if not isinstance(share, float):
@@ -173,14 +174,16 @@ class _Finish:
             stylized = photo + np.asarray(share, np.float32) * (stylized - photo)
         if self.alpha is not None:
             stylized, alpha = stylized.clip(0, 1), self.alpha.read(rows)
-            stylized = np.concatenate([stylized, alpha], 1) if self.beside else stylized * alpha + (1 - alpha)
-        return image.as_uint8(stylized)
+            stylized = (
+                np.concatenate([stylized, alpha], 1) if self.writer.alpha else stylized * alpha + (1 - alpha)
+            )
+        return image.as_integers(stylized, self.writer.bits)
 
 
 class _Bands:
-    """Passes the image's strips on as bytes."""
+    """Passes the image's strips on as samples of the file."""
 
-    def __init__(self, size: Size, write: Callable[[NDArray[np.uint8]], Any], finish: _Finish) -> None:
+    def __init__(self, size: Size, write: Callable[[NDArray[Any]], Any], finish: _Finish) -> None:
         self.size, self.write, self.finish = size, write, finish
 
     def take(self, rows: Interval, stylized: Array) -> None:

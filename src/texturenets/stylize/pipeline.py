@@ -85,7 +85,8 @@ class Pipeline:
         with naming(photo):
             for what in large.stylize(self.style, photo, result, options):
                 self.note(photo, what)
-        self._note_losses(photo, image.read_header(photo), 8)
+        if header := image.read_header(photo):
+            self._note_losses(photo, header, min(16, image.kept_bits(result, header.bits)))
         return None
 
     def write(self, job: PathPair, picture: Picture | None) -> None:
@@ -95,8 +96,8 @@ class Pipeline:
             for what in image.lost_by_format(job[1], picture):
                 self.note(job[0], what)
 
-    def _note_losses(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
+    def _note_losses(self, photo: Path, source: Picture | image.ImageInfo, bits: int) -> None:
         """Call `note` for each property that is lost by reading `source` and by writing it with `bits` bits per
         channel."""
-        for what in image.lost_by_stylizing(source, bits) if source is not None else ():
+        for what in image.lost_by_stylizing(source, bits):
             self.note(photo, what)

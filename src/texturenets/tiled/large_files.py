@@ -263,11 +263,11 @@ class _Rows:
     """Rows of pixels on their way from one thread to another: `put` blocks while more than `_BUFFER` bytes wait."""
 
     def __init__(self) -> None:
-        self._queue: deque[NDArray[np.uint8]] = deque()
+        self._queue: deque[NDArray[Any]] = deque()
         self._ended = False
         self._changed = threading.Condition()
 
-    def put(self, rows: NDArray[np.uint8]) -> None:
+    def put(self, rows: NDArray[Any]) -> None:
         """Append `rows`; blocks while too many wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or sum(r.nbytes for r in self._queue) < _BUFFER)
@@ -280,7 +280,7 @@ class _Rows:
             self._ended = True
             self._changed.notify_all()
 
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[NDArray[Any]]:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._queue) or self._ended)
@@ -294,23 +294,32 @@ class _Rows:
 class StripWriter:
     """Writes an image strip by strip, from the top, in a separate thread; JPEG with libvips.
 
-    `part`: the file to write, `name`: its format, `size` (H, W). `quality`: 1 to 100, for JPEG. The file is complete
-    after `finish`.
+    `part`: the file to write, `name`: its format, `size` (H, W). `bits`: per channel, 8 or 16; JPEG has 8. `quality`:
+    1 to 100, for JPEG. The file is complete after `finish`.
     """
 
     def __init__(
-        self, part: Path, name: str, size: Size, *, alpha: bool, quality: int | None, metadata: Metadata
+        self,
+        part: Path,
+        name: str,
+        size: Size,
+        *,
+        alpha: bool,
+        bits: int,
+        quality: int | None,
+        metadata: Metadata,
     ) -> None:
         self._vips = vips() if name == "JPEG" else None
         self._part, self._name, self._size = part, name, size
-        self.alpha, self._quality, self._metadata = alpha, quality, metadata
+        self.alpha, self.bits, self._quality, self._metadata = alpha, bits, quality, metadata
         self._rows, self._count = _Rows(), 0
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._encode, name="texturenets-encode", daemon=True)
         self._thread.start()
 
-    def write(self, rows: NDArray[np.uint8]) -> None:
-        """Write the next rows, uint8 (rows, W, 3), or (rows, W, 4) with alpha. Raises UserError as `finish` does."""
+    def write(self, rows: NDArray[Any]) -> None:
+        """Write the next rows, uint8 or uint16 (rows, W, 3), or (rows, W, 4) with alpha. Raises UserError as `finish`
+        does."""
         self._rows.put(rows)
         if self._error is not None:
             self.finish()
@@ -339,7 +348,7 @@ class StripWriter:
     def _channels(self) -> int:
         return 4 if self.alpha else 3
 
-    def _arriving(self) -> Iterator[NDArray[np.uint8]]:
+    def _arriving(self) -> Iterator[NDArray[Any]]:
         """All rows. Raises ValueError if there are fewer than the image has."""
         for rows in self._rows:
             self._count += len(rows)
@@ -350,7 +359,7 @@ class StripWriter:
     def _png(self) -> None:
         meta = self._metadata
         like = Picture(np.zeros((1, 3, 1, 1), np.float32), dpi=meta.dpi, texts=meta.texts)
-        stream = PNGStream(self._size, self._channels, metadata=png_metadata(like, meta.exif))
+        stream = PNGStream(self._size, self._channels, self.bits, metadata=png_metadata(like, meta.exif))
         with self._part.open("wb") as file:
             file.write(stream.start)
             for rows in self._arriving():
@@ -361,7 +370,13 @@ class StripWriter:
         meta, profile = self._metadata, image.srgb_profile()
         with self._part.open("wb") as file:
             stream = TIFFStream(
-                file, self._size, self._channels, np.uint8, exif=meta.exif, dpi=meta.dpi, profile=profile
+                file,
+                self._size,
+                self._channels,
+                f"uint{self.bits}",
+                exif=meta.exif,
+                dpi=meta.dpi,
+                profile=profile,
             )
             for rows in self._arriving():
                 stream.write(rows)
@@ -411,6 +426,7 @@ def writing(
     size: Size,
     *,
     alpha: bool = False,
+    bits: int = 8,
     quality: int | None = None,
     metadata: Metadata | None = None,
 ) -> Iterator[StripWriter]:
@@ -422,7 +438,9 @@ def writing(
     name = output_format(path, size)
     remove_stale(path)
     with atomic_write(path) as part:
-        writer = StripWriter(part, name, size, alpha=alpha, quality=quality, metadata=metadata or Metadata())
+        writer = StripWriter(
+            part, name, size, alpha=alpha, bits=bits, quality=quality, metadata=metadata or Metadata()
+        )
         try:
             yield writer
         except BaseException:
