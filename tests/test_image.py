@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import ExifTags, Image, ImageCms, features
 from pngfile import chunk
@@ -1047,3 +1048,43 @@ def test_a_picture_is_an_array_until_a_tensor_is_asked_for(tmp_path: Path) -> No
     tni.write(tmp_path / "b.png", picture.pixels)
     tni.write(tmp_path / "c.png", picture.rgb[0])
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+
+def test_tiffs_of_floats_that_lie_on_their_side(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((20, 30, 3), np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extratags=[(274, 3, 1, 6, True)])
+    read = tni.read(tmp_path / "a.tif").rgb.numpy()[0].transpose(1, 2, 0)
+    np.testing.assert_allclose(read, np.rot90(values, -1), atol=1e-6)
+    header = tni.read_header(tmp_path / "a.tif")
+    assert header is not None
+    assert (header.size, header.upright) == ((20, 30), (30, 20))
+
+
+def test_grey_of_sixteen_bits_whose_white_is_zero(tmp_path: Path) -> None:
+    values = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    read = tni.read(tmp_path / "a.tif").rgb.numpy()[0, 0]
+    np.testing.assert_allclose(read, 1 - values / 65535, atol=1e-5)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_planes_of_sixteen_bits(tmp_path: Path, compression: str | None) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (3, 20, 30)).astype(np.uint16)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, photometric="rgb", planarconfig="separate", compression=compression)
+    if compression is None:  # Pillow would decode it as 8 bits
+        with pytest.raises(UserError, match="16 bits lie one color after the other"):
+            tni.read(path)
+    else:
+        np.testing.assert_allclose(tni.read(path).rgb.numpy()[0], values / 65535, atol=1 / 255)
+
+
+def test_exif_does_not_say_how_pixels_are_stored(tmp_path: Path) -> None:
+    other = Image.Exif()
+    for tag, value in ((266, 2), (322, 64), (323, 64), (338, 1), (271, "a camera")):
+        other[tag] = value
+    values = np.random.default_rng(0).random((1, 3, 20, 30), np.float32)
+    tni.write(tmp_path / "a.tif", tni.Picture(values, bits=16), exif=other.tobytes())
+    np.testing.assert_allclose(tni.read(tmp_path / "a.tif").rgb.numpy(), values, atol=1e-4)
+    with Image.open(tmp_path / "a.tif") as made:
+        assert made.getexif()[271] == "a camera"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import numpy as np
@@ -63,12 +66,20 @@ def test_read_like_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Image.fromarray(pixels(channels=4)).save(tmp_path / "clear.png")
     Image.fromarray(pixels()[:, :, 0]).save(tmp_path / "grey.png")
     Image.fromarray(pixels()).save(tmp_path / "photo.tif", compression="tiff_adobe_deflate")
+    for turn in (3, 6, 7):
+        lying = Image.Exif()
+        lying[274] = turn
+        Image.fromarray(pixels()).save(
+            tmp_path / f"turned{turn}.tif", exif=lying, compression="raw", dpi=(300, 150)
+        )
     for name, longer in (("turned.jpg", None), ("turned.jpg", 40), ("photo.tif", 200), ("grey.png", None),
-                         ("clear.png", None), ("clear.png", 45)):  # fmt: skip
+                         ("clear.png", None), ("clear.png", 45), ("turned3.tif", None), ("turned6.tif", None),
+                         ("turned6.tif", 40), ("turned7.tif", None)):  # fmt: skip
         photo = large_files.LargePhoto(tmp_path / name, longer=longer)
         photo.decode(tmp_path)
         wanted = image.read(tmp_path / name, longer=longer)
         assert photo.size == wanted.size
+        assert photo.header.dpi == wanted.dpi
         # Lanczos there, Lanczos or bicubic here: a 255th or two where there is something to see
         seen = 1 if wanted.alpha is None else wanted.alpha
         difference = ((whole_photo(photo) - wanted.rgb) * seen).abs()
@@ -104,6 +115,28 @@ def test_rows_are_read_while_others_are_decoded(tmp_path: Path) -> None:
     growing.close()
 
 
+def test_an_interruption_does_not_wait_for_the_photo(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_files, "_STRIP", 1)  # a row at a time
+    write, began = large_files._GrowingImage.write, time.monotonic()
+
+    def slow(growing: large_files._GrowingImage, rows: tuple[int, int], values: NDArray[Any]) -> None:
+        if rows[0] == 2:
+            os.kill(os.getpid(), SIGINT)
+        time.sleep(0.1)
+        write(growing, rows, values)
+
+    monkeypatch.setattr(large_files._GrowingImage, "write", slow)
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
+    Image.fromarray(pixels(400, 60)).save(tmp_path / "photo.png")
+    words = ["stylize", str(tmp_path / "photo.png"), "-s", str(model), "--engine", "torch", "--quiet"]
+    assert main([*words, "-o", str(tmp_path / "out.png")]) == 130
+    assert time.monotonic() - began < 20  # of 40 seconds
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "tiny.safetensors"]
+    assert not [one for one in threading.enumerate() if one.name.startswith("texturenets-")]
+
+
 def test_a_photo_may_be_closed_while_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_files, "_STRIP", 1)  # a row at a time
     Image.fromarray(pixels(400, 300)).save(tmp_path / "photo.png")
@@ -126,7 +159,7 @@ def test_sixteen_bits_come_back(
     photo = tmp_path / "photo.png"
     image.write(photo, image.Picture(deep.transpose(0, 3, 1, 2), bits=16))
     small, large = tmp_path / f"small.{suffix}", tmp_path / f"large.{suffix}"
-    words = ["stylize", str(photo), "-s", str(model), "--engine", "torch", "--strength", "0.5", "-o"]
+    words = ["stylize", str(photo), "-s", str(model), "--engine", "torch", "--precision", "float32", "-o"]
     assert main([*words, str(small)]) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "note" in line]
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
@@ -135,7 +168,7 @@ def test_sixteen_bits_come_back(
     wanted, found = image.read(small), image.read(large)
     assert found.bits == wanted.bits == (8 if suffix == "jpg" else 16)
     if suffix != "jpg":
-        np.testing.assert_allclose(found.rgb, wanted.rgb, atol=0.001)  # maps in strips are kept in float16
+        np.testing.assert_allclose(found.rgb, wanted.rgb, atol=0.002)  # maps in strips are kept in float16
         assert len(np.unique(found.rgb)) > 1000
 
 
@@ -251,8 +284,12 @@ def test_nothing_half_written(tmp_path: Path) -> None:
         writer.write(pixels(48, 31))
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
-    with pytest.raises(UserError), large_files.writing(tmp_path / "out.png", (100, 31)) as writer:
-        writer.write(pixels(48, 31))  # and no more
+    for name in ("out.png", "out.tif", "out.jpg"):
+        with (
+            pytest.raises(UserError, match=rf"cannot write .*{name}: 48 of 100 rows"),
+            large_files.writing(tmp_path / name, (100, 31)) as writer,
+        ):
+            writer.write(pixels(48, 31))  # and no more
     assert not list(tmp_path.iterdir())
     assert threading.active_count() < 10
 

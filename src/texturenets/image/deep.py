@@ -70,6 +70,23 @@ def load(image: Image.Image, raw: str) -> Array:
     return planes
 
 
+def check_layout(image: Image.Image) -> None:
+    """Raise UserError for a TIFF of 16 bits whose channels lie one after the other without compression, which Pillow
+    decodes as if they had 8."""
+    from PIL import TiffImagePlugin
+
+    tags: Any = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2
+    if (
+        planar
+        and tags.get(TiffImagePlugin.COMPRESSION, 1) == 1
+        and max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,))) == 16
+    ):
+        raise UserError(
+            "its 16 bits lie one color after the other; save it with the colors of a pixel together"
+        )
+
+
 def _extra(image: Image.Image) -> int | None:
     """The meaning of a TIFF's fourth sample; 1: associated alpha (TIFF 6.0, section 18)."""
     extra = getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, ())
@@ -108,7 +125,8 @@ def _floats(image: Any) -> Array:
     """(H, W, 3 or 4) of a TIFF of floats."""
     from PIL import TiffImagePlugin
 
-    tags, (width, height) = image.tag_v2, image.size
+    tags = image.tag_v2
+    width, height = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]  # as stored
     count = tags[TiffImagePlugin.SAMPLESPERPIXEL]
     if TiffImagePlugin.STRIPOFFSETS not in tags or tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) != 1:
         raise UserError(

@@ -122,6 +122,15 @@ def raw_mode(image: Image.Image) -> str:
     return str(settings[0] if isinstance(settings, tuple) and settings else settings)
 
 
+_WIDTH, _LENGTH = 256, 257  # tags of a TIFF (section 8)
+
+
+def stored_size(image: Image.Image) -> tuple[int, int]:
+    """(H, W) as stored, of an image that is not decoded yet. Pillow names that of a TIFF as it is when upright."""
+    tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+    return (image.height, image.width) if tags is None else (int(tags[_LENGTH]), int(tags[_WIDTH]))
+
+
 def _bits(mode: str, raw: str) -> int:
     """Bits per channel, by Pillow's mode and raw mode."""
     if mode == "F" or ";32" in raw:
@@ -144,13 +153,15 @@ def decode(
     raw = raw_mode(image) if raw is None else raw
     bits, several = _bits(image.mode, raw), _several(image)
     _check_pixels(image, limit)
+    turned = orientation(image) if image.format == "TIFF" else 1  # before Pillow turns it, on decoding
     values = None
+    deep.check_layout(image)
     if deep.is_deep(raw) and getattr(image, "tile", None):
         with without_pillows_limit():
             values = deep.load(image, raw)
     box = _load(image, longer) if raw != deep.FLOATS else None
     turn, exif = orientation(image), carried(image, keep_gps)
-    dpi, keywords = resolution(image, turn), texts(image)
+    dpi, keywords = resolution(image, max(turn, turned)), texts(image)
     if values is not None:
         planes, alpha = normalise_colours(image, values)
     elif image.mode == "F" or image.mode.startswith("I"):
@@ -250,7 +261,7 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
             with image:
                 add_late_exif(image, file)
                 exif, bits = carried(image, keep_gps), _bits(image.mode, raw_mode(image))
-                size, several = (image.height, image.width), _several(image)
+                size, several = stored_size(image), _several(image)
                 turn, form = orientation(image), image.format or ""
                 dpi, keywords = resolution(image, turn), texts(image)
                 return ImageInfo(size, turn, form, exif, bits, several, dpi, keywords)
@@ -278,7 +289,7 @@ def probe(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int], b
     not an image.
     """
     with _opened(io.BytesIO(data), name) as image:
-        return str(image.format), (image.height, image.width), _several(image)
+        return str(image.format), stored_size(image), _several(image)
 
 
 def read_data(path: StrPath) -> Picture:

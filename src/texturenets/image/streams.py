@@ -19,6 +19,12 @@ MAX_TIFF: Final = 4 * 10**9 - 10**8
 """Bytes beyond which a TIFF needs the offsets of BigTIFF."""
 _LONG, _LONG8 = 4, 16  # types of offsets: 32 bits, and 64 in BigTIFF
 
+_STRUCTURE: Final = frozenset(
+    (*range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, 320, *range(322, 326), 330, 338, 339, 347)
+)
+"""Tags that say how a TIFF's pixels are stored (sections 8, 14, 15, 18, technical notes 1 and 2): those of another
+file do not hold."""
+
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
@@ -30,16 +36,16 @@ def _deflater() -> Any:
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     """A chunk of a PNG (section 5.3): length, type, data, checksum."""
-    return len(data).to_bytes(4) + kind + data + zlib.crc32(data, zlib.crc32(kind)).to_bytes(4)
+    return b"".join([len(data).to_bytes(4), kind, data, zlib.crc32(data, zlib.crc32(kind)).to_bytes(4)])
 
 
-def png_metadata(like: bytes) -> bytes:
-    """All chunks of the PNG `like` but its header, its pixels and its end."""
+def other_chunks(png: bytes) -> bytes:
+    """All chunks of a PNG but its header, its pixels and its end."""
     place, found = len(PNG_SIGNATURE), []
-    while place < len(like):
-        end = place + 12 + int.from_bytes(like[place : place + 4])
-        if like[place + 4 : place + 8] not in (b"IHDR", b"IDAT", b"IEND"):
-            found.append(like[place:end])
+    while place < len(png):
+        end = place + 12 + int.from_bytes(png[place : place + 4])
+        if png[place + 4 : place + 8] not in (b"IHDR", b"IDAT", b"IEND"):
+            found.append(png[place:end])
         place = end
     return b"".join(found)
 
@@ -137,11 +143,12 @@ class TIFFStream:
 
     def write(self, values: NDArray[Any]) -> None:
         """Write the next rows (n, W, channels)."""
-        values = np.concatenate([self._rest, values.astype(self._kind, copy=False)])
+        if len(self._rest):
+            values = np.concatenate([self._rest, values])
         whole = len(values) // self._rows * self._rows
         for top in range(0, whole, self._rows):
             self._strip(values[top : top + self._rows])
-        self._rest = values[whole:]
+        self._rest = values[whole:].copy()  # not a view, which would keep all rows in memory
 
     def finish(self) -> None:
         """Write the last rows, and where the strips are."""
@@ -153,10 +160,9 @@ class TIFFStream:
         self._directory.save(self._file)
 
     def _strip(self, values: NDArray[Any]) -> None:
+        values = values.astype(self._kind)
         if self._kind.kind == "u":  # differences from the pixel to the left (section 14)
-            difference = values.copy()
-            difference[:, 1:] -= values[:, :-1]
-            values = difference
+            values[:, 1:] = np.diff(values, axis=1)
         deflate = _deflater()
         data = deflate.compress(np.ascontiguousarray(values)) + deflate.flush()
         self._lengths.append(len(data))
@@ -183,7 +189,8 @@ def _carry(directory: Any, exif: bytes | None) -> None:
     carried = Image.Exif()
     carried.load(exif)
     for tag, value in carried.items():
-        directory[tag] = value
+        if tag not in _STRUCTURE:
+            directory[tag] = value
     for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         if inner := carried.get_ifd(tag):
             directory[tag] = inner

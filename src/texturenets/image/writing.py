@@ -188,7 +188,7 @@ def png_metadata(picture: Picture, exif: bytes | None) -> bytes:
     """The chunks of a PNG that hold the metadata of `picture`, and `exif`."""
     pixel = io.BytesIO()
     Image.new("RGB", (1, 1)).save(pixel, format="PNG", **_options(picture, "PNG", None, exif))
-    return streams.png_metadata(pixel.getvalue())
+    return streams.other_chunks(pixel.getvalue())
 
 
 def write(

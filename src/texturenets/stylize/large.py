@@ -69,7 +69,7 @@ def _stylize_strips(
     try:
         source.decode(folder)
         alpha = source.alpha
-        bits = min(16, image.kept_bits(result, source.header.bits))
+        bits = image.kept_bits(result, source.header.bits)
         metadata = large_files.Metadata(source.header.exif, source.header.dpi, source.header.texts)
         with large_files.writing(
             result,

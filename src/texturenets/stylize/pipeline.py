@@ -86,7 +86,7 @@ class Pipeline:
             for what in large.stylize(self.style, photo, result, options):
                 self.note(photo, what)
         if header := image.read_header(photo):
-            self._note_losses(photo, header, min(16, image.kept_bits(result, header.bits)))
+            self._note_losses(photo, header, image.kept_bits(result, header.bits))
         return None
 
     def write(self, job: PathPair, picture: Picture | None) -> None:

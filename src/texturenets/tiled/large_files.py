@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import image
-from texturenets.errors import UserError, install
+from texturenets.errors import UserError, cannot_write, install, reason
 from texturenets.files import atomic_write, remove_stale
 from texturenets.image.picture import Picture
 from texturenets.image.sizes import fit_longer
@@ -50,7 +50,7 @@ def vips() -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[-300:]
+    return reason(error)[-300:]
 
 
 def _rgb_of_inks(source: Any) -> Any:
@@ -65,9 +65,20 @@ class _GrowingImage(SpooledImage):
 
     def __init__(self, folder: Path, channels: int, size: Size, kind: str) -> None:
         super().__init__(folder, channels, size, kind)
+        # Now, so that others who ask what is free do not count on it.
+        self.file.reserve(size[0] * size[1] * channels * self.type.itemsize)
         self._changed = threading.Condition()
         self._written = 0
         self._error: Exception | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody reads any more."""
+        return self._error is not None
+
+    def stop(self) -> None:
+        """As `SpooledImage.stop`: reads that wait raise UserError."""
+        self.fail(UserError("the photo is no longer needed"))
 
     def write(self, rows: Interval, values: NDArray[Any]) -> None:
         """As `SpooledImage.write`, of the rows after the last ones."""
@@ -79,7 +90,7 @@ class _GrowingImage(SpooledImage):
     def fail(self, error: Exception) -> None:
         """No more rows will come: reading raises `error`."""
         with self._changed:
-            self._error = error
+            self._error = self._error or error
             self._changed.notify_all()
 
     def read(self, rows: Interval, columns: Interval | None = None) -> NDArray[Any]:
@@ -109,7 +120,6 @@ class LargePhoto:
         self.size: Size = self.stored if header.orientation < 5 else (self.stored[1], self.stored[0])
         self._spool: _GrowingImage | None = None
         self._thread: threading.Thread | None = None
-        self._closed = False
 
     @property
     def most_bytes(self) -> int:
@@ -138,7 +148,7 @@ class LargePhoto:
         try:
             region = pyvips.Region.new(source)
             for top in range(0, height, rows):
-                if self._closed:
+                if spool.stopped:
                     return
                 count = min(rows, height - top)
                 raw = region.fetch(0, top, width, count)
@@ -216,8 +226,9 @@ class LargePhoto:
         return OnDisk(self._spool, self.header.orientation, slice(3, 4))
 
     def close(self) -> None:
-        """Delete the temporary file."""
-        self._closed = True
+        """Stop decoding and delete the temporary file."""
+        if self._spool is not None:
+            self._spool.stop()
         if self._thread is not None:
             self._thread.join()
         if self._spool is not None:
@@ -271,13 +282,21 @@ class _Rows:
         """Append `rows`; blocks while too many wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or sum(r.nbytes for r in self._queue) < _BUFFER)
-            self._queue.append(rows)
+            if not self._ended:
+                self._queue.append(rows)
             self._changed.notify_all()
 
     def end(self) -> None:
-        """No more rows, from either side: `put` no longer blocks."""
+        """No more rows will come."""
         with self._changed:
             self._ended = True
+            self._changed.notify_all()
+
+    def discard(self) -> None:
+        """Drop the rows that wait, from either side, and take no more: `put` no longer blocks."""
+        with self._changed:
+            self._ended = True
+            self._queue.clear()
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
@@ -294,12 +313,13 @@ class _Rows:
 class StripWriter:
     """Writes an image strip by strip, from the top, in a separate thread; JPEG with libvips.
 
-    `part`: the file to write, `name`: its format, `size` (H, W). `bits`: per channel, 8 or 16; JPEG has 8. `quality`:
-    1 to 100, for JPEG. The file is complete after `finish`.
+    `part`: the file to write, which becomes `path`; `name`: its format; `size` (H, W). `bits`: per channel, 8 or 16;
+    JPEG has 8. `quality`: 1 to 100, for JPEG. The file is complete after `finish`.
     """
 
     def __init__(
         self,
+        path: Path,
         part: Path,
         name: str,
         size: Size,
@@ -310,7 +330,7 @@ class StripWriter:
         metadata: Metadata,
     ) -> None:
         self._vips = vips() if name == "JPEG" else None
-        self._part, self._name, self._size = part, name, size
+        self._path, self._part, self._name, self._size = path, part, name, size
         self.alpha, self.bits, self._quality, self._metadata = alpha, bits, quality, metadata
         self._rows, self._count = _Rows(), 0
         self._error: Exception | None = None
@@ -326,13 +346,16 @@ class StripWriter:
 
     def finish(self) -> None:
         """Wait until the file is complete. Raises UserError if it cannot be written."""
-        self.abandon()
+        self._rows.end()
+        self._thread.join()
+        if isinstance(self._error, OSError):
+            raise cannot_write(self._path, self._error) from self._error
         if self._error is not None:
-            raise UserError(f"cannot write {self._name}: {_reason(self._error)}") from self._error
+            raise UserError(f"cannot write {self._path}: {_reason(self._error)}") from self._error
 
     def abandon(self) -> None:
-        """Stop the thread; the file is complete only if all rows were written."""
-        self._rows.end()
+        """Stop writing: the file is not complete."""
+        self._rows.discard()
         self._thread.join()
 
     def _encode(self) -> None:
@@ -342,7 +365,7 @@ class StripWriter:
         except Exception as error:  # noqa: BLE001  `finish` raises it in the caller's thread
             self._error = error
         finally:
-            self._rows.end()
+            self._rows.discard()
 
     @property
     def _channels(self) -> int:
@@ -385,13 +408,28 @@ class StripWriter:
     def _jpeg(self) -> None:
         """libvips reads the image as a PNG: the only format that every build of it reads as a stream, at any size."""
         waiting, pieces = memoryview(b""), self._plain_png()
+        failed: list[Exception] = []
 
         def read(size: int) -> bytes:
             nonlocal waiting
-            waiting = waiting or memoryview(next(pieces, b""))
+            try:
+                waiting = waiting or memoryview(next(pieces, b""))
+            except Exception as error:  # noqa: BLE001  raised below: here libvips would print it, and go on
+                failed.append(error)
             part, waiting = waiting[:size], waiting[size:]
             return bytes(part)
 
+        try:
+            self._save_jpeg(read)
+            for _ in pieces:  # libvips stops at the last row
+                pass
+        except Exception:
+            if failed:
+                raise failed[0] from None
+            raise
+
+    def _save_jpeg(self, read: Callable[[int], bytes]) -> None:
+        """Encode what `read` gives, the bytes of a PNG."""
         assert self._vips is not None
         source = self._vips.SourceCustom()
         source.on_read(read)
@@ -415,7 +453,7 @@ class StripWriter:
     def _plain_png(self) -> Iterator[bytes]:
         stream = PNGStream(self._size, self._channels, plain=True)
         yield stream.start
-        for rows in self._rows:
+        for rows in self._arriving():
             yield stream.rows(rows)
         yield stream.end()
 
@@ -438,8 +476,9 @@ def writing(
     name = output_format(path, size)
     remove_stale(path)
     with atomic_write(path) as part:
+        metadata = metadata or Metadata()
         writer = StripWriter(
-            part, name, size, alpha=alpha, bits=bits, quality=quality, metadata=metadata or Metadata()
+            path, part, name, size, alpha=alpha, bits=bits, quality=quality, metadata=metadata
         )
         try:
             yield writer

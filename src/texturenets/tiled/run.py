@@ -236,6 +236,12 @@ class _TiledRun:
                     if sink is not None and done.image is not None:
                         sink(strips[number], done.image)
                     progress((number + 1) / len(strips))
+            except OverflowedError:
+                raise  # it is computed again
+            except BaseException:
+                for source in self.job.inputs.values():
+                    source.stop()
+                raise
             finally:
                 for future in ahead:
                     future.cancel()

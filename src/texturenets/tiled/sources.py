@@ -22,6 +22,9 @@ class RowSource(Protocol):
         """The given rows as float32 (1, C, height, W)."""
         ...
 
+    def stop(self) -> None:
+        """Nothing will be read any more: let reads that wait for their rows fail."""
+
 
 class InMemory:
     """An array (1, C, H, W)."""
@@ -33,6 +36,9 @@ class InMemory:
         """See `RowSource`."""
         return self.values[:, :, rows[0] : rows[1]]
 
+    def stop(self) -> None:
+        """See `RowSource`."""
+
 
 class Computed:
     """An input computed by a function of (first row, height) to (1, C, height, W), as noise is."""
@@ -43,6 +49,9 @@ class Computed:
     def read(self, rows: Interval) -> Array:
         """See `RowSource`."""
         return self.function(rows[0], rows[1] - rows[0])
+
+    def stop(self) -> None:
+        """See `RowSource`."""
 
 
 # By EXIF orientation (EXIF 2.3, section 4.6.4, tag 274): whether rows and columns are transposed, and which of
@@ -80,6 +89,10 @@ class OnDisk:
         planes /= np.float32(np.iinfo(values.dtype).max)
         return planes
 
+    def stop(self) -> None:
+        """See `RowSource`."""
+        self.stored.stop()
+
 
 class Padded:
     """A source continued at its edges to `size`, as `sizes.pad_to_multiple` pads an array: by reflection, and
@@ -111,6 +124,10 @@ class Padded:
         padded[..., self.right :] = x[..., self.columns[self.right :]]
         return padded
 
+    def stop(self) -> None:
+        """See `RowSource`."""
+        self.source.stop()
+
 
 class Resized:
     """A source of `size` (H, W) resized as by `image.resize`: bicubic, antialiased."""
@@ -127,6 +144,10 @@ class Resized:
         low, high = int(index.min()), int(index.max()) + 1
         x = _weighted(self.source.read((low, high)), index - low, weight, 2)
         return _weighted(x, *self.columns, 3).clip(0, 1)
+
+    def stop(self) -> None:
+        """See `RowSource`."""
+        self.source.stop()
 
 
 def _taps(start: int, end: int, size: int, wanted: int) -> tuple[NDArray[np.int64], Array]:

@@ -15,7 +15,7 @@ from typing import IO, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.errors import UserError, cannot_write
+from texturenets.errors import DISK_FULL, UserError, cannot_write
 from texturenets.graph.stage import SpoolDtype
 from texturenets.tiled.borders import Border
 from texturenets.tiled.rows import Interval, Size
@@ -72,6 +72,15 @@ class SpoolFile:
     def close(self) -> None:
         """Free the disk space."""
         self._file.close()
+
+    def reserve(self, size: int) -> None:
+        """Take `size` bytes of the disk at once, where the system can. Raises UserError if it has less."""
+        try:
+            if sys.platform != "win32" and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise cannot_write("what does not fit in memory", error) from None
 
     def put(self, values: Sequence[NDArray[Any]], offset: int) -> None:
         """Write contiguous arrays one after the other. Raises UserError if the disk is full."""
@@ -157,6 +166,9 @@ class SpooledImage:
             for k, line in enumerate(values):
                 self.file.get([line], self._offset(rows[0] + k, left))
         return values
+
+    def stop(self) -> None:
+        """Nothing will be read any more."""
 
     def _offset(self, row: int, column: int) -> int:
         return (row * self.size[1] + column) * self.channels * self.type.itemsize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -76,8 +77,8 @@ def unpacked(x: NDArray[Any], space: Array) -> Iterator[tuple[slice, Array]]:
     """`x` (n, C), float32, float16 or the bits of bfloat16 (the upper half of float32's), as float32: which channels,
     and they, in memory of `space` (at least n, C) that the next ones take."""
     count = x.shape[1]
-    if x.dtype == np.uint16 and count % 2 == 0:
-        # Words of 32 bits, each of two channels: numpy takes half as long as with those of 16 bits.
+    if x.dtype == np.uint16 and count % 2 == 0 and sys.byteorder == "little":
+        # Words of 32 bits, each of two channels, the first one below: numpy takes half as long as with 16 bits.
         words, bits = x.view(np.uint32), space.reshape(-1).view(np.uint32)[: x.size // 2].reshape(len(x), -1)
         np.left_shift(words, 16, out=bits)
         yield slice(0, None, 2), bits.view(np.float32)
