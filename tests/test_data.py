@@ -366,3 +366,16 @@ def test_a_program_that_fails_in_the_middle_ends_with_its_workers(folder: Path) 
     )
     done = subprocess.run([sys.executable, "-c", program, str(folder)], timeout=60, check=False)
     assert done.returncode == 7
+
+
+def test_one_photo_is_always_left_to_train_on(tmp_path: Path) -> None:
+    for i in range(10):
+        (tmp_path / f"{i}.jpg").touch()
+    assert len(data.scan(tmp_path, val_share=0.96).train) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+def test_names_that_are_no_unicode(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.jpg", b"b.jpg"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    assert len(data.scan(tmp_path).train) == 1

@@ -434,9 +434,9 @@ def test_what_is_wrong_is_said_in_a_line(
 
 
 def test_it_is_trained_in_one_process() -> None:
-    processes.check_processes(config(), 1)
+    processes.check_whole_batch(config(), 1)
     with pytest.raises(UserError, match="train it in one process"):
-        processes.check_processes(config(), 2)
+        processes.check_whole_batch(config(), 2)
 
 
 def test_without_folders_or_with_a_wrong_name(place: Path, tmp_path: Path) -> None:

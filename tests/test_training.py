@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import programs
 import pytest
 import safetensors.torch
@@ -44,8 +45,8 @@ from texturenets.train import (
     setup,
 )
 from texturenets.train import trainer as trainer_module
-from texturenets.train.configuration import StyleConfig
-from texturenets.train.processes import check_processes
+from texturenets.train.configuration import StyleConfig, TextureConfig
+from texturenets.train.processes import check_whole_batch
 from texturenets.train.records import Record
 from texturenets.train.run_lock import RunLock
 from texturenets.train.schedule import learning_rate
@@ -372,6 +373,9 @@ def test_a_budget_of_minutes_ends_a_run_and_its_schedule(
     again = studio.run("--resume", output=first.model, minutes=0.5, **flags)
     assert again.status == 0, again.error
     assert checkpoint.read_state(first.folder).step == state.step
+    less = studio.run("--resume", output=first.model, minutes=0.1, **flags)
+    assert less.status == 2
+    assert "0.1 is less" in less.error
     longer = studio.run("--resume", output=first.model, minutes=1, **flags)
     assert longer.status == 0, longer.error
     after = checkpoint.read_state(first.folder)
@@ -459,7 +463,9 @@ def test_a_signal_between_two_steps_saves_too(studio: tiny.Studio, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda n: n.name
+    "number",
+    [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP))],
+    ids=lambda n: n.name,
 )
 def test_a_signal_to_all_processes_saves_and_ends_the_run(
     studio: tiny.Studio, number: signal.Signals
@@ -495,7 +501,8 @@ def test_a_signal_to_all_processes_saves_and_ends_the_run(
             os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 128 + number, error
     assert "saved; the same command with --resume continues" in error
-    assert "Traceback" not in error
+    # A closed terminal also ends the process with which Python tracks what processes share; its heir complains.
+    assert "Traceback" not in error or number == signal.SIGHUP
     assert output == f"{model.with_suffix('.run')}\n"
     state = checkpoint.read_state(model.with_suffix(".run"))
     assert state.step >= 10
@@ -565,7 +572,7 @@ def test_two_processes_have_the_gradient_of_one_with_twice_the_batch(
 
 def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
     with pytest.raises(UserError, match="`batch_size` 3 does not divide among 2 processes"):
-        check_processes(StyleConfig(batch_size=3), 2)
+        check_whole_batch(StyleConfig(batch_size=3), 2)
     for config, name in (
         (StyleConfig(batch_size=2, normalize_gradients=True), "`normalize_gradients`"),
         (StyleConfig(batch_size=2, texture_photos=2), "`texture_photos`"),
@@ -573,11 +580,56 @@ def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
         (StyleConfig(batch_size=2, set=("normalization=batch",)), "normalization=batch"),
     ):
         with pytest.raises(UserError, match=f"{name} needs the whole batch"):
-            check_processes(config, 2)
-        check_processes(config, 1)
+            check_whole_batch(config, 2)
+        check_whole_batch(config, 1)
     with pytest.raises(UserError, match="works in one process only"):
-        check_processes(StyleConfig(batch_size=2, minutes=1), 2)
-    check_processes(StyleConfig(batch_size=2), 2)
+        check_whole_batch(StyleConfig(batch_size=2, minutes=1), 2)
+    check_whole_batch(StyleConfig(batch_size=2), 2)
+
+
+def test_what_looks_across_the_batch_is_refused_in_microbatches() -> None:
+    for config, name in (
+        (StyleConfig(batch_size=2, accumulate=2, normalize_gradients=True), "`normalize_gradients`"),
+        (TextureConfig(batch_size=2, accumulate=2, set=("normalization=batch",)), "normalization=batch"),
+    ):
+        with pytest.raises(UserError, match=f"{name} needs the whole batch: leave `accumulate` out"):
+            check_whole_batch(config, 1)
+    check_whole_batch(StyleConfig(batch_size=2, accumulate=2), 1)
+
+
+def test_means_of_losses_that_some_steps_lack() -> None:
+    losses = [{"a": torch.tensor(1.0)}, {"a": torch.tensor(3.0), "late": torch.tensor(5.0)}, {}]
+    records = [Record(i, one, 0.1, 0.0, 0.0, []) for i, one in enumerate(losses)]
+    assert callbacks.mean_losses(records) == {"a": 2.0, "late": 5.0}
+    assert callbacks.mean_losses(records[2:]) == {}
+
+
+@pytest.mark.filterwarnings("default")
+def test_ink_on_nothing_is_learned_as_on_paper(studio: tiny.Studio) -> None:
+    ink = np.zeros((64, 64, 4), np.uint8)
+    ink[..., 3] = np.random.default_rng(0).integers(0, 2, (64, 64)) * 255
+    Image.fromarray(ink).save(studio.root / "ink.png")
+    assert studio.run(style=studio.root / "ink.png").status == 0
+    ink[..., 3], ink[..., :3] = 0, np.random.default_rng(0).integers(0, 256, (64, 64, 3))
+    Image.fromarray(ink).save(studio.root / "nothing.png")
+    nothing = studio.run(style=studio.root / "nothing.png")
+    assert nothing.status == 2
+    assert "nothing.png is of one color" in nothing.error
+
+
+def test_in_a_job_of_slurm(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = {"NTASKS": "4", "JOB_NAME": "job", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": "5"}
+    for name, value in {**job, "NNODES": "1", "NODELIST": "localhost"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    result = studio.run()
+    assert result.status == 0, result.error
+
+
+def test_a_grid_is_not_looked_for_in_small_crops(studio: tiny.Studio) -> None:
+    small = studio.run(checkerboard_weight=1.0, image_size=48)
+    assert small.status == 2
+    assert "--checkerboard-weight changes nothing without --image-size 64 or more" in small.error
+    assert studio.run(checkerboard_weight=0.0, image_size=48).status == 0
 
 
 # ------------------------------------------------------------------------------------------------- cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Condition
 from texturenets.networks import network_files
 from texturenets.stylize.options import StylizeOptions
-from texturenets.train import network
+from texturenets.train import network, start
 from texturenets.train.configuration import GalleryConfig, StyleConfig, TextureConfig
 from texturenets.train.gallery_task import style_task
 from texturenets.train.start import train_style
@@ -228,6 +229,36 @@ def test_python_trains_into_a_gallery_too(studio: Studio, trained: Path) -> None
         train_style(paintings, studio.photos, out, config=GalleryConfig(), trainer=trainer)
     with pytest.raises(UserError, match="without `losses` of your own"):
         style_task(config, paintings, studio.photos, str(trained), [MyLoss()])
+
+
+def test_python_trains_into_a_gallery_for_as_long_as_the_command(
+    studio: Studio, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[StyleConfig] = []
+
+    def task(config: StyleConfig, *_: Any) -> None:
+        asked.append(config)
+        raise UserError("enough")
+
+    monkeypatch.setattr(start, "style_task", task)
+    paintings, out = [studio.root / "late.png"], studio.root / "into.safetensors"
+    for config, unfreeze in (("default", False), ("default", True), (StyleConfig(steps=7), False)):
+        trainer = TrainerConfig(into=str(trained), unfreeze=unfreeze)
+        with pytest.raises(UserError, match="enough"):
+            train_style(paintings, studio.photos, out, config=config, trainer=trainer)
+    given = [(one.steps, one.learning_rate) for one in asked]
+    assert given == [(600, 0.02), (600, StyleConfig().learning_rate), (7, 0.02)]
+
+
+def test_a_gallery_is_validated_with_the_temporal_loss(studio: Studio) -> None:
+    out = studio.root / "calm.safetensors"
+    status, error = train(studio, "gallery", ["sea"], out, steps=1, temporal_weight=1.0, large=1, light=1)
+    assert status == 0, error
+    lines = [
+        json.loads(line) for line in (out.with_suffix(".run") / "records.jsonl").read_text().splitlines()
+    ]
+    (validation,) = (line["validation"] for line in lines if "validation" in line)
+    assert validation["temporal"] > 0
 
 
 class MyLoss(Loss):

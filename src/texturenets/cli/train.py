@@ -6,7 +6,7 @@ import dataclasses
 import math
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -16,10 +16,8 @@ from texturenets.cli.common import Flag, warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks, with_descriptor
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
-from texturenets.train import presets, require
+from texturenets.train import into, presets, require
 from texturenets.train.configuration import (
-    INTO_LEARNING_RATE,
-    INTO_STEPS,
     GalleryConfig,
     PerceptualConfig,
     StyleConfig,
@@ -142,10 +140,8 @@ def style(
             preset, dataclasses.replace(presets.style_preset(preset), **flags)
         )
     trainer_config = TrainerConfig(**run_flags)
-    if trainer_config.into and not {"steps", "minutes"} & flags.keys():
-        flags["steps"] = INTO_STEPS
-    if trainer_config.into and not trainer_config.unfreeze:
-        flags.setdefault("learning_rate", INTO_LEARNING_RATE)
+    if trainer_config.into:
+        flags |= into.defaults(flags, unfreeze=trainer_config.unfreeze)
     config = dataclasses.replace(presets.style_preset(preset), **flags)
     check_used(config, given(options, StyleConfig))
     out = _model_file(output, images)
@@ -158,7 +154,7 @@ def style(
         return _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
 
     trainer_made = _with_own(
-        made, config, out, chosen=user_chose_networks(descriptor, preset, flags), resume=resume
+        made, config, out, flags, chosen=user_chose_networks(descriptor, preset, flags), resume=resume
     )
     return _train_on_photos(trainer_made, quiet)
 
@@ -199,7 +195,7 @@ def gallery(
         return _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
 
     chosen = user_chose_networks(descriptor, "default", flags)
-    return _train_on_photos(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
+    return _train_on_photos(_with_own(made, config, out, flags, chosen=chosen, resume=resume), quiet)
 
 
 @app.command
@@ -242,7 +238,7 @@ def texture(
         return trainer_made
 
     chosen = user_chose_networks(descriptor, preset, flags)
-    return _train(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
+    return _train(_with_own(made, config, out, flags, chosen=chosen, resume=resume), quiet)
 
 
 @app.command
@@ -286,13 +282,15 @@ def _content(content: Path | None) -> Path:
     return content
 
 
-def _with_own(make: Callable[[C], Trainer], config: C, out: Path, *, chosen: bool, resume: bool) -> Trainer:
+def _with_own(
+    make: Callable[[C], Trainer], config: C, out: Path, given: Collection[str], *, chosen: bool, resume: bool
+) -> Trainer:
     """The trainer for `config`; if weights are missing, for `config` with the fallback descriptor network `own`."""
     from texturenets.train.fallback import with_own
     from texturenets.train.run_folder import RunFolder
 
     resumed = RunFolder(out).path if resume else None
-    return with_own(make, config, chosen=chosen, resumed=resumed, say=warn)
+    return with_own(make, config, chosen=chosen, resumed=resumed, say=warn, given=given)
 
 
 def _train_on_photos(made: Trainer, quiet: bool) -> int:
@@ -385,12 +383,13 @@ def _train(trainer: Trainer, quiet: bool) -> int:
             f"the run was already finished, after step {begun}: more --steps (or --minutes) continue it",
             file=sys.stderr,
         )
+    made = trainer.finish()  # before anything is printed, perhaps to a closed terminal
     _note_short(trainer)
     best = f"the best model of the run is that of step {state.best_step}"
     if state.best is None:
         best = f"the model is that of step {state.best_step}, as nothing was validated"
     print(f"{duration(state.seconds)}; {best}", file=sys.stderr)
-    print(trainer.finish())
+    print(made)
     return 0
 
 
@@ -415,7 +414,7 @@ def _download_bar(quiet: bool) -> Any:
 
 def follow(trainer: Trainer, quiet: bool) -> int:
     """Train to the end, with a progress bar and messages on standard error. Returns the exit status: 0; 130 after
-    Ctrl-C, 143 after SIGTERM."""
+    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
     from texturenets.cli.training_progress import TrainingProgress
     from texturenets.train.interruption import interruptible
 

@@ -37,7 +37,7 @@ class TrainingProgress:
             completed=int(self.seconds) if self.budget else self.step,
             rate="",
         )
-        self.forecast_made = self.waits_noted = False
+        self.forecast_made = self.waits_noted = self.closed = False
 
     def __call__(self, record: Record) -> None:
         """Show one record."""
@@ -46,7 +46,7 @@ class TrainingProgress:
         completed = int(record.seconds) if self.budget else record.step
         self.bar.update(self.line, completed=completed, rate=f"{rate:.1f} images/s")
         for problem in record.unreadable:
-            self.console.print(f"skipped: {problem}", highlight=False, markup=False, soft_wrap=True)
+            self._print(f"skipped: {problem}", markup=False)
         if not self.first:
             return
         if not self.waits_noted and done > FORECAST_AFTER and record.waited > 0.5:
@@ -66,7 +66,15 @@ class TrainingProgress:
     def say(self, text: str) -> None:
         """Print a line above the bar, in the first process."""
         if self.first:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self._print(text)
+
+    def _print(self, text: str, *, markup: bool = True) -> None:
+        """Print, unless standard error is closed, as of a terminal or a pipe: the training goes on without."""
+        try:
+            if not self.closed:
+                self.console.print(text, highlight=False, markup=markup, soft_wrap=True)
+        except (OSError, SystemExit):  # what rich makes of a broken pipe
+            self.closed = True
 
 
 def forecast(trainer: Trainer, step: int, done: int, seconds: float) -> str:

@@ -85,10 +85,10 @@ class Log:
 
 
 def mean_losses(records: list[Record]) -> dict[str, float]:
-    """The mean of each loss over records, in one transfer from the device."""
-    names = list(records[0].losses)
-    table = torch.stack([torch.stack([r.losses[n].float() for n in names]) for r in records]).mean(0)
-    return dict(zip(names, table.tolist(), strict=True))
+    """The mean of each loss over the records that have it, in one transfer from the device."""
+    names = dict.fromkeys(name for record in records for name in record.losses)
+    means = [torch.stack([r.losses[n].float() for r in records if n in r.losses]).mean() for n in names]
+    return dict(zip(names, torch.stack(means).tolist(), strict=True)) if means else {}
 
 
 class ImageLog:

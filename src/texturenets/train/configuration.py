@@ -175,8 +175,8 @@ class TaskConfig(RunConfig):
             "noise_depth",
         ):
             _not_negative(self, name)
-        structure = self.sliced_weight or self.shifted_weight or self.autocorrelation_weight
-        if not (self.style_weight or structure or getattr(self, "content_weight", 0.0)):
+        others = self.sliced_weight or self.shifted_weight or self.autocorrelation_weight or self.patch_weight
+        if not (self.style_weight or others or getattr(self, "content_weight", 0.0)):
             raise UserError("`style_weight` is 0, and no other loss is used: give it a value above 0")
         for name in ("style_layers", "structure_layers"):
             if not getattr(self, name):

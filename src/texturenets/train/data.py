@@ -99,11 +99,8 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
     else:
         files = sorted(_walk(folder))
         # By rank of a hash of the name: a photo added later does not reshuffle the rest.
-        ranked = sorted(
-            files, key=lambda p: hashlib.sha256(f"{seed}/{p.relative_to(folder)}".encode()).digest()
-        )
-        held = round(len(files) * val_share) if len(files) > 1 else 0
-        held = max(held, 1) if val_share > 0 and len(files) > 1 else held
+        ranked = sorted(files, key=lambda p: _rank(seed, p.relative_to(folder)))
+        held = min(max(round(len(files) * val_share), int(val_share > 0)), max(0, len(files) - 1))
         chosen = set(ranked[:held])
         train, val = [f for f in files if f not in chosen], [f for f in files if f in chosen]
     if not train:
@@ -111,6 +108,10 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
             f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF images in it; {PHOTO_SOURCES}"
         )
     return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
+
+
+def _rank(seed: int, name: Path) -> bytes:
+    return hashlib.sha256(f"{seed}/".encode() + os.fsencode(name)).digest()
 
 
 def few(photos: int, held_out: int) -> str:
@@ -263,7 +264,7 @@ def _first(batches: list[Batch | UserError]) -> Batch | UserError:
 
 # Ctrl-C in a terminal and SIGTERM from a scheduler reach every process of the group. A worker that died of it would
 # abort the current step before the run is saved, so only the parent decides when workers end.
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
 
 PARENT_WATCH = 1.0  # seconds between two checks of a worker whether its parent is alive
 
@@ -283,7 +284,8 @@ def _obey(parent: int) -> None:
 
 def _worker(parent: int, _: int) -> None:
     ignore_pillows_warnings()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in set(SIGNALS) - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     if sys.platform == "win32":  # no SIGTERM there, and processes keep their parent's number
         return

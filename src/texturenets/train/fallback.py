@@ -3,7 +3,7 @@ comes with the package."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,15 +16,22 @@ T = TypeVar("T")
 
 
 def with_own(
-    make: Callable[[C], T], config: C, *, chosen: bool, resumed: Path | None, say: Callable[[str], None]
+    make: Callable[[C], T],
+    config: C,
+    *,
+    chosen: bool,
+    resumed: Path | None,
+    say: Callable[[str], None],
+    given: Collection[str] = (),
 ) -> T:
     """`make(config)`, or, if weights are missing, `make` of `config` with the layers of `own`, with a message.
     `chosen`: whether the user named a network or layers, which are then never replaced. `resumed`: the folder of a
-    run to resume, with its original networks. Raises what `make` raises.
+    run to resume, with its original networks. `given`: the names of the user's options, which stay. Raises what
+    `make` raises.
     """
     if chosen:
         return make(config)
-    small = presets.with_descriptor(config, "own")
+    small = presets.with_descriptor(config, "own", given)
     if resumed is not None and _is_run_of(resumed, small):
         return make(small)
     try:

@@ -112,7 +112,9 @@ def write(
             "descriptor": descriptor,
             "flip": flip,
             "val_share": val_share,
-            "digest": hashlib.sha256(f"{photos.digest}/{seed}/{flip}".encode()).hexdigest(),
+            "digest": hashlib.sha256(
+                f"{photos.digest}/{seed}/{flip}/{crops_per_photo}/{counts}".encode()
+            ).hexdigest(),
         }
         file.attrs["texturenets"] = json.dumps(info)
 

@@ -128,7 +128,12 @@ def _singles(microbatch: Microbatch) -> list[Microbatch]:
     """Its images one by one."""
     assert microbatch.photos is not None
     return [
-        Microbatch(1, microbatch.photos[i : i + 1], [m[i : i + 1] for m in microbatch.noise])
+        Microbatch(
+            1,
+            microbatch.photos[i : i + 1],
+            [m[i : i + 1] for m in microbatch.noise],
+            moved=microbatch.moved and microbatch.moved[i : i + 1],
+        )
         for i in range(microbatch.count)
     ]
 

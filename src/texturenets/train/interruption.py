@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM in a training: it ends after the current step, with a checkpoint."""
+"""Ctrl-C, SIGTERM and a closed terminal in a training: it ends after the current step, with a checkpoint."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from texturenets.train.trainer import Trainer
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
+"""Those that end a training, saved. SIGHUP: the terminal was closed."""
 DOUBLE_PRESS = 1.0  # seconds in which a second Ctrl-C counts as the same one
 
 
@@ -40,7 +42,9 @@ def interruptible(
 
 @contextmanager
 def _handled(handler: _Handler, signals: Sequence[signal.Signals]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in signals}
+    hung_up = getattr(signal, "SIGHUP", None)
+    ignored = {hung_up} if hung_up and signal.getsignal(hung_up) == signal.SIG_IGN else set()  # by nohup
+    before = {number: signal.signal(number, handler) for number in signals if number not in ignored}
     try:
         yield
     except KeyboardInterrupt as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from texturenets.errors import UserError, naming
 from texturenets.modelfiles import modelfile
-from texturenets.train.configuration import INTO_LEARNING_RATE, GalleryConfig
+from texturenets.train.configuration import INTO_LEARNING_RATE, INTO_STEPS, GalleryConfig
 
 _ANEW = frozenset(
     {
@@ -19,6 +20,13 @@ _ANEW = frozenset(
 )
 """Options of the model's training that are not used for an added style: its network exists, and a training of a
 minute needs other settings than one of hours."""
+
+
+def defaults(given: Collection[str], *, unfreeze: bool) -> dict[str, Any]:
+    """The options of a training into a model that are others than those of a training from nothing, but for those in
+    `given`, which the user gave. `unfreeze`: whether the whole network is trained."""
+    fields: dict[str, Any] = {} if {"steps", "minutes"} & set(given) else {"steps": INTO_STEPS}
+    return fields if unfreeze or "learning_rate" in given else fields | {"learning_rate": INTO_LEARNING_RATE}
 
 
 def find(name: str | Path) -> Path:

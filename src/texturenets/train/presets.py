@@ -6,7 +6,7 @@ The preset `default` is those defaults; docs/models.md says how they were chosen
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -199,12 +199,13 @@ def losses_of(network: str, kind: type) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name in known}
 
 
-def with_descriptor(config: C, network: str) -> C:
-    """`config` with the layers and weights for `network`; a style weight set by the user stays.
+def with_descriptor(config: C, network: str, given: Collection[str] = ()) -> C:
+    """`config` with the layers and weights for `network`; a style weight set by the user stays: one in `given`, the
+    names of the user's options, or one that is not the default.
 
     Raises UserError for a network that does not exist.
     """
     fields = losses_of(network, type(config))
-    if config.style_weight != type(config)().style_weight:
+    if "style_weight" in given or config.style_weight != type(config)().style_weight:
         fields.pop("style_weight", None)
     return dataclasses.replace(config, **fields)

@@ -7,6 +7,7 @@ import time
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision, Precision
 
 from texturenets.errors import UserError
@@ -25,7 +26,8 @@ def make_fabric(device: torch.device, precision: str, scaler: torch.amp.GradScal
         devices=local if device.index is None else [device.index],
         num_nodes=max(1, world // local),
         strategy="ddp" if world > 1 else "auto",
-        plugins=_precision(precision, device, scaler),
+        # Alone it is alone, also in a job of SLURM with several tasks, which Fabric would otherwise ask for.
+        plugins=[_precision(precision, device, scaler), *([LightningEnvironment()] if world == 1 else [])],
     )
 
 
@@ -35,33 +37,46 @@ def _precision(name: str, device: torch.device, scaler: torch.amp.GradScaler | N
     return MixedPrecision("16-mixed" if name == "fp16" else "bf16-mixed", device.type, scaler)
 
 
-def check_processes(config: RunConfig, count: int) -> None:
-    """Raises UserError if the batch cannot be divided among `count` processes, or a loss needs all of it."""
+def check_whole_batch(config: RunConfig, count: int) -> None:
+    """Raises UserError if the batch cannot be divided among `count` processes, or a loss or normalization needs all
+    of it and it is divided, among them or by `accumulate`."""
     if config.batch_size % (count * config.accumulate):
         raise UserError(
             f"`batch_size` {config.batch_size} does not divide among {count} processes "
             f"of {config.accumulate} microbatches"
         )
-    if count == 1:
-        return
+    if count > 1:
+        _check_several(config)
+    if (count > 1 or config.accumulate > 1) and isinstance(config, TaskConfig):
+        whole = {
+            "`normalize_gradients`": config.normalize_gradients,
+            "normalization=batch": _normalization(config) == "batch",
+        }
+        way_out = "train in one process" if count > 1 else "leave `accumulate` out"
+        for name, given in whole.items():
+            if given:
+                raise UserError(f"{name} needs the whole batch: {way_out}")
+
+
+def _check_several(config: RunConfig) -> None:
+    """Raises UserError for what does not work in several processes."""
     if config.minutes:
         raise UserError("`minutes` works in one process only: with several, give `steps`")
     if not isinstance(config, TaskConfig):
         raise UserError(
             "a descriptor network is trained by comparing the images of a whole batch: train it in one process"
         )
-    whole_batch = {
-        "`normalize_gradients`": config.normalize_gradients,
+    whole = {
         "`diversity_weight`": config.diversity_weight,
         "`texture_photos`": isinstance(config, StyleConfig) and config.texture_photos,
-        "normalization=batch": getattr(
-            make_spec(config.generator, config.generator_options), "normalization", ""
-        )
-        == "batch",
     }
-    for name, given in whole_batch.items():
+    for name, given in whole.items():
         if given:
             raise UserError(f"{name} needs the whole batch: train in one process")
+
+
+def _normalization(config: TaskConfig) -> str:
+    return str(getattr(make_spec(config.generator, config.generator_options), "normalization", ""))
 
 
 def leave() -> None:

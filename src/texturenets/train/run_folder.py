@@ -32,8 +32,10 @@ class RunFolder:
             return
         held, wanted = kind_of(checkpoint.options_of(self.path)), kind_of(to_dict(config))
         if held and wanted and held != wanted:
+            begun = " (or of `train style` with `into`)" if held == "gallery" else ""
             raise UserError(
-                f"{self.path} holds a run of `train {held}`, and this is `train {wanted}`: give another `output`"
+                f"{self.path} holds a run of `train {held}`{begun}, and this is `train {wanted}`: give another "
+                "`output`"
             )
         if resume and resumable:
             return

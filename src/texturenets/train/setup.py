@@ -34,7 +34,7 @@ def choose_precision(name: Precision, device: torch.device) -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
         return "bf16"
     return "float32"
@@ -49,6 +49,10 @@ def set_up(
     """
     device = devices.choose(trainer_config.device)
     precision = choose_precision(config.precision, device)
+    if precision == "fp16" and getattr(config, "normalize_gradients", False):
+        raise UserError(
+            "`normalize_gradients` undoes the scaling of gradients that `precision` fp16 needs: take bf16 or float32"
+        )
     networks = perceptual.build(
         full_names(layers),
         files=trainer_config.weights,

@@ -15,7 +15,7 @@ from texturenets.errors import UserError
 from texturenets.losses import Loss
 from texturenets.stylize import style
 from texturenets.textures import Texture
-from texturenets.train import presets, require
+from texturenets.train import into, presets, require
 from texturenets.train.configuration import (
     GalleryConfig,
     RunConfig,
@@ -25,7 +25,7 @@ from texturenets.train.configuration import (
     replaced,
 )
 from texturenets.train.trainer_config import TrainerConfig
-from texturenets.train.unused_options import check_used
+from texturenets.train.unused_options import changed, check_used
 
 require()
 
@@ -76,6 +76,9 @@ def train_style(
     trainer = trainer or TrainerConfig()
     if isinstance(config, str) and not (trainer.init or trainer.into):
         trainer = dataclasses.replace(trainer, init=presets.start_of(config, chosen))
+    if trainer.into:
+        given = () if isinstance(config, str) else changed(chosen)
+        chosen = dataclasses.replace(chosen, **into.defaults(given, unfreeze=trainer.unfreeze))
     _check_run(progress, resume)
     out = model_file(_path("output", output))
     base = trainer.into

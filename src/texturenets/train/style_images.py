@@ -39,7 +39,7 @@ def read_painting(path: Path, longer: int) -> image.Picture:
 
 def check(picture: image.Picture, name: Path | str) -> None:
     """Raises UserError, in which the image is called `name`, for one of one color."""
-    if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
+    if float(picture.on_white.flatten(2).std(2).max()) < FLAT:
         raise UserError(f"{name} is of one color: there is nothing to learn from it")
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from texturenets.engines.devices import is_out_of_memory
-from texturenets.errors import DiskFullError, UserError, cannot_write
+from texturenets.errors import DiskFullError, UserError, cannot_write, duration
 from texturenets.memory.malloc import keep_freed_memory
 from texturenets.modelfiles import modelfile
 from texturenets.train import checkpoint, fingerprint, optimizer, processes
@@ -70,7 +70,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type) if setup.precision == "fp16" else None
         self.fabric = processes.make_fabric(self.device, setup.precision, self.scaler)
         self.fabric.launch()
-        processes.check_processes(task.config, self.fabric.world_size)
+        processes.check_whole_batch(task.config, self.fabric.world_size)
         self.fingerprint = fingerprint.of_training(task, setup, self.config)
         self.network = task.prepare(setup, self.config, resume)
         self.takes_noise = bool(getattr(self.network, "noise", ()))
@@ -110,6 +110,12 @@ class Trainer:
         if not options.minutes and options.steps < state.step:
             raise UserError(
                 f"`resume`: {self.folder} has {state.step} steps already: `steps` {options.steps} is less"
+            )
+        before = state.fingerprint.get("run", {}).get("minutes")
+        if 0 < 60 * options.minutes < state.seconds and options.minutes != before:
+            raise UserError(
+                f"`resume`: {self.folder} has {duration(state.seconds)} already: `minutes` {options.minutes:g} "
+                "is less"
             )
         checkpoint.restore(self.folder, self.network, self.optimizer)
         if self.scaler and state.scaler:

@@ -9,9 +9,14 @@ from typing import Any
 from texturenets.errors import UserError
 from texturenets.train.configuration import PERIODIC_GENERATORS, RunConfig, StyleConfig, TaskConfig
 
+CHECKERBOARD_SIDE = 64  # losses.checkerboard: pixels of an area
 STRUCTURE_WEIGHTS = ("sliced_weight", "shifted_weight", "autocorrelation_weight")
 
 _NEEDED: dict[str, tuple[Callable[[Any], object], str]] = {
+    "checkerboard_weight": (
+        lambda config: not config.checkerboard_weight or config.image_size >= CHECKERBOARD_SIDE,
+        f"`image_size` {CHECKERBOARD_SIDE} or more",
+    ),
     "decay": (lambda config: config.schedule == "step", "`schedule` step"),
     "decay_every": (lambda config: config.schedule == "step", "`schedule` step"),
     "diversity_layer": (lambda config: config.diversity_weight, "`diversity_weight`"),
