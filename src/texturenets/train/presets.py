@@ -57,7 +57,7 @@ README = dataclasses.replace(
     style_weight=10.0,
 )
 
-# Five minutes on two cores with AMX, from another style (docs/models.md says why from that one).
+# Five minutes on two cores with AMX, from another style (docs/models.md says why from that one, and why not faster).
 QUICK = dataclasses.replace(DEFAULT, steps=1500)
 
 STYLE_PRESETS: dict[str, StyleConfig] = {"default": DEFAULT, "quick": QUICK, "paper": PAPER, "readme": README}
