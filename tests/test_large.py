@@ -115,6 +115,7 @@ def test_rows_are_read_while_others_are_decoded(tmp_path: Path) -> None:
     growing.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there it would end this process")
 def test_an_interruption_does_not_wait_for_the_photo(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

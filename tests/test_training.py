@@ -464,7 +464,7 @@ def test_a_signal_between_two_steps_saves_too(studio: tiny.Studio, monkeypatch: 
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP))],
+    [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in interruption.SIGNALS[1:])],
     ids=lambda n: n.name,
 )
 def test_a_signal_to_all_processes_saves_and_ends_the_run(
@@ -502,7 +502,9 @@ def test_a_signal_to_all_processes_saves_and_ends_the_run(
     assert run.returncode == 128 + number, error
     assert "saved; the same command with --resume continues" in error
     # A closed terminal also ends the process with which Python tracks what processes share; its heir complains.
-    assert "Traceback" not in error or number == signal.SIGHUP
+    assert "Traceback" not in error.replace("multiprocessing/resource_tracker.py", "") or (
+        number not in (signal.SIGINT, signal.SIGTERM) and "texturenets/train" not in error
+    )
     assert output == f"{model.with_suffix('.run')}\n"
     state = checkpoint.read_state(model.with_suffix(".run"))
     assert state.step >= 10

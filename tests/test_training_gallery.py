@@ -247,7 +247,7 @@ def test_python_trains_into_a_gallery_for_as_long_as_the_command(
         with pytest.raises(UserError, match="enough"):
             train_style(paintings, studio.photos, out, config=config, trainer=trainer)
     given = [(one.steps, one.learning_rate) for one in asked]
-    assert given == [(600, 0.02), (600, StyleConfig().learning_rate), (7, 0.02)]
+    assert given == [(600, 0.02), (600, StyleConfig().learning_rate), (7, StyleConfig().learning_rate)]
 
 
 def test_a_gallery_is_validated_with_the_temporal_loss(studio: Studio) -> None:

@@ -46,7 +46,8 @@ _COMPLETION = "--install-completion"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (None: the program's own); returns the exit status.
 
-    0 for success; 2 for a user error, reported in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM.
+    0 for success; 2 for a user error, reported in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM,
+    and 129 of a training after SIGHUP.
     """
     prepare()
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)

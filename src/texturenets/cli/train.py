@@ -356,19 +356,27 @@ def _note_there(out: Path, *, resume: bool, quiet: bool) -> None:
 
 def _train(trainer: Trainer, quiet: bool) -> int:
     """Train to the end and print the result; returns the exit status."""
-    begun, options, state = trainer.state.step, trainer.task.config, trainer.state
+    begun = trainer.state.step
     try:
         status = follow(trainer, quiet)
     finally:
         trainer.leave()
     if not trainer.fabric.is_global_zero:
         return 0
+    made = None if status else trainer.finish()  # before anything is printed, perhaps to a closed terminal
+    _tell(trainer, begun, status, made)
+    return status
+
+
+def _tell(trainer: Trainer, begun: int, status: int, made: Path | None) -> None:
+    """Print how a training ended that `begun` after that step, with the exit status `status` and the model `made`."""
+    options, state = trainer.task.config, trainer.state
     if trainer.unreadable:
         were = "was" if len(trainer.unreadable) == 1 else "were"
         print(
             f"{counted(len(trainer.unreadable), 'photo')} cannot be read and {were} skipped", file=sys.stderr
         )
-    if status:
+    if made is None:
         minutes = f", {state.seconds / 60:.1f} of {options.minutes:g} minutes"
         far = minutes if options.minutes else f" of {options.steps}"
         print(
@@ -377,20 +385,18 @@ def _train(trainer: Trainer, quiet: bool) -> int:
             file=sys.stderr,
         )
         print(trainer.folder)
-        return status
+        return
     if begun and state.step == begun:
         print(
             f"the run was already finished, after step {begun}: more --steps (or --minutes) continue it",
             file=sys.stderr,
         )
-    made = trainer.finish()  # before anything is printed, perhaps to a closed terminal
     _note_short(trainer)
     best = f"the best model of the run is that of step {state.best_step}"
     if state.best is None:
         best = f"the model is that of step {state.best_step}, as nothing was validated"
     print(f"{duration(state.seconds)}; {best}", file=sys.stderr)
     print(made)
-    return 0
 
 
 def _note_short(trainer: Trainer) -> None:
@@ -419,7 +425,7 @@ def follow(trainer: Trainer, quiet: bool) -> int:
     from texturenets.train.interruption import interruptible
 
     shown = TrainingProgress(trainer, quiet)
-    with interruptible(trainer, say=shown.say) as received, shown.bar:
+    with interruptible(trainer, say=shown.say) as received, shown.visible():
         for record in trainer:
             shown(record)
     if trainer.progress(trainer.state.step) >= 1:

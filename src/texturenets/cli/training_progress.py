@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 from rich import progress
 from rich.console import Console
 
@@ -14,7 +17,7 @@ FORECAST_AFTER = 10  # steps: the first ones are slower
 
 
 class TrainingProgress:
-    """Called with each record, inside `with progress.bar`; writes to standard error."""
+    """Called with each record, inside `with progress.visible()`; writes to standard error."""
 
     def __init__(self, trainer: Trainer, quiet: bool) -> None:
         self.trainer, self.options, self.quiet = trainer, trainer.task.config, quiet
@@ -38,6 +41,16 @@ class TrainingProgress:
             rate="",
         )
         self.forecast_made = self.waits_noted = self.closed = False
+
+    @contextmanager
+    def visible(self) -> Iterator[None]:
+        """The bar is shown in the block."""
+        self.bar.start()
+        try:
+            yield
+        finally:
+            with suppress(OSError, SystemExit):  # the terminal was closed
+                self.bar.stop()
 
     def __call__(self, record: Record) -> None:
         """Show one record."""

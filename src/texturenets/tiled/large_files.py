@@ -66,7 +66,7 @@ class _GrowingImage(SpooledImage):
     def __init__(self, folder: Path, channels: int, size: Size, kind: str) -> None:
         super().__init__(folder, channels, size, kind)
         # Now, so that others who ask what is free do not count on it.
-        self.file.reserve(size[0] * size[1] * channels * self.type.itemsize)
+        self.reserved = self.file.reserve(size[0] * size[1] * channels * self.type.itemsize)
         self._changed = threading.Condition()
         self._written = 0
         self._error: Exception | None = None
@@ -141,6 +141,8 @@ class LargePhoto:
             target=self._decode, args=(pyvips, source, self._spool), name="texturenets-decode", daemon=True
         )
         self._thread.start()
+        if not self._spool.reserved:  # else it would be counted as free when the feature maps get their place
+            self._thread.join()
 
     def _decode(self, pyvips: Any, source: Any, spool: _GrowingImage) -> None:
         height, width = self.stored

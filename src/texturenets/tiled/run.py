@@ -61,7 +61,7 @@ MAX_ROWS: Final = 1024
 
 MAX_STRIPS_BYTES: Final = 512 * 2**20
 """Maximum bytes for the strips that are computed at once, with more than the minimum rows. With half of it an image
-of 16384 x 16384 pixels takes a twentieth longer, as more rows are computed twice; with twice as much no less time
+of 16384 x 16384 pixels takes a twelfth longer, as more rows are computed twice; with twice as much no less time
 (docs/measurements.md)."""
 
 STRIP_COPIES: Final = 2

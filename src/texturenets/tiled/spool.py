@@ -73,14 +73,17 @@ class SpoolFile:
         """Free the disk space."""
         self._file.close()
 
-    def reserve(self, size: int) -> None:
-        """Take `size` bytes of the disk at once, where the system can. Raises UserError if it has less."""
+    def reserve(self, size: int) -> bool:
+        """Take `size` bytes of the disk at once; returns whether the system can. Raises UserError if it has less."""
+        if sys.platform == "win32" or not hasattr(os, "posix_fallocate"):
+            return False
         try:
-            if sys.platform != "win32" and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._file.fileno(), 0, size)
+            os.posix_fallocate(self._file.fileno(), 0, size)
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise cannot_write("what does not fit in memory", error) from None
+            return False
+        return True
 
     def put(self, values: Sequence[NDArray[Any]], offset: int) -> None:
         """Write contiguous arrays one after the other. Raises UserError if the disk is full."""

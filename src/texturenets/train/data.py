@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from texturenets import image
 from texturenets.errors import UserError, counted, ignore_pillows_warnings
+from texturenets.train import interruption
 
 # Photos are resized so that the square crop covers between two thirds of their shorter side and all of it: a crop
 # of a 12-megapixel photo at its own resolution would show grass or sky and no object.
@@ -264,7 +265,7 @@ def _first(batches: list[Batch | UserError]) -> Batch | UserError:
 
 # Ctrl-C in a terminal and SIGTERM from a scheduler reach every process of the group. A worker that died of it would
 # abort the current step before the run is saved, so only the parent decides when workers end.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
+SIGNALS = interruption.SIGNALS
 
 PARENT_WATCH = 1.0  # seconds between two checks of a worker whether its parent is alive
 

@@ -49,6 +49,8 @@ def set_up(
     """
     device = devices.choose(trainer_config.device)
     precision = choose_precision(config.precision, device)
+    if precision == "fp16" and config.precision == "auto" and getattr(config, "normalize_gradients", False):
+        precision = "float32"
     if precision == "fp16" and getattr(config, "normalize_gradients", False):
         raise UserError(
             "`normalize_gradients` undoes the scaling of gradients that `precision` fp16 needs: take bf16 or float32"

@@ -25,7 +25,7 @@ from texturenets.train.configuration import (
     replaced,
 )
 from texturenets.train.trainer_config import TrainerConfig
-from texturenets.train.unused_options import changed, check_used
+from texturenets.train.unused_options import check_used
 
 require()
 
@@ -60,7 +60,8 @@ def train_style(
     `paintings`: an image file, or several that form one style. `content`: a folder of photos, or a file that
     `texturenets cache` wrote, a content feature file. `output`: must end in .safetensors; a folder NAME.run is
     created next to it (docs/training.md). `config`: the training options, a preset's name ("default", "quick",
-    "paper", "readme") or a `StyleConfig`; `trainer`: device, weights, intervals of saving. `losses`: your own, in
+    "paper", "readme"), with the steps and rate of `texturenets train style --into` where `trainer` has a model
+    to train into, or a `StyleConfig`; `trainer`: device, weights, intervals of saving. `losses`: your own, in
     addition to those of `config` (`texturenets.losses.Loss`). `progress`: called with a record after each step: its
     `step` counted from 1, `losses` by name (tensors), `seconds` of training so far, `validation` (numbers by name, or
     None), `pictures` occasionally. If it returns the string "stop", the training ends after that step with a
@@ -76,9 +77,8 @@ def train_style(
     trainer = trainer or TrainerConfig()
     if isinstance(config, str) and not (trainer.init or trainer.into):
         trainer = dataclasses.replace(trainer, init=presets.start_of(config, chosen))
-    if trainer.into:
-        given = () if isinstance(config, str) else changed(chosen)
-        chosen = dataclasses.replace(chosen, **into.defaults(given, unfreeze=trainer.unfreeze))
+    if trainer.into and isinstance(config, str):
+        chosen = dataclasses.replace(chosen, **into.defaults((), unfreeze=trainer.unfreeze))
     _check_run(progress, resume)
     out = model_file(_path("output", output))
     base = trainer.into
