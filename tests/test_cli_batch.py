@@ -387,6 +387,8 @@ def test_what_is_lost_of_a_photo_is_said(
     pytest.importorskip("pyvips", reason="pyvips is not installed")
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert stylize("deep.png") == 0
+    assert "note" not in capsys.readouterr().err
+    assert stylize("deep.png", "-o", "strips.jpg") == 0
     assert "deep.png holds 16 bits per channel" in capsys.readouterr().err
 
 

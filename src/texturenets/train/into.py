@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from texturenets.errors import UserError, naming
-from texturenets.modelfiles import modelfile
 from texturenets.train.configuration import INTO_LEARNING_RATE, INTO_STEPS, GalleryConfig
 
 _ANEW = frozenset(
@@ -31,6 +30,8 @@ def defaults(given: Collection[str], *, unfreeze: bool) -> dict[str, Any]:
 
 def find(name: str | Path) -> Path:
     """The file of the model called `name`, which must hold several styles. Raises UserError if it has one style."""
+    from texturenets.modelfiles import modelfile  # numpy, which --help does without
+
     file = modelfile.find(name)
     if not modelfile.read_header(file).rows or modelfile.base_of(file) is not None:
         raise UserError(f"`into` {name}: a model of one style; train into one of several (`train gallery`)")
@@ -44,6 +45,8 @@ def configuration(base: Path, minutes: float) -> GalleryConfig:
     No photo is held out. Raises UserError for a model whose header has no such options, or whose network is code of
     somebody's own.
     """
+    from texturenets.modelfiles import modelfile
+
     header = modelfile.read_header(base)
     if header.custom:
         raise UserError(f"`into` {base}: its network is code of its own, which takes no further style")
