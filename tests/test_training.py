@@ -30,7 +30,7 @@ from torch import Tensor
 
 from texturenets.cli import train, training_progress
 from texturenets.errors import UserError
-from texturenets.losses import Objective
+from texturenets.losses import Objective, checkerboard
 from texturenets.modelfiles import modelfile
 from texturenets.networks import network_files
 from texturenets.train import (
@@ -43,6 +43,7 @@ from texturenets.train import (
     interruption,
     presets,
     setup,
+    unused_options,
 )
 from texturenets.train import trainer as trainer_module
 from texturenets.train.configuration import StyleConfig, TextureConfig
@@ -632,6 +633,7 @@ def test_a_grid_is_not_looked_for_in_small_crops(studio: tiny.Studio) -> None:
     assert small.status == 2
     assert "--checkerboard-weight changes nothing without --image-size 64 or more" in small.error
     assert studio.run(checkerboard_weight=0.0, image_size=48).status == 0
+    assert unused_options.CHECKERBOARD_SIDE == checkerboard.AREA * checkerboard.WINDOW
 
 
 # ------------------------------------------------------------------------------------------------- cache

@@ -283,14 +283,14 @@ def _content(content: Path | None) -> Path:
 
 
 def _with_own(
-    make: Callable[[C], Trainer], config: C, out: Path, given: Collection[str], *, chosen: bool, resume: bool
+    make: Callable[[C], Trainer], config: C, out: Path, flags: Collection[str], *, chosen: bool, resume: bool
 ) -> Trainer:
     """The trainer for `config`; if weights are missing, for `config` with the fallback descriptor network `own`."""
     from texturenets.train.fallback import with_own
     from texturenets.train.run_folder import RunFolder
 
     resumed = RunFolder(out).path if resume else None
-    return with_own(make, config, chosen=chosen, resumed=resumed, say=warn, given=given)
+    return with_own(make, config, chosen=chosen, resumed=resumed, say=warn, given=flags)
 
 
 def _train_on_photos(made: Trainer, quiet: bool) -> int:

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from texturenets.errors import UserError
 from texturenets.image import deep
-
-_PHOTOMETRIC = 262  # tag of a TIFF (section 4)
 
 
 @functools.cache
@@ -58,7 +56,8 @@ def normalise_deep(image: Image.Image, most: int) -> tuple[list[Image.Image], Im
     """As `normalise`, for grey of 16 or 32 bits or floats, 0 to `most`: one or three planes of mode F."""
     values = np.asarray(image)
     grey = np.asarray(values, np.float32) / np.float32(most)
-    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is zero
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # white is zero
         grey = 1 - grey
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= most):  # also for NaN

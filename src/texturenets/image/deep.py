@@ -73,15 +73,14 @@ def load(image: Image.Image, raw: str) -> Array:
 def check_layout(image: Image.Image) -> None:
     """Raise UserError for a TIFF of 16 bits whose channels lie one after the other without compression, which Pillow
     decodes as if they had 8."""
-    from PIL import TiffImagePlugin
+    if image.format != "TIFF":
+        return
+    from PIL import TiffImagePlugin  # only here: importing it takes as long as reading a small photo
 
-    tags: Any = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    tags: Any = getattr(image, "tag_v2", {})
     planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2
-    if (
-        planar
-        and tags.get(TiffImagePlugin.COMPRESSION, 1) == 1
-        and max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,))) == 16
-    ):
+    plain, bits = tags.get(TiffImagePlugin.COMPRESSION, 1) == 1, tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,))
+    if planar and plain and max(bits) == 16:
         raise UserError(
             "its 16 bits lie one color after the other; save it with the colors of a pixel together"
         )

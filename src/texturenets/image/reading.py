@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from texturenets import arguments
 from texturenets.errors import MissingError, UserError, install, reason
@@ -122,13 +122,12 @@ def raw_mode(image: Image.Image) -> str:
     return str(settings[0] if isinstance(settings, tuple) and settings else settings)
 
 
-_WIDTH, _LENGTH = 256, 257  # tags of a TIFF (section 8)
-
-
 def stored_size(image: Image.Image) -> tuple[int, int]:
     """(H, W) as stored, of an image that is not decoded yet. Pillow names that of a TIFF as it is when upright."""
     tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
-    return (image.height, image.width) if tags is None else (int(tags[_LENGTH]), int(tags[_WIDTH]))
+    if tags is None:
+        return image.height, image.width
+    return int(tags[ExifTags.Base.ImageLength]), int(tags[ExifTags.Base.ImageWidth])
 
 
 def _bits(mode: str, raw: str) -> int:

@@ -90,7 +90,9 @@ def png(values: NDArray[Any], metadata: bytes) -> bytes:
 class TIFFStream:
     """Writes a TIFF (revision 6.0) to `file`, an empty one; as BigTIFF if it may need it.
 
-    `size` (H, W); `channels`: 3 or 4; `kind`: uint8, uint16 or float32. The file is complete after `finish`.
+    `size` (H, W); `channels`: 3 or 4; `kind`: uint8, uint16 or float32. `exif`: bytes as Pillow's, without the tags
+    that say how pixels are stored; `dpi`: pixels an inch (across, down); `profile`: ICC. The file is complete after
+    `finish`.
     """
 
     def __init__(

@@ -222,14 +222,12 @@ def write_data(path: StrPath, values: npt.NDArray[np.float32], *, bits: int = 8)
     path, name = Path(path), output_format(path)
     if name not in ("PNG", "EXR"):
         raise UserError(f"cannot write {path}: maps of data are written as .png or .exr")
-    array = _samples(values[None])
+    whole = as_integers(values[None], bits)
     if name == "EXR":
-        data = exr.write_channels(array)
+        data = exr.write_channels(_samples(values[None]))
     elif bits == 16 and len(values) == 3:
-        data = streams.png(np.rint(array * np.float32(65535)).astype(np.uint16), b"")
+        data = streams.png(whole, b"")
     else:
-        kind = np.uint16 if bits == 16 else np.uint8
-        whole = np.rint(array * np.float32(np.iinfo(kind).max)).astype(kind)
         buffer = io.BytesIO()
         Image.fromarray(whole[:, :, 0] if len(values) == 1 else whole).save(buffer, format="PNG")
         data = buffer.getvalue()

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from texturenets import image
 from texturenets.errors import UserError, counted, ignore_pillows_warnings
-from texturenets.train import interruption
+from texturenets.train.interruption import SIGNALS
 
 # Photos are resized so that the square crop covers between two thirds of their shorter side and all of it: a crop
 # of a 12-megapixel photo at its own resolution would show grass or sky and no object.
@@ -263,10 +263,6 @@ def _first(batches: list[Batch | UserError]) -> Batch | UserError:
     return batches[0]
 
 
-# Ctrl-C in a terminal and SIGTERM from a scheduler reach every process of the group. A worker that died of it would
-# abort the current step before the run is saved, so only the parent decides when workers end.
-SIGNALS = interruption.SIGNALS
-
 PARENT_WATCH = 1.0  # seconds between two checks of a worker whether its parent is alive
 
 
@@ -285,6 +281,8 @@ def _obey(parent: int) -> None:
 
 def _worker(parent: int, _: int) -> None:
     ignore_pillows_warnings()
+    # Ctrl-C in a terminal and SIGTERM from a scheduler reach every process of the group. A worker that died of it
+    # would abort the current step before the run is saved, so only the parent decides when workers end.
     for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

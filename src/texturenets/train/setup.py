@@ -49,12 +49,12 @@ def set_up(
     """
     device = devices.choose(trainer_config.device)
     precision = choose_precision(config.precision, device)
-    if precision == "fp16" and config.precision == "auto" and getattr(config, "normalize_gradients", False):
+    if precision == "fp16" and getattr(
+        config, "normalize_gradients", False
+    ):  # undoes the scaling that fp16 needs
+        if config.precision == "fp16":
+            raise UserError("`normalize_gradients` does not go with `precision` fp16: take bf16 or float32")
         precision = "float32"
-    if precision == "fp16" and getattr(config, "normalize_gradients", False):
-        raise UserError(
-            "`normalize_gradients` undoes the scaling of gradients that `precision` fp16 needs: take bf16 or float32"
-        )
     networks = perceptual.build(
         full_names(layers),
         files=trainer_config.weights,
