@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from texturenets.train.trainer import Trainer
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
-"""Those that end a training, saved. SIGHUP: the terminal was closed."""
+SIGNALS = tuple(one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM", "SIGHUP"))
+"""Those that end a training, saved. SIGHUP, which Windows lacks: the terminal was closed."""
 DOUBLE_PRESS = 1.0  # seconds in which a second Ctrl-C counts as the same one
 
 
