@@ -23,11 +23,14 @@ from steps import Steps
 LOOPS = 2
 SPINNING = {"GOMP_SPINCOUNT": "300000"}
 """What libgomp does where nothing is set: so many turns of a loop before a thread sleeps."""
+ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 SETTINGS: dict[str, tuple[str, dict[str, str]]] = {
     "training, threads spin": ("train", SPINNING),
+    "training, threads sleep": ("train", ASLEEP),
     "training, ours": ("train", {}),
     "stylize torch, threads spin": ("torch", SPINNING),
+    "stylize torch, threads sleep": ("torch", ASLEEP),
     "stylize torch, ours": ("torch", {}),
     "stylize onnx, threads spin": ("onnx-spinning", {}),
     "stylize onnx, ours": ("onnx", {}),
@@ -101,7 +104,7 @@ def _stylize(engine: str, side: int) -> Callable[[], Any]:
 def _train(side: int) -> Callable[[], Any]:
     from steps import KINDS
 
-    return KINDS["ours-auto"](side // 4, 4, "cpu")
+    return KINDS["quick-own"](side // 4, 2, "cpu")
 
 
 def main() -> None:

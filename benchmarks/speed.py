@@ -338,6 +338,8 @@ def train(args: argparse.Namespace) -> list[str]:
         "ours, float32": "ours-float32",
         "ours, auto": "ours-auto",
         "ours, auto, descriptor own": "ours-own",
+        "ours, preset quick, descriptor vgg16": "quick-vgg16",
+        "ours, preset quick, descriptor own": "quick-own",
     }
     if args.device == "cuda":
         kinds = {name: kind for name, kind in kinds.items() if not name.endswith(allocator)}
@@ -508,7 +510,7 @@ def busy_cores(args: argparse.Namespace) -> list[str]:
         [name, f"{alone:.2f}", f"{beside:.2f}", f"{beside / alone:.1f}"]
         for name, alone, beside in busy.measure(1024, max(3, args.runs // 3))
     ]
-    head = ("a step of 4 crops of 256; a photo of 1024 x 1024", "s alone", "s beside two loops", "times")
+    head = ("a step of 2 crops of 256; a photo of 1024 x 1024", "s alone", "s beside two loops", "times")
     return [show("Busy cores", head, rows)]
 
 

@@ -31,7 +31,7 @@ from texturenets import image
 from texturenets.memory.malloc import keep_freed_memory
 from texturenets.readers import shapes
 from texturenets.train.configuration import StyleConfig
-from texturenets.train.presets import style_preset
+from texturenets.train.presets import style_preset, with_descriptor
 from texturenets.train.style_task import StyleTask
 from texturenets.train.trainer import Trainer
 from texturenets.train.trainer_config import TrainerConfig
@@ -106,15 +106,25 @@ def _peer_bf16_memory(side: int, batch: int, device: str) -> Callable[[], Any]:
 
 
 def _ours(precision: str, own: bool, side: int, batch: int, device: str) -> Callable[[], Any]:
+    return _steps(_config(precision, own, side, batch), device)
+
+
+def _quick(network: str, side: int, batch: int, device: str) -> Callable[[], Any]:
+    """`--preset quick --descriptor NETWORK`."""
+    config = with_descriptor(style_preset("quick"), network)
+    return _steps(dataclasses.replace(config, image_size=side, batch_size=batch, steps=10**6), device)
+
+
+def _steps(config: StyleConfig, device: str) -> Callable[[], Any]:
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
-    steps = iter(_training(Path(folder.name), _config(precision, own, side, batch), device))
+    steps = iter(_training(Path(folder.name), config, device))
     return lambda: next(steps)
 
 
 def _config(precision: str, own: bool, side: int, batch: int) -> StyleConfig:
     """The peer's network, layers and batch; `own`: layers of the descriptor network `own`, not VGG-16's."""
-    layers = [f"own:map{n}" if own else f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3")]
+    layers = [f"own:map_relu{n}" if own else f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3")]
     return dataclasses.replace(
         style_preset("paper"),
         generator="johnson",
@@ -164,6 +174,8 @@ KINDS: dict[str, Callable[[int, int, str], Callable[[], Any]]] = {
     "ours-float32": functools.partial(_ours, "float32", False),
     "ours-auto": functools.partial(_ours, "auto", False),
     "ours-own": functools.partial(_ours, "auto", True),
+    "quick-vgg16": functools.partial(_quick, "vgg16"),
+    "quick-own": functools.partial(_quick, "own"),
 }
 
 

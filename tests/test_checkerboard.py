@@ -5,13 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from texturenets.losses.checkerboard import GRIDS, checkerboard, share
+from texturenets.losses import checkerboard as module
+from texturenets.losses.base import Features, Targets
+from texturenets.losses.checkerboard import GRIDS, CheckerboardPenalty, checkerboard, share
 
 
 def test_the_penalty_counts_from_the_second_half_on() -> None:
     progress = [(i + 1) / 8 for i in range(8)]
     assert [share(p) for p in progress] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
     assert [float(share(torch.tensor(p))) for p in progress] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
+
+
+def test_nothing_is_computed_while_the_penalty_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    penalty, features = CheckerboardPenalty(weight=2.0), Features(torch.rand(1, 3, 64, 64))
+    counting = penalty(features, Targets(progress=0.75))["checkerboard"]
+    assert float(counting) == pytest.approx(float(checkerboard(features.images).clamp_min(0).sum()))
+    monkeypatch.setattr(module, "checkerboard", None)
+    assert float(penalty(features, Targets(progress=0.5))["checkerboard"]) == 0
 
 
 def test_checkerboard_of_noise_is_zero_and_grids_are_seen() -> None:

@@ -227,6 +227,12 @@ def test_every_photo_comes_once_an_epoch_in_a_new_order(tmp_path: Path) -> None:
     assert len({tuple(epoch) for epoch in epochs}) > 3
 
 
+def test_crops_come_channels_last_as_networks_take_them(tmp_path: Path) -> None:
+    plain(tmp_path / "a.png", (1, 2, 3))
+    batches = data.Crops([tmp_path / "a.png"], side=8, batch=2, slots=range(2), seed=0)
+    assert batches[0].photos.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_the_order_of_an_epoch_is_drawn_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     permutation = np.random.Generator.permutation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from texturenets.losses.gram import gram, with_gram
@@ -36,6 +37,12 @@ def test_gram_gradient_with_and_without_a_layer_behind() -> None:
         return passed.pow(3).sum() + matrices.pow(2).sum()
 
     assert torch.autograd.gradcheck(both, (f,))
+
+
+def test_no_map_of_zeros_is_added_where_nothing_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    monkeypatch.setattr(torch, "baddbmm", None)
+    assert torch.autograd.gradcheck(lambda x: with_gram(x)[1], (f,))
 
 
 def test_a_channels_last_batch_of_one_keeps_its_strides() -> None:

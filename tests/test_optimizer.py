@@ -20,6 +20,19 @@ def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
     assert float(torch.trace(u.T @ orthogonalize(matrix[None])[0] @ v.T)) > 0.5 * min(shape)
 
 
+def test_orthogonalization_is_newton_schulz() -> None:
+    """Jordan et al., Muon (2024), written out for one matrix in float64; singular values 1 to 1e-4."""
+    torch.manual_seed(0)
+    u, _, v = torch.linalg.svd(torch.randn(12, 40, dtype=torch.float64), full_matrices=False)
+    matrix = u @ torch.diag(torch.logspace(0, -4, 12, dtype=torch.float64)) @ v
+    x = matrix / matrix.norm()
+    for _ in range(5):
+        y = x @ x.T
+        x = 3.4445 * x + (-4.7750 * y + 2.0315 * y @ y) @ x
+    torch.testing.assert_close(orthogonalize(matrix[None])[0], x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(orthogonalize(matrix[None].float())[0], x.float(), rtol=0, atol=1e-3)
+
+
 def test_a_step_on_a_convolution_has_the_stated_size() -> None:
     conv = nn.Conv2d(8, 16, 3, bias=False)
     before = conv.weight.detach().clone()

@@ -17,9 +17,11 @@ from texturenets._version import __version__
 
 TYPE_CHECKING = False  # true for type checkers; importing `typing` takes as long as starting Python
 
-# Makes PyTorch's threads sleep while they wait for each other. By default its OpenMP library lets them spin, which
-# takes time from other programs and from PyTorch itself. Read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Makes PyTorch's threads sleep while they wait for each other, after a short spin. By default its OpenMP library lets
+# them spin for long, which takes time from other programs and from PyTorch itself. Read when torch is imported.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # chosen in docs/measurements.md, "Threads that wait"
 
 if TYPE_CHECKING:
     from typing import Any

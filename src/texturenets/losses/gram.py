@@ -24,6 +24,7 @@ class _Gram(torch.autograd.Function):
             rows = rows.float()  # sums of squares overflow
         ctx.save_for_backward(rows)
         ctx.shape = features.shape, features.dtype
+        ctx.set_materialize_grads(False)  # no map of zeros where nothing follows
         # Not `view_as`: it changes the first stride of a batch of one, and a channels-last map is then not known as
         # one, and copied before and after each pooling.
         return features.detach(), mean_products(rows, rows)
@@ -39,7 +40,7 @@ class _Gram(torch.autograd.Function):
         # d(F F^T) = dG F + dG^T F
         both = (matrix + matrix.transpose(1, 2)).to(rows.dtype)
         if passed is None:
-            total = torch.bmm(rows, both) / (h * w)
+            total = torch.bmm(rows, both / (h * w))
         else:
             onto = passed.permute(0, 2, 3, 1).reshape(n, h * w, c).to(rows.dtype)
             total = torch.baddbmm(onto, rows, both, alpha=1.0 / (h * w))

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from texturenets.train.trainer import Trainer
 
-SIGNALS = tuple(one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM", "SIGHUP"))
+SIGNALS = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
 """Those that end a training, saved. SIGHUP, which Windows lacks: the terminal was closed."""
 DOUBLE_PRESS = 1.0  # seconds in which a second Ctrl-C counts as the same one
 

@@ -50,9 +50,15 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
+    # All iterations are polynomials of the small x x^T, so that x itself takes part in two products only.
+    gram = x @ x.mT
+    factor = torch.eye(len(gram[0]), dtype=x.dtype, device=x.device).expand_as(gram)
     for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
+        step = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        step.diagonal(dim1=-2, dim2=-1).add_(A)
+        factor = step @ factor
+        gram = step @ gram @ step
+    x = factor @ x
     return x.mT if tall else x
 
 
