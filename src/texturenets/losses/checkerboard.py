@@ -33,7 +33,7 @@ class CheckerboardPenalty(Loss):
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """See `Loss.__call__`; the name is `checkerboard`."""
         part = share(targets.progress)
-        if isinstance(part, float) and not part:
+        if isinstance(part, float) and not part:  # not known for a tensor without waiting for the GPU
             return {"checkerboard": features.images.new_zeros(())}
         strength = checkerboard(features.images).clamp_min(0).sum(1).mean()
         return {"checkerboard": self.weight * strength * part}

@@ -49,9 +49,8 @@ def set_up(
     """
     device = devices.choose(trainer_config.device)
     precision = choose_precision(config.precision, device)
-    if precision == "fp16" and getattr(
-        config, "normalize_gradients", False
-    ):  # undoes the scaling that fp16 needs
+    # Normalizing gradients undoes the scaling that fp16 needs.
+    if precision == "fp16" and getattr(config, "normalize_gradients", False):
         if config.precision == "fp16":
             raise UserError("`normalize_gradients` does not go with `precision` fp16: take bf16 or float32")
         precision = "float32"
