@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +59,19 @@ class ServiceThread:
         self.server.should_exit = True
         self.thread.join(30)
         assert not self.thread.is_alive()
+
+
+def slow_previews(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Previews of uploads are late: visitors are faster than a busy service."""
+    from texturenets.server.ui.pictures import PictureInput
+
+    make_preview = PictureInput._read
+
+    async def slow(*given: Any) -> str:
+        await asyncio.sleep(1)
+        return await make_preview(*given)
+
+    monkeypatch.setattr(PictureInput, "_read", slow)
 
 
 def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:

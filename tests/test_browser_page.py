@@ -16,7 +16,7 @@ pytest.importorskip("gradio", reason="the extra `web` is not installed")
 import numpy as np
 from browsing import LOST, UNPLUG, visit
 from PIL import Image
-from shown import ServiceThread, two_models
+from shown import ServiceThread, slow_previews, two_models
 from tiny import Studio
 from webservice import photo, trainer
 
@@ -294,6 +294,7 @@ def test_texture(served: ServiceThread, folder: Path, tmp_path: Path) -> None:
 def test_train(
     served: ServiceThread, folder: Path, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    slow_previews(monkeypatch)
     trained = Trainings(folder, studio.photos, trainer(studio, tmp_path))
     monkeypatch.setattr(app, "_trainings", lambda _: trained)
     learning = ServiceThread(folder, photos=studio.photos)

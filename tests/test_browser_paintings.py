@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,14 +14,13 @@ pytest.importorskip("fcntl", reason="locks as Unix has them")
 
 import tiny
 from browsing import visit
-from shown import ServiceThread
+from shown import ServiceThread, slow_previews
 from tiny import Studio
 from webservice import models_folder, photo
 
 from texturenets.server import app, training_routes
 from texturenets.server.paintings import Paintings
 from texturenets.server.trainings import Trainings
-from texturenets.server.ui.pictures import PictureInput
 
 # In place of `texturenets train`: it says that it is half done until a file `go` is there, then gives a style.
 TRAINER = """
@@ -69,13 +66,7 @@ def served(folder: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("width", [pytest.param(1200, marks=pytest.mark.slow), 390])
 def test_your_painting(folder: Path, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_preview = PictureInput._read
-
-    async def slow(*given: Any) -> str:
-        await asyncio.sleep(1)  # visitors are faster than a busy service
-        return await make_preview(*given)
-
-    monkeypatch.setattr(PictureInput, "_read", slow)
+    slow_previews(monkeypatch)
     (tmp_path / "mine.png").write_bytes(photo(90, 70))
     with served(folder) as address, visit(address, viewport={"width": width, "height": 900}) as page:
         page.set_input_files("#photo input[type=file]", tmp_path / "mine.png")

@@ -60,12 +60,23 @@ class PictureInput:
         in the component `message`.
         """
         outputs = [self.gallery, self.uploads, self.refused, message]
+        # In the browser, not with the previews: by then the message may be about what the visitor did meanwhile.
+        self.gallery.upload(None, None, message, js="() => ''")
         self.gallery.change(self._changed, [self.gallery, self.uploads], outputs, show_progress="hidden")
 
     def example(self, path: Path, request: gr.Request) -> tuple[Any, Uploads]:
         """New values of `gallery` and `uploads` when an example image is chosen."""
         self.store.replace(request.session_hash or "", self.what, [])
         return self._shown([str(path)]), ((str(path), str(path)),)
+
+    @staticmethod
+    def newest(shown: list[tuple[str, Any]], uploads: Uploads) -> Path:
+        """The last uploaded file. `shown`: the value of `gallery`, not empty; `uploads`: that of the State.
+
+        An upload is shown before its preview is made; until then the gallery holds the uploaded file itself.
+        """
+        path = shown[-1][0]
+        return Path(dict(uploads).get(path, path))
 
     def _shown(self, paths: Sequence[str]) -> Any:
         return gr.update(value=list(paths), columns=3 if len(paths) > 1 else 1, selected_index=None)
@@ -107,8 +118,7 @@ class PictureInput:
             gr.skip() if shown == paths else self._shown(shown),
             gr.skip() if now == before else now,
             tuple(refused) if changed else gr.skip(),
-            # New images: clear the messages about the last ones.
-            error_html(*refused) if refused or now not in ((), before) else gr.skip(),
+            error_html(*refused) if refused else gr.skip(),
         )
 
     async def _read(self, path: Path) -> str:

@@ -77,7 +77,7 @@ class TrainTab:
         gr.on([kind.change, preset.change, steps.change], self._estimate, asked, self.estimate, **QUIET)
         begun = self.begin.click(
             self._start,
-            [self.picture.uploads, self.name, *self.fields],
+            [self.picture.gallery, self.picture.uploads, self.name, *self.fields],
             [watch.name, self.name, watch.message],
             show_progress_on=watch.message,
         )
@@ -185,6 +185,7 @@ class TrainTab:
 
     async def _start(  # noqa: PLR0917  Gradio passes positional arguments
         self,
+        shown: list[tuple[str, Any]] | None,
         uploads: Uploads,
         name: str,
         kind: ModelKind,
@@ -195,12 +196,15 @@ class TrainTab:
         weight: float | None,
         size: float | None,
     ) -> tuple[Any, Any, Any]:
-        """Returns the training to show, the name in the form, and the message. The image stays, for another try."""
-        if not uploads:
+        """Returns the training to show, the name in the form, and the message. The image stays, for another try.
+
+        `shown`: the value of the picture's gallery.
+        """
+        if not shown:
             return gr.skip(), gr.skip(), error_html("Choose an image first.")
         if refused := _not_whole("Steps", steps) or _not_whole("Size of the image", size):
             return gr.skip(), gr.skip(), error_html(refused)
-        service, path = self.service, Path(uploads[-1][1])
+        service, path = self.service, self.picture.newest(shown, uploads)
         changes = {
             "content_weight": weight if kind == "style" else None,
             "style_size": None if size is None else int(size),

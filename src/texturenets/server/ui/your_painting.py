@@ -72,8 +72,7 @@ class YourPainting:
         """Returns the style, `learned` and the message. `shown`: the value of the picture's gallery."""
         if not shown:
             return gr.skip(), gr.skip(), error_html("Choose a painting first.")
-        # An upload is shown before its preview is made; until then the gallery holds the uploaded file itself.
-        path = Path(dict(uploads).get(shown[-1][0], shown[-1][0]))
+        path = self.picture.newest(shown, uploads)
         now = [LearningProgress(0.0, "getting ready")]
         session = request.session_hash or ""
         try:
