@@ -41,9 +41,17 @@ def page(tmp_path: Path) -> TestClient:
     return client(tmp_path, limits={"bytes": 400_000}, page=True)
 
 
-def event(path: str, **more: Any) -> dict[str, Any]:
+def number(service: TestClient, name: str) -> int:
+    """Of the event of the page that calls the function `name`."""
+    (found,) = (
+        one["id"] for one in service.get("/page/config").json()["dependencies"] if one["api_name"] == name
+    )
+    return int(found)
+
+
+def event(service: TestClient, path: str, **more: Any) -> dict[str, Any]:
     file = {"path": path, "meta": {"_type": "gradio.FileData"}, **more}
-    return {"data": [[{"a": file}]], "fn_index": 0, "session_hash": "abc"}
+    return {"data": [[{"a": file}]], "fn_index": number(service, "_changed"), "session_hash": "abc"}
 
 
 def test_the_page_is_there_and_asks_nobody_else(page: TestClient) -> None:
@@ -81,8 +89,8 @@ def test_other_routes_of_gradio_are_closed(page: TestClient, method: str, path: 
 def test_events_name_no_files_but_those_uploaded(page: TestClient) -> None:
     with page as service:
         for path in ("/etc/passwd", "http://127.0.0.1:9/a.png", "../../etc/passwd", "", "\0"):
-            assert service.post(f"{API}/queue/join", json=event(path)).status_code == 422, path
-        inside = event(str(store.folder() / "files" / "a.png"), url="data:image/png;base64,AAAA")
+            assert service.post(f"{API}/queue/join", json=event(service, path)).status_code == 422, path
+        inside = event(service, str(store.folder() / "files" / "a.png"), url="data:image/png;base64,AAAA")
         assert service.post(f"{API}/queue/join", json=inside).status_code == 422
         assert service.post(f"{API}/queue/join", content=b"[" * 60_000).status_code == 400
         assert service.post(f"{API}/queue/join", content=b"1" * 300_000).status_code == 413
@@ -102,9 +110,7 @@ def test_values_that_the_page_cannot_have_leave_no_trace(
     page: TestClient, data: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with page as service:
-        config = service.get("/page/config").json()
-        (index,) = (one["id"] for one in config["dependencies"] if one["api_name"] == "_changed")
-        asked = {"data": data, "fn_index": index, "session_hash": "abc"}
+        asked = {"data": data, "fn_index": number(service, "_changed"), "session_hash": "abc"}
         assert service.post(f"{API}/queue/join", json=asked).status_code == 200
         told = service.get(f"{API}/queue/data?session_hash=abc").text
     assert "reload the page" in told
@@ -302,12 +308,13 @@ def test_the_last_training_here_tells_the_time_or_else_the_fastest(monkeypatch: 
 
 def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def join(session: str, more: int = 0) -> Any:
-        data = {"data": ["x" * more], "fn_index": 0, "session_hash": session}
+        data = {"data": ["x" * more], "fn_index": index, "session_hash": session}
         return service.post(f"{API}/queue/join", json=data)
 
     monkeypatch.setattr(sessions, "MAX_CLOSED", 8)
     model(tmp_path)
     with client(tmp_path, page=True) as service:
+        index = number(service, "_changed")
         for i in range(40):
             assert join(f"s{i}").status_code == 200
         assert join("large", 2**17).status_code == 413
@@ -393,8 +400,9 @@ def test_a_good_image_ends_what_was_said_of_a_bad_one(tmp_path: Path) -> None:
     good.write_bytes(photo())
     bad.write_bytes(b"text")
     service = Service(Settings(models=tmp_path, engine=EngineOptions(device="cpu")))
-    with gr.Blocks(analytics_enabled=False):
+    with gr.Blocks(analytics_enabled=False) as page:
         field = PictureInput(service, store.Store(10**6), "exemplar", 1, label="Exemplar", height=240)
+        field.listen(message := gr.HTML("bad.png"))
     visitor: Any = SimpleNamespace(session_hash="me")
 
     def choose(path: str, before: Any) -> Any:
@@ -402,8 +410,10 @@ def test_a_good_image_ends_what_was_said_of_a_bad_one(tmp_path: Path) -> None:
 
     *_, told = choose(str(bad), ())
     assert "bad.png" in told
+    (ended,) = (one for one in page.fns.values() if one.targets == [(field.gallery._id, "upload")])
+    assert (ended.js, ended.outputs) == ("() => ''", [message])
     _, given, _, told = choose(str(good), ())
-    assert told == ""
+    assert told == gr.skip()
     *_, told = choose(given[0][0], given)  # Gradio tells of the preview, too
     assert told == gr.skip()
 
@@ -498,7 +508,7 @@ def test_parts_of_steps_and_pixels_are_refused(steps: float, size: float, told: 
         tab = train_tab.TrainTab(service, store.Store(10**6), place)
     given = (("shown.jpg", str(tmp_path / "a.png")),)
     form = "mine", "style", "default", steps, None, train_tab.ALL, None, size
-    *_, said = asyncio.run(tab._start(given, *form))
+    *_, said = asyncio.run(tab._start([("shown.jpg", None)], given, *form))
     assert said == texts.error_html(told)
     assert not place.jobs()
     fields = {one.label: one for one in tab.fields}
