@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -400,12 +402,40 @@ def test_what_cannot_be_watched(here: Path, capsys: Capture, words: str, told: s
 # ---- completion ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_and_flags(tmp_path: Path, shell: str, capsys: Capture) -> None:
-    script = tmp_path / "script"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path))
-        assert main(["--install-completion", "--shell", shell, "--output", str(script)]) == 0
-    text = script.read_text()
-    assert "stylize" in text
-    assert "preserve-color" in text
+def answers(line: str) -> list[str]:
+    """What the program says to the shell's script after Tab at the end of `line`."""
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    with tempfile.NamedTemporaryFile() as file:
+        asked["_ARGCOMPLETE_STDOUT_FILENAME"] = file.name
+        subprocess.run([sys.executable, "-m", "texturenets"], env=os.environ | asked, check=True)
+        return [word.strip() for word in file.read().decode().split("\n")]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("texturenets sty", "stylize"),
+        ("texturenets train te", "texture"),
+        ("texturenets stylize --preserve", "--preserve-color"),
+        ("texturenets train texture --no-per", "--no-periodic"),
+        ("texturenets stylize photo.jpg --wrap ", "xy"),
+        ("texturenets models sh", "show"),
+    ],
+)
+def test_completion_knows_commands_flags_and_choices(line: str, told: str) -> None:
+    assert told in answers(line)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_each_shell_has_its_script(shell: str, capsys: Capture) -> None:
+    assert main(["--completion", shell]) == 0
+    assert "COMP_LINE" in capsys.readouterr().out
+
+
+def test_a_shell_that_is_not_known(capsys: Capture) -> None:
+    for words, told in (
+        (["--completion"], "bash, zsh, fish or powershell"),
+        (["--completion", "bsh"], "'bash'"),
+    ):
+        assert main(words) == 2
+        assert told in capsys.readouterr().err

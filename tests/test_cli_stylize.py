@@ -311,7 +311,7 @@ def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 def test_without_a_word_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     shown = capsys.readouterr().out
-    commands = [words[1] for line in shown.splitlines() if len(words := line.split()) > 2]
+    commands = [words[0] for line in shown.splitlines() if len(words := line.split()) > 2]
     assert commands.index("stylize") < commands.index("optimize") < commands.index("sample")
 
 

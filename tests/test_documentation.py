@@ -10,7 +10,8 @@ from types import ModuleType
 import pytest
 from programs import ROOT, loaded
 
-from texturenets.cli import app
+from texturenets.cli import COMMANDS
+from texturenets.cli.command_line import parse
 
 
 @pytest.fixture
@@ -72,5 +73,5 @@ def test_the_first_screen_leads_to_a_picture_a_style_and_a_page(newcomer: Module
         if words[0] == "pip":
             assert words[-1].startswith("/tmp/x.whl[")
         else:
-            app.parse_args(words[1:], exit_on_error=False, print_error=False)
+            parse(words[1:], COMMANDS)
             assert (words[-2:] == ["--steps", "5"]) == (words[1] == "train")

@@ -14,7 +14,9 @@ import tiny
 import torch
 from PIL import Image
 
-from texturenets.cli import app
+from texturenets.cli import COMMANDS
+from texturenets.cli.arguments import arguments
+from texturenets.cli.command_line import find
 from texturenets.errors import UserError
 from texturenets.losses.total_variation import reference_variation
 from texturenets.modelfiles import modelfile
@@ -248,10 +250,8 @@ TABLES = document()
 
 def known(*command: str) -> set[str]:
     """Every --flag of a command of ours."""
-    parsed = app
-    for word in command:
-        parsed = parsed[word]
-    return {name for argument in parsed.assemble_argument_collection() for name in argument.names}
+    found: Any = find(command, COMMANDS)[0]
+    return {name for argument in arguments(found) for name in (*argument.names, argument.off)}
 
 
 def command_of(section: str) -> tuple[str, ...]:

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
-
-from cyclopts import App, CycloptsError, Parameter
+from typing import Any
 
 from texturenets._version import __version__
 from texturenets.cli import pipes
+from texturenets.cli.command_line import Group, find, help_text, parse
 from texturenets.cli.common import cluster_words, warn
-from texturenets.cli.refusals import check_dashes, check_files_given, check_whole, refused
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
 from texturenets.errors import MissingError, UserError, ignore_pillows_warnings, install, reason
 
-app = App(
-    name="texturenets",
-    help="Stylize photos like a painting, synthesize textures, with feed-forward networks; train such networks.",
-    version=f"texturenets {__version__}",
-    default_parameter=Parameter(negative=(), negative_iterable=()),
-    config=(check_dashes, check_whole, check_files_given),
-    result_action="return_value",
-    exit_on_error=False,
-    print_error=False,
-    suppress_keyboard_interrupt=False,
+COMMANDS = Group(
+    "Stylize photos like a painting, synthesize textures, with feed-forward networks; train such networks.",
+    {
+        "stylize": "texturenets.cli.stylize:stylize",
+        "optimize": "texturenets.cli.optimize:optimize",
+        "tile": "texturenets.cli.tile:tile",
+        "inpaint": "texturenets.cli.inpaint:inpaint",
+        "sample": "texturenets.cli.sample:sample",
+        "train": "texturenets.cli.train:COMMANDS",
+        "evaluate": "texturenets.cli.evaluate:evaluate",
+        "cache": "texturenets.cli.cache:cache",
+        "convert": "texturenets.cli.convert:convert",
+        "models": "texturenets.cli.models:COMMANDS",
+        "export": "texturenets.cli.export:export",
+        "push": "texturenets.cli.push:push",
+        "serve": "texturenets.cli.serve:serve",
+        "demo": "texturenets.cli.demo:demo",
+    },
 )
-app.command("texturenets.cli.stylize:stylize", sort_key=1)
-app.command("texturenets.cli.sample:sample", sort_key=1.5)
-app.command("texturenets.cli.train:app", name="train", sort_key=2)
-app.command("texturenets.cli.optimize:optimize", sort_key=1.2)
-app.command("texturenets.cli.tile:tile", sort_key=1.3)
-app.command("texturenets.cli.inpaint:inpaint", sort_key=1.4)
-app.command("texturenets.cli.evaluate:evaluate", sort_key=2.7)
-app.command("texturenets.cli.cache:cache", sort_key=3)
-app.command("texturenets.cli.convert:convert", sort_key=3.5)
-app.command("texturenets.cli.models:app", name="models", sort_key=4)
-app.command("texturenets.cli.export:export", sort_key=4.5)
-app.command("texturenets.cli.push:push", sort_key=4.6)
-app.command("texturenets.cli.serve:app", name="serve", sort_key=4.7)
-app.command("texturenets.cli.demo:demo", sort_key=5)
-_COMPLETION = "--install-completion"
+HELP = {"--help", "-h"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     and 129 of a training after SIGHUP.
     """
     prepare()
+    if "_ARGCOMPLETE" in os.environ and arguments is None:
+        from texturenets.cli import completion
+
+        completion.complete(COMMANDS)
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
     try:
         with terminable(), warnings.catch_warnings():
@@ -84,20 +82,27 @@ def _short(name: str) -> str:
 def _run(words: Sequence[str]) -> int:
     """Run a command. Raises UserError, also for one that needs PyTorch if that is not installed."""
     try:
-        listed = not words or words[0] in app.help_flags
-        if (listed or words[0] == _COMPLETION) and _COMPLETION not in app:  # imports for 10 ms
-            app.register_install_completion_command(
-                _COMPLETION, help="Let the shell (bash, zsh, fish, PowerShell) complete commands and flags."
-            )
-        if listed:
-            for name in app:
-                app[name]  # imports the command, whose help the list shows
-        status = pipes.run_piped(words, app) if pipes.needs_pipes(words) else app(words)
+        if words[:1] == ["--version"]:
+            print(f"texturenets {__version__}")
+            return 0
+        if words[:1] == ["--completion"]:
+            from texturenets.cli import completion
+
+            return completion.print_script(words[1:])
+        status = pipes.run_piped(words, _called) if pipes.needs_pipes(words) else _called(words)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise MissingError(f"{words[0]} needs PyTorch: {install('train')}") from None
-    except CycloptsError as error:
-        raise refused(error, words) from None
+
+
+def _called(words: Sequence[str]) -> Any:
+    """Call the command that `words` name, or print its help; returns what the command does."""
+    command, chain, rest = find(words, COMMANDS)
+    asked = rest[: rest.index("--")] if "--" in rest else rest
+    if HELP & set(asked) or (isinstance(command, Group) and not command.default and not rest):
+        print(help_text(command, chain), end="")
+        return 0
+    return parse(words, COMMANDS).run()

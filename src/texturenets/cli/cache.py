@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
-
 from texturenets import train
-from texturenets.cli.common import Flag
+from texturenets.cli.arguments import Option
 from texturenets.cli.flags import given, optional_flags
 from texturenets.errors import UserError
 from texturenets.train.configuration import StyleConfig
@@ -26,10 +24,10 @@ SUFFIXES = (".h5", ".hdf5")
 def cache(
     *,
     content: Path,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    output: Annotated[Path, Option("--output", "-o")],
     crops_per_photo: int = 1,
     preset: str = "default",
-    quiet: Flag = False,
+    quiet: bool = False,
     options: StyleFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:

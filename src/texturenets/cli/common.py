@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
-from cyclopts import Parameter
-
+from texturenets.cli.arguments import Option
 from texturenets.errors import UserError, counted
 
 if TYPE_CHECKING:
@@ -25,25 +24,25 @@ if TYPE_CHECKING:
 
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
-    Parameter(help="Device to compute on: auto (the fastest one available), cpu, cuda or mps."),
+    Option(help="Device to compute on: auto (the fastest one available), cpu, cuda or mps."),
 ]
 EngineName = Annotated[
     str,  # auto, torch, or one of `texturenets.engines.BACKENDS`, which is not imported for a help text
-    Parameter(
+    Option(
         help="Engine that runs the network: torch, openvino or onnx; auto takes the fastest that is installed for "
         "the device."
     ),
 ]
 PrecisionFlag = Annotated[
     Literal["auto", "float32", "bf16", "fp16"],
-    Parameter(
+    Option(
         help="Floating-point precision; auto takes half precision where the device supports it, but float32 "
         "for PyTorch on a CPU."
     ),
 ]
 NetworkCode = Annotated[
     str | None,
-    Parameter(
+    Option(
         help="FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model "
         "file; needed only for a model file that contains no graph."
     ),
@@ -51,7 +50,6 @@ NetworkCode = Annotated[
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 _PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
 _MAX_NAMED = 3  # maximum number of ignored files that are named
-Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
 def picture_size(text: str) -> tuple[int, int]:

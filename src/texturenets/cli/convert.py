@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from texturenets.cli.common import Flag, warn
+from texturenets.cli.arguments import Option
+from texturenets.cli.common import warn
 from texturenets.errors import UserError
 from texturenets.train.configuration import model_file
 
@@ -18,14 +17,14 @@ def convert(
     file: Path,
     /,
     *,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[Path | None, Option("--output", "-o")] = None,
     name: str | None = None,
     source: str | None = None,
     licence: str | None = None,
     colors_in: str | None = None,
     colors_out: str | None = None,
     generator: str | None = None,
-    quiet: Flag = False,
+    quiet: bool = False,
 ) -> None:
     """Convert a network that another program published into a model file.
 

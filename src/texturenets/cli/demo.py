@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
-from texturenets.cli.common import Device, Flag, note_ignored, photo_progress, warn
+from texturenets.cli.arguments import Option
+from texturenets.cli.common import Device, note_ignored, photo_progress, warn
 from texturenets.cli.outputs import check_inputs
 from texturenets.errors import UserError
 
@@ -26,10 +25,10 @@ PHOTOS = [
 def demo(
     *,
     photo: list[str] | None = None,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("demo"),
+    output: Annotated[Path, Option("--output", "-o")] = Path("demo"),
     size: int = 1024,
     device: Device = "auto",
-    quiet: Flag = False,
+    quiet: bool = False,
 ) -> int:
     """Stylize photos with every shipped style, and lay the results out on a contact sheet.
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
-from texturenets.cli.common import EngineName, Flag, NetworkCode, note_ignored, print_json
+from texturenets.cli.arguments import Option
+from texturenets.cli.common import EngineName, NetworkCode, note_ignored, print_json
 from texturenets.cli.flags import given, optional_flags
 from texturenets.cli.report import Report
 from texturenets.cli.styles import note_shipped
@@ -27,8 +26,8 @@ def evaluate(
     /,
     *,
     against: Path | None = None,
-    photo: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
-    video: Annotated[list[Path] | None, Parameter(negative_iterable=())] = None,
+    photo: list[str] | None = None,
+    video: list[Path] | None = None,
     frames: int | None = None,
     steady: float = 0.0,
     samples: int | None = None,
@@ -37,10 +36,10 @@ def evaluate(
     optimize: int = 0,
     max_iterations: int | None = None,
     descriptor: str | None = None,
-    as_json: Annotated[Flag, Parameter(name="--json")] = False,
+    as_json: Annotated[bool, Option("--json")] = False,
     engine: EngineName = "auto",
     generator: NetworkCode = None,
-    quiet: Flag = False,
+    quiet: bool = False,
     trainer: TrainerFlags | None = None,
 ) -> int:
     """Measure a model's quality against the image that it was trained on.

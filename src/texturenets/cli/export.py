@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from texturenets.cli.common import Flag
+from texturenets.cli.arguments import Option
 from texturenets.cli.outputs import free_folder, names_folder
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
@@ -20,10 +18,10 @@ def export(
     /,
     *,
     to: Literal["onnx", "openvino", "web"],
-    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[str | None, Option("--output", "-o")] = None,
     generator: str | None = None,
     runtime: Path | None = None,
-    quiet: Flag = False,
+    quiet: bool = False,
 ) -> None:
     """Export models to other formats, and compare the output of each file with PyTorch's, if PyTorch is installed.
 

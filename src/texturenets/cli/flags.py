@@ -8,8 +8,7 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
-from cyclopts import Parameter
-
+from texturenets.cli.arguments import Option
 from texturenets.errors import UserError
 from texturenets.field_docs import field_docs
 from texturenets.train.configuration import flag, flag_text
@@ -42,12 +41,10 @@ def optional_flags(
             hint = list[str] if f.name in REPEATED else str
         default = flag_text(f.default) + (more or {}).get(f.name, "")
         text = docs[f.name] + (f" [default: {default}]" if default not in ("", "none") else "")
-        parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
-        made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))
-    # Python 3.11 would name the module `types`, and cyclopts then finds no fields
-    namespace = {"__doc__": "Options given on the command line.", "__module__": __name__}
-    new = dataclasses.make_dataclass(cls.__name__, made, namespace=namespace, kw_only=True, frozen=True)
-    return Parameter(name="*")(new)
+        option = Option(help=text, group=group)
+        made.append((f.name, Annotated[hint | None, option], dataclasses.field(default=None)))
+    namespace = {"__doc__": "Options given on the command line."}
+    return dataclasses.make_dataclass(cls.__name__, made, namespace=namespace, kw_only=True, frozen=True)
 
 
 def given(options: Any, cls: type) -> dict[str, Any]:

@@ -6,8 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
+from texturenets.cli.arguments import Option
 from texturenets.cli.resynthesis import LossFlags, Options, TrainerFlags, resynthesize
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ def inpaint(
     /,
     *,
     mask: Path,
-    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[str | None, Option("--output", "-o")] = None,
     context: int | None = None,
     options: Options | None = None,
     losses: LossFlags | None = None,

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
-
-from texturenets.cli.common import Flag, download_progress, print_json, warn
+from texturenets.cli.arguments import Option
+from texturenets.cli.command_line import Group
+from texturenets.cli.common import download_progress, print_json, warn
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 from texturenets.modelfiles.conditions import styles_of
@@ -23,20 +23,14 @@ if TYPE_CHECKING:
 
     from texturenets.modelfiles.modelfile import Header
 
-app = App(
-    name="models",
-    help="List the models that are shipped or fetched, show the header of one, fetch others by name.",
-)
-
 MAX_LIST_VALUES = 20  # longest list that is printed; longer ones (a graph's lines) are shown only with --json
 
 PIPE_WIDTH = 10000  # width of a table in a pipe, so that no line is wrapped
 
-Source = Annotated[str | None, Parameter(name="--from")]
-AsJson = Annotated[Flag, Parameter(name="--json")]
+Source = Annotated[str | None, Option("--from")]
+AsJson = Annotated[bool, Option("--json")]
 
 
-@app.default
 def listing(*, as_json: AsJson = False) -> int:
     """List the shipped models, and those that `models get` has fetched; files that cannot be read are reported on
     standard error.
@@ -76,7 +70,6 @@ def listing(*, as_json: AsJson = False) -> int:
     return 2 if problems else 0
 
 
-@app.command(name="list")
 def list_(*, source: Source = None, as_json: AsJson = False) -> None:
     """Show the models that `models get` can fetch, by a list that --from names; those at hand are shown by
     `texturenets models`.
@@ -105,8 +98,7 @@ def list_(*, source: Source = None, as_json: AsJson = False) -> None:
     _print_table(table)
 
 
-@app.command
-def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
+def get(*names: str, source: Source = None, quiet: bool = False) -> None:
     """Fetch models by name from a list, verified by their hashes; then `stylize -s NAME` finds them.
 
     The names of the files are printed, one per line; existing files are not fetched again.
@@ -137,7 +129,6 @@ def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
         print(path)
 
 
-@app.command
 def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = None) -> None:
     """Show the header of a model file: generator, training, licence, source.
 
@@ -170,6 +161,13 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
     if thumbnail is not None:
         _write_thumbnail(header, path, thumbnail)
         print(thumbnail, file=sys.stderr if as_json else sys.stdout)  # standard output stays valid JSON
+
+
+COMMANDS = Group(
+    "List the models that are shipped or fetched, show the header of one, fetch others by name.",
+    {"list": list_, "get": get, "show": show},
+    default=listing,
+)
 
 
 def _described(name: str, path: Path, header: Header) -> dict[str, Any]:

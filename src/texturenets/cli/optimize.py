@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
-
-from texturenets.cli.common import Flag, json_line, warn
+from texturenets.cli.arguments import Option
+from texturenets.cli.common import json_line, warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks, with_descriptor
 from texturenets.cli.outputs import check_inputs, fitted, folder_of
 from texturenets.cli.report import ThrottledNote
@@ -63,8 +62,8 @@ TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", ("weights", "of
 def optimize(
     content: Path | None = None,
     *,
-    style: Annotated[list[Path], Parameter(name=["--style", "-s"], negative_iterable=())],
-    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    style: Annotated[list[Path], Option("--style", "-s")],
+    output: Annotated[str | None, Option("--output", "-o")] = None,
     size: str | None = None,
     style_size: int | None = None,
     style_blend_weights: str | None = None,
@@ -78,7 +77,7 @@ def optimize(
     checkerboard_weight: float | None = None,
     precision: Precision = "float32",
     pictures_every: int = 0,
-    quiet: Flag = False,
+    quiet: bool = False,
     options: LossFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:

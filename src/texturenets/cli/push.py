@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from texturenets.cli.common import Flag
 from texturenets.cli.styles import note_shipped
 
 
 def push(
-    model: str, repo: str, /, *, private: Flag = False, revision: str | None = None, quiet: Flag = False
+    model: str, repo: str, /, *, private: bool = False, revision: str | None = None, quiet: bool = False
 ) -> None:
     """Upload a model file to the Hugging Face Hub, with a model card.
 

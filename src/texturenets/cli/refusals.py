@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
+import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
 
-from cyclopts import (
-    UNSET,
-    App,
-    Argument,
-    ArgumentCollection,
-    CoercionError,
-    CycloptsError,
-    MissingArgumentError,
-    UnknownCommandError,
-    UnknownOptionError,
-    UnusedCliTokensError,
-)
-
+from texturenets.cli.arguments import Argument
+from texturenets.cli.common import with_flags
 from texturenets.errors import UserError
-
-_KINDS: dict[Any, str] = {int: "a whole number", float: "a number, for example 0.5", bool: "yes or no"}
 
 _NEGATIVE = re.compile(r"-[\d.]")  # taken for an option unless it is a number
 
@@ -53,109 +39,98 @@ _CALLED = {
 }
 """What others call an option, and its name here."""
 
-
-def check_whole(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Raise CoercionError for a whole number with a fraction, which cyclopts rounds. A `config` of cyclopts."""
-    for argument in arguments:
-        kinds = {argument.hint, *get_args(argument.hint)}
-        for token in argument.tokens:
-            if int in kinds and float not in kinds and "." in token.value and not _is_whole(token.value):
-                raise CoercionError(argument=argument, token=token, target_type=int)
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        return float(text).is_integer()
-    except ValueError:
-        return False
-
-
-def check_dashes(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Raise UserError for a long option with one dash: -size is read as -s ize. A `config` of cyclopts."""
-    names = {name for argument in arguments for name in argument.names}
-    for argument in arguments:
-        for token in argument.tokens:
-            short = token.keyword or ""
-            long = f"-{short}{token.value}"
-            if len(short) == 2 and long in names:
-                raise UserError(f"-{long[2:]}: this option has two dashes: {long}")
-
-
-def check_given(_: App, __: tuple[str, ...], arguments: Iterable[Argument]) -> None:
-    """Raise UserError for an empty option value, for example from an unset shell variable. A `config` of cyclopts."""
-    for argument in arguments:
-        for token in argument.tokens:
-            if not token.value.strip() and token.implicit_value is UNSET:
-                raise UserError(
-                    f"{token.keyword or argument.name} is empty: give it a value, or leave it out"
-                )
-
-
-_FILES = {
-    "--output",
-    "--style",
-    "--mask",
-    "--keep",
-    "--into",
-    "--init",
-    "--spool",
-    "--content",
-    "--photo",
-    "--video",
-    "--against",
+_SWITCH = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
 }
-"""Options that name a file, folder or model; so do all words without an option."""
 
 
-def check_files_given(app: App, words: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Raise UserError for an empty name of a file, as `check_given`: it would mean the current folder, or nothing. A
-    `config` of cyclopts.
-    """
-    files = [
-        one for one in arguments if _FILES & set(one.names) or not any(n.startswith("-") for n in one.names)
-    ]
-    check_given(app, words, files)
-
-
-def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
-    """The error for a command line, `words`, that cannot be parsed."""
-    error.verbose = False
-    chain = " ".join(["texturenets", *(error.command_chain or ())])
-    unread = isinstance(error, UnknownOptionError | UnusedCliTokensError | MissingArgumentError)
-    if unread and (option := _option_after_dashes(words)):
-        text = f"{option} stands after --, where no word is an option: options go before --"
-    elif isinstance(error, UnusedCliTokensError):
-        text = _unexpected(error)
-    elif isinstance(error, UnknownCommandError):
-        text = _command(error)
-    elif isinstance(error, MissingArgumentError):
-        text = _missing(error, words)
-    elif isinstance(error, CoercionError):
-        text = _unlike(error)
-    elif isinstance(error, UnknownOptionError) and (
-        hint := _OTHERS.get(_command_of(error), {}).get(error.token.keyword or error.token.value)
-    ):
-        text = hint
-    elif isinstance(error, UnknownOptionError) and Path(word := error.token.value).is_file():
-        text = f"{word} begins with a dash, as options do: for the file of that name say ./{word}"
-    elif isinstance(error, UnknownOptionError):
-        text = _unknown_option(error)
-    else:
-        text = str(error)
+def refused(text: str, chain: Sequence[str]) -> UserError:
+    """The error for words after `chain`, the name of a command, that cannot be parsed."""
     text = text.rstrip().rstrip(".")
-    return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{chain} --help`.")
+    command = " ".join(["texturenets", *chain])
+    return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{command} --help`.")
 
 
-def _unknown_option(error: UnknownOptionError) -> str:
+def check_dashes(words: Sequence[str], known: Sequence[Argument]) -> None:
+    """Raise UserError for a long option with one dash: -size would be read as -s ize."""
+    names = {name for argument in known for name in argument.names}
+    for word in words:
+        if word == "--":
+            return
+        long = f"-{word.partition('=')[0]}"
+        if long in names and len(long) > 3:
+            raise UserError(f"{word}: this option has two dashes: {long}")
+
+
+def no_value(error: argparse.ArgumentError, words: Sequence[str], known: Sequence[Argument]) -> str:
+    """The message for an option without a value, or for one that takes none."""
+    first = str(error.argument_name).partition("/")[0]
+    argument = next((one for one in known if first in (*one.names, one.off)), None)
+    if argument is None:
+        return str(error)
+    typed = [word.partition("=")[0] for word in words]
+    name = next((word for word in reversed(typed) if word in (*argument.names, argument.off)), first)
+    if argument.kind is bool:
+        return f"{name} takes no value: leave it out"
+    return f"{name} {_lacking(name, words)}" + _expected(argument)
+
+
+def missing(argument: Argument, words: Sequence[str]) -> str:
+    """The message for an argument that is not given."""
+    if option := _option_after_dashes(words):
+        return _after_dashes(option)
+    return f"{argument.called} is missing{_expected(argument)}"
+
+
+def _lacking(name: str, words: Sequence[str]) -> str:
+    following = words[words.index(name) + 1 :] if name in words else ()
+    if following and _NEGATIVE.match(following[0]):
+        return f"needs a value, and {following[0]} is none"
+    if following and _DASHED_FILE.fullmatch(following[0]):
+        return f"needs a value, and {following[0]} begins with a dash, as options do: say ./{following[0]}"
+    return "needs a value"
+
+
+def _expected(argument: Argument) -> str:
+    return f"{f', {argument.choices}' if argument.choices else ''}{argument.explained}"
+
+
+def not_taken(
+    extra: Sequence[str], words: Sequence[str], known: Sequence[Argument], chain: Sequence[str]
+) -> str:
+    """The message for words that no argument has taken."""
+    if option := _option_after_dashes(words):
+        return _after_dashes(option)
+    command = " ".join(chain)
+    word = extra[0]
+    if not word.startswith("-"):
+        return _unexpected(extra, command)
+    if hint := _OTHERS.get(command, {}).get(word.partition("=")[0]):
+        return hint
+    if Path(word).is_file():
+        return f"{word} begins with a dash, as options do: for the file of that name say ./{word}"
+    return _unknown_option(word, known)
+
+
+def _unknown_option(word: str, known: Sequence[Argument]) -> str:
     """The message for an option that there is not, with the one that was probably meant: it has another name, begins
     so, has the word in its name, or is spelt much alike."""
-    word = (error.token.keyword or error.token.value).partition("=")[0]
+    import difflib
+
+    word = word.partition("=")[0]
     bare = word.lstrip("-")
     called = _CALLED.get(bare, bare)
-    known = [name[2:] for one in error.argument_collection for name in one.names if name.startswith("--")]
-    near = [name for name in known if name == called or name.startswith(bare)]
-    near += [name for name in known if {called, called.removesuffix("s")} & set(name.split("-"))]
-    near += difflib.get_close_matches(bare, known, n=1, cutoff=0.7)
+    names = [name[2:] for one in known for name in (*one.names, one.off) if name.startswith("--")]
+    near = [name for name in names if name == called or name.startswith(bare)]
+    near += [name for name in names if {called, called.removesuffix("s")} & set(name.split("-"))]
+    near += difflib.get_close_matches(bare, names, n=1, cutoff=0.7)
     return f"Unknown option: {word}.{f' Did you mean --{near[0]}?' if near and bare else ''}"
 
 
@@ -165,26 +140,33 @@ def _option_after_dashes(words: Sequence[str]) -> str | None:
     return next((word for word in after if word.startswith("-") and not Path(word).exists()), None)
 
 
-def _command_of(error: CycloptsError) -> str:
-    return " ".join(error.command_chain or ())
+def _after_dashes(option: str) -> str:
+    return f"{option} stands after --, where no word is an option: options go before --"
 
 
-def _unexpected(error: UnusedCliTokensError) -> str:
-    words = error.unused_tokens or []
-    if tuple(error.command_chain or ()) == ("models",):
+def _unexpected(words: Sequence[str], command: str) -> str:
+    import difflib
+
+    if command == "models":
         misspelt = len(words) > 1 and difflib.get_close_matches(words[0], ["show"])
         model = " ".join(words[1:] if misspelt else words)
         return f"{words[0]}: unexpected argument: say `texturenets models show {model}`"
-    option = _OPTIONS.get(" ".join(error.command_chain or ()), "")
+    option = _OPTIONS.get(command, "")
     text = f"{' '.join(words)}: unexpected argument"
     return f"{text}: say {' '.join(f'{option} {word}' for word in words)}" if option else text
 
 
-def _command(error: UnknownCommandError) -> str:
-    word = (error.unused_tokens or [""])[0]
+def no_command(word: str, chain: Sequence[str], known: Sequence[str]) -> str:
+    """The message for a word in the place of a command that is none."""
+    import difflib
+
+    if word.startswith("-"):
+        return f"Unknown option: {word}"
     if not Path(word).exists():
-        return _no_command(error, word)
-    if tuple(error.command_chain or ()) == ("train",):
+        near = difflib.get_close_matches(word, known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"{word} is not a command{meant}; there are {', '.join(known)}"
+    if list(chain) == ["train"]:
         return (
             f"train what? `texturenets train style {word} --content FOLDER-OF-PHOTOS` learns to stylize photos like "
             f"it, `texturenets train texture {word}` to draw more of it"
@@ -192,59 +174,13 @@ def _command(error: UnknownCommandError) -> str:
     return f"{word} is not a command: `texturenets stylize {word}` stylizes it"
 
 
-def _no_command(error: UnknownCommandError, word: str) -> str:
-    if error.app is None:
-        return str(error)
-    known = [name for name in error.app if not name.startswith("-")]
-    near = difflib.get_close_matches(word, known, n=1)
-    return (
-        f"{word} is not a command{f'; did you mean {near[0]}?' if near else ''}; there are {', '.join(known)}"
-    )
+def yes_or_no(text: str, called: str) -> bool:
+    """Whether a flag is on that an environment variable sets. Raises UserError for another text."""
+    if (on := _SWITCH.get(text.lower())) is None:
+        raise UserError(f"{called} {text} is not yes or no")
+    return on
 
 
-def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
-    argument = error.argument
-    assert argument is not None
-    name = error.keyword or argument.name
-    what = "needs a value" if error.keyword or argument.tokens else "is missing"
-    following = words[words.index(name) + 1 :] if name in words else ()
-    if following and _NEGATIVE.match(following[0]):
-        what = f"needs a value, and {following[0]} is none"
-    elif following and _DASHED_FILE.fullmatch(following[0]):
-        return f"{name} needs a value, and {following[0]} begins with a dash, as options do: say ./{following[0]}"
-    choices = _choices(argument.hint)
-    return f"{name} {what}{', ' + choices if choices else ''}{_help(error)}"
-
-
-def _unlike(error: CoercionError) -> str:
-    """The message for a value that a parameter does not accept."""
-    argument, token = error.argument, error.token
-    if argument is None or token is None:
-        return str(error)
-    name = token.keyword or argument.name
-    given = f"{name} {token.value}"
-    if choices := _choices(error.target_type):
-        return f"{given}: choose {choices}{_help(error)}"
-    kind = _KINDS.get(error.target_type)
-    return f"{given} is not {kind}{_help(error)}" if kind else str(error)
-
-
-def _choices(hint: Any) -> str:
-    """`a, b or c` if the type `hint` is a Literal, else an empty string."""
-    if get_origin(hint) is Literal:
-        words = [str(word) for word in get_args(hint)]
-        return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-    return next((found for inner in get_args(hint) if (found := _choices(inner))), "")
-
-
-def _help(error: CycloptsError) -> str:
-    """The help text of the parameter, up to its default, to be appended to a message."""
-    assert error.app is not None
-    assert error.argument is not None
-    described = error.app.assemble_argument_collection(parse_docstring=True)
-    helps = [one.parameter.help for one in described if one.name == error.argument.name]
-    text = " ".join(str(helps[0] or "").split()).partition(" [default")[0].rstrip(".") if helps else ""
-    text = text.replace("`", "")  # in an error they would turn the word into a flag
-    first = text.partition(" ")[0]
-    named = first != first.capitalize()  # such as WIDTHxHEIGHT
-    return f": {text if named else text[:1].lower() + text[1:]}" if text else ""
+def blaming(text: str, variables: Mapping[str, str]) -> str:
+    """An error's text with the environment variable in place of each option that it has set."""
+    return re.sub(r"--[a-z]+(-[a-z]+)*", lambda found: variables.get(found[0], found[0]), with_flags(text))

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
-
-from texturenets.cli.common import Flag, download_progress, warn
+from texturenets.cli.arguments import Option
+from texturenets.cli.common import download_progress, warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks, with_descriptor
 from texturenets.cli.optimize import check_numbers, check_output, report, run_with_progress
 from texturenets.cli.outputs import fitted, folder_of
@@ -49,27 +48,26 @@ LossFlags: Any = optional_flags(
 TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
-@Parameter(name="*")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """Flags of the optimization and of the output."""
 
-    steps: Annotated[int, Parameter(help="Iterations of L-BFGS at each scale.")] = STEPS
+    steps: Annotated[int, Option(help="Iterations of L-BFGS at each scale.")] = STEPS
     scales: Annotated[
         int,
-        Parameter(
+        Option(
             help="Number of sizes, coarse to fine: each is twice the one before, the last is the size of the result."
         ),
     ] = 1
     line_search: Annotated[
         Literal["strong_wolfe", "fixed"],
-        Parameter(
+        Option(
             help="Line search of L-BFGS: strong_wolfe, or fixed (always full steps), which is faster and less stable."
         ),
     ] = "strong_wolfe"
     descriptor: Annotated[
         str | None,
-        Parameter(
+        Option(
             help="Network whose features the losses use, at its default layers: a pretrained one, for example vgg19; "
             "own (small, comes with the package; one that `train perceptual` made is given with --weights "
             f"own=FILE); or random (untrained filters, no download) [default: {NETWORK}]."
@@ -77,18 +75,18 @@ class Options:
     ] = None
     pictures_every: Annotated[
         int,
-        Parameter(
+        Option(
             help="Iterations between two intermediate images, in a folder NAME.run beside the result; 0: none."
         ),
     ] = 0
     as_json: Annotated[
-        Flag,
-        Parameter(
-            name="--json",
+        bool,
+        Option(
+            "--json",
             help="Print a JSON object in place of the name: status, result, loss and iterations.",
         ),
     ] = False
-    quiet: Annotated[Flag, Parameter(help="No progress bar.")] = False
+    quiet: Annotated[bool, Option(help="No progress bar.")] = False
 
 
 def resynthesize(

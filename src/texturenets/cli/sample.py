@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
-
 from texturenets import arguments
 from texturenets.cli import texture_regions
+from texturenets.cli.arguments import Option
 from texturenets.cli.common import (
     Device,
     EngineName,
-    Flag,
     NetworkCode,
     PrecisionFlag,
     check_quality,
@@ -53,17 +51,17 @@ def sample(
     mask: list[str] | None = None,
     transition: float | None = None,
     scale: str | None = None,
-    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[str | None, Option("--output", "-o")] = None,
     size: str | None = None,
     count: int | None = None,
     seed: int = 0,
-    tileable: Flag = False,
+    tileable: bool = False,
     tile_axis: Literal["both", "x", "y"] | None = None,
     noise_level: str = "1",
     hold: str = "",
-    sheet: Flag = False,
-    preview: Flag = False,
-    gltf: Flag = False,
+    sheet: bool = False,
+    preview: bool = False,
+    gltf: bool = False,
     height_suffix: Literal[".png", ".exr"] | None = None,
     to_seed: int | None = None,
     frames: int | None = None,
@@ -73,8 +71,8 @@ def sample(
     engine: EngineName = "auto",
     precision: PrecisionFlag = "auto",
     generator: NetworkCode = None,
-    as_json: Annotated[Flag, Parameter(name="--json")] = False,
-    quiet: Flag = False,
+    as_json: Annotated[bool, Option("--json")] = False,
+    quiet: bool = False,
 ) -> int:
     """Generate samples of a texture, or the maps of a material.
 

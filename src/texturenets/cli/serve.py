@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
-import re
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec
-
-from cyclopts import App, ArgumentCollection, Parameter
-from cyclopts.config import Env
+from typing import Annotated, Literal
 
 from texturenets import fetch, files
-from texturenets.cli.common import Device, EngineName, PrecisionFlag, with_flags
-from texturenets.cli.refusals import check_dashes, check_given, check_whole
+from texturenets.cli.arguments import Option
+from texturenets.cli.command_line import environment
+from texturenets.cli.common import Device, EngineName, PrecisionFlag
 from texturenets.errors import UserError, install, unknown
 
 VARIABLES = "TEXTURENETS_SERVE_"
 """Prefix of the environment variables of the options. Not TEXTURENETS_: Kubernetes sets TEXTURENETS_PORT for a
 service of that name."""
 
-P = ParamSpec("P")
-Many = Annotated[list[str] | None, Parameter(negative_iterable=(), consume_multiple=1)]
+Many = Annotated[list[str] | None, Option(several=True)]
 
 
-def _check_variables(*_: object) -> None:
+def _check_variables() -> None:
     """Raise UserError if an environment variable TEXTURENETS_... is set but empty, or invalid."""
     for name, value in sorted(os.environ.items()):
         if name.startswith("TEXTURENETS_") and not value.strip():
@@ -38,50 +32,7 @@ def _check_variables(*_: object) -> None:
     files.weights_folders()
 
 
-FROM_VARIABLES: dict[str, str] = {}
-"""For the current command line: {option, such as "--port": the environment variable that set it}."""
-
-
-def _note_variables(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill `FROM_VARIABLES`. A `config` of cyclopts, after `Env`."""
-    FROM_VARIABLES.clear()
-    for argument in arguments:
-        for token in argument.tokens:
-            if token.source == "env" and token.keyword:
-                FROM_VARIABLES[argument.name] = token.keyword
-
-
-def _blaming_variables(call: Callable[P, None]) -> Callable[P, None]:
-    """`call`, with errors that name the environment variable if it set the option."""
-
-    @functools.wraps(call)
-    def wrapped(*words: P.args, **options: P.kwargs) -> None:
-        try:
-            call(*words, **options)
-        except UserError as error:
-            text = re.sub(
-                r"--[a-z]+(-[a-z]+)*", lambda f: FROM_VARIABLES.get(f[0], f[0]), with_flags(str(error))
-            )
-            raise UserError(text) from None
-
-    return wrapped
-
-
-app = App(
-    name="serve",
-    config=(
-        _check_variables,
-        Env(VARIABLES, command=False),
-        _note_variables,
-        check_dashes,
-        check_given,
-        check_whole,
-    ),
-)
-
-
-@app.default
-@_blaming_variables
+@environment(VARIABLES)
 def serve(
     *,
     host: str = "127.0.0.1",
@@ -89,7 +40,7 @@ def serve(
     models: Path | None = None,
     photos: Path | None = None,
     preload: Many = None,
-    page: Annotated[bool, Parameter(negative="--no-page")] = True,
+    page: bool = True,
     token_file: Path | None = None,
     public_host: Many = None,
     allow_origin: Many = None,
@@ -152,6 +103,7 @@ def serve(
     log_level
         Minimum severity of the messages that are logged.
     """
+    _check_variables()
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if page and find_spec("gradio") is None:
         missing.append("gradio (or --no-page)")

@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
-
+from texturenets.cli.arguments import Option
 from texturenets.cli.batch import BatchRun, carry_out, planned
 from texturenets.cli.common import (
     Device,
     EngineName,
-    Flag,
     NetworkCode,
     PrecisionFlag,
     check_quality,
@@ -34,30 +32,30 @@ if TYPE_CHECKING:
 
 def stylize(
     *photos: str,  # not a list, so that options may stand between the photos
-    style: Annotated[list[str] | None, Parameter(name=["--style", "-s"], negative_iterable=())] = None,
-    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    style: Annotated[list[str] | None, Option("--style", "-s")] = None,
+    output: Annotated[str | None, Option("--output", "-o")] = None,
     size: int | None = None,
     quality: int | None = None,
     strength: float = 1.0,
-    mask: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    mask: list[str] | None = None,
     keep: str | None = None,
     to_style: str | None = None,
     steady: float = 0.0,
     into: str | None = None,
     minutes: float | None = None,
-    preserve_color: Flag = False,
-    skip_existing: Flag = False,
-    sheet: Flag = False,
-    keep_gps: Flag = False,
+    preserve_color: bool = False,
+    skip_existing: bool = False,
+    sheet: bool = False,
+    keep_gps: bool = False,
     stroke: str = "1",
-    tileable: Flag = False,
+    tileable: bool = False,
     wrap: Literal["x", "y", "xy"] | None = None,
     seed: int = 0,
     noise_level: float = 1.0,
     count: int = 1,
     rate: float | None = None,
-    webcam: Flag = False,
-    virtual_camera: Flag = False,
+    webcam: bool = False,
+    virtual_camera: bool = False,
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: PrecisionFlag = "auto",
@@ -66,9 +64,9 @@ def stylize(
     generator: NetworkCode = None,
     cluster: str | None = None,
     workers: int | None = None,
-    watch: Flag = False,
-    as_json: Annotated[Flag, Parameter(name="--json")] = False,
-    quiet: Flag = False,
+    watch: bool = False,
+    as_json: Annotated[bool, Option("--json")] = False,
+    quiet: bool = False,
 ) -> int:
     """Stylize photos and videos in the style of a painting.
 

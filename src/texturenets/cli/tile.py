@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
+from texturenets.cli.arguments import Option
 from texturenets.cli.resynthesis import LossFlags, Options, TrainerFlags, resynthesize
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ def tile(
     image: Path,
     /,
     *,
-    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[str | None, Option("--output", "-o")] = None,
     options: Options | None = None,
     losses: LossFlags | None = None,
     trainer: TrainerFlags | None = None,

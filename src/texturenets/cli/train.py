@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
-from cyclopts import App, Parameter
-
-from texturenets.cli.common import Flag, warn
+from texturenets.cli.arguments import Option
+from texturenets.cli.command_line import Group
+from texturenets.cli.common import warn
 from texturenets.cli.flags import given, optional_flags, user_chose_networks, with_descriptor
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
@@ -36,16 +36,11 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", StyleConfig, GalleryConfig, TextureConfig)
 
-app = App(
-    name="train",
-    help="Train a style on a painting, a gallery on several, or a texture on an exemplar.",
-)
-
-Images = Annotated[list[Path], Parameter(negative_iterable=())]
 OutputFlag = Annotated[
     Path | None,
-    Parameter(
-        name=["--output", "-o"],
+    Option(
+        "--output",
+        "-o",
         help="Model file to write [default: the image's name with .safetensors]. A folder NAME.run beside it gets "
         "the checkpoints, the best and the last model, example images, records.jsonl and TensorBoard's event "
         "files.",
@@ -53,22 +48,24 @@ OutputFlag = Annotated[
 ]
 GalleryFile = Annotated[
     Path,
-    Parameter(
-        name=["--output", "-o"],
+    Option(
+        "--output",
+        "-o",
         help="Model file to write. A folder NAME.run beside it gets the same files as for `train style`.",
     ),
 ]
 PerceptualFile = Annotated[
     Path,
-    Parameter(
-        name=["--output", "-o"],
+    Option(
+        "--output",
+        "-o",
         help="File of weights to write, in half precision. A folder NAME.run beside it gets the same files as for "
         "`train style`.",
     ),
 ]
 Preset = Annotated[
     str,
-    Parameter(
+    Option(
         help="Named set of defaults to start from: default; quick, for a style: fewer steps, from the weights of the "
         "style wave if the generator is the default one; paper, as in the Texture Networks papers (arXiv 1603.03417 "
         "and 1701.02096); readme, as in the README of their original Torch implementation, texture_nets. Other flags "
@@ -77,20 +74,20 @@ Preset = Annotated[
 ]
 DescriptorFlag = Annotated[
     str | None,
-    Parameter(
+    Option(
         help="Network whose features the losses use, at its default layers: a pretrained one, for example vgg19, "
         "own (small, comes with the package; one that `train perceptual` made is given with --weights own=FILE), or "
         "random (untrained filters, no download)."
     ),
 ]
 Resume = Annotated[
-    Flag,
-    Parameter(
+    bool,
+    Option(
         help="Continue an interrupted run of the same command from its checkpoint; with more --steps or --minutes, "
         "continue a finished one."
     ),
 ]
-Quiet = Annotated[Flag, Parameter(help="No progress bar.")]
+Quiet = Annotated[bool, Option(help="No progress bar.")]
 StyleFlags: Any = optional_flags(StyleConfig, "Training options")
 # Without the options that `GalleryConfig` refuses, and those that have an effect only with them.
 GalleryFlags: Any = optional_flags(
@@ -109,9 +106,8 @@ StyleTrainerFlags: Any = optional_flags(TrainerConfig, "Run options")
 TrainerFlags: Any = optional_flags(TrainerConfig, "Run options", without=("into", "unfreeze"))
 
 
-@app.command
 def style(
-    images: Images,
+    images: list[Path],
     /,
     *,
     content: Path | None = None,
@@ -159,9 +155,8 @@ def style(
     return _train_on_photos(trainer_made, quiet)
 
 
-@app.command
 def gallery(
-    images: Images,
+    images: list[Path],
     /,
     *,
     content: Path | None = None,
@@ -198,9 +193,8 @@ def gallery(
     return _train_on_photos(_with_own(made, config, out, flags, chosen=chosen, resume=resume), quiet)
 
 
-@app.command
 def texture(
-    images: Images,
+    images: list[Path],
     /,
     *,
     output: OutputFlag = None,
@@ -241,9 +235,8 @@ def texture(
     return _train(_with_own(made, config, out, flags, chosen=chosen, resume=resume), quiet)
 
 
-@app.command
 def perceptual(
-    folders: Annotated[list[Path], Parameter(negative_iterable=())],
+    folders: list[Path],
     /,
     *,
     output: PerceptualFile = Path("own.safetensors"),
@@ -271,6 +264,12 @@ def perceptual(
 
     task = DistillationTask(config, folders)
     return _train(_trainer(task, out, trainer_config, resume=resume, quiet=quiet), quiet)
+
+
+COMMANDS = Group(
+    "Train a style on a painting, a gallery on several, or a texture on an exemplar.",
+    {"style": style, "gallery": gallery, "texture": texture, "perceptual": perceptual},
+)
 
 
 def _content(content: Path | None) -> Path:
