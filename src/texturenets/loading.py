@@ -157,7 +157,8 @@ def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
     """As `load`, with its options in one object."""
     file, mix = split_name(name)
     path = modelfile.find(file) if modelfile.shipped() else find_style(file)
-    kind = modelfile.read_header(path).kind
+    header = modelfile.read_header(path)
+    kind = header.kind
     if kind != "style":
         for option, value in (("memory", options.memory), ("spool", options.spool)):
             if value is not None:
@@ -170,7 +171,7 @@ def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
                 f"{name}: {path.stem} is a {kind}, which holds no styles: leave out the colon and what follows"
             )
         return load_drawn(path, options)
-    return _style(path, mix, options)
+    return _style(path, header, mix, options)
 
 
 def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> Style:
@@ -184,12 +185,11 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
             f"{called} is a {header.kind} model, which generates images from noise and cannot stylize: "
             f"use `texturenets sample {called}`"
         )
-    return _style(path, mix, options)
+    return _style(path, header, mix, options)
 
 
-def _style(path: Path, mix: dict[str, float] | None, options: EngineOptions) -> Style:
-    """The style of the model file at `path`."""
-    header = modelfile.read_header(path)
+def _style(path: Path, header: Header, mix: dict[str, float] | None, options: EngineOptions) -> Style:
+    """The style of the model file at `path`, with that header."""
     if mix:
         check_styles(path, mix)
     memory, spool = options.memory, options.spool
@@ -324,6 +324,8 @@ def code_of(path: Path, options: EngineOptions) -> Callable[[], nn.Module] | Non
     """A function that builds the network from its code, if the user names code, or the model has no graph; else None.
     Raises UserError, also for an engine that runs no code."""
     generator, engine = options.generator, options.engine
+    if generator is None and modelfile.has_graph(path):
+        return None
     header = modelfile.read_header(path)
     if generator is not None and not header.custom:
         raise UserError(
@@ -335,8 +337,6 @@ def code_of(path: Path, options: EngineOptions) -> Callable[[], nn.Module] | Non
             f"`engine` {engine} runs the graph in the model file, and no code: leave `generator` out, or take "
             "`engine` torch"
         )
-    if generator is None and modelfile.has_graph(path):
-        return None
     devices.require_torch(f"the network of {path}" if generator is None else "`generator`")
 
     def build() -> nn.Module:

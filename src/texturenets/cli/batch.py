@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from texturenets.cli import sheet as contact
 from texturenets.cli import video_jobs
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from texturenets.stylize.style import Style
 
 
-@dataclass(frozen=True)
-class StyleWork:
+class StyleWork(NamedTuple):
     """The videos and photos to stylize in `style`. `options_of`: the options of each photo's result, by its path."""
 
     style: ChosenStyle
@@ -45,7 +45,7 @@ class StyleWork:
     def without(self, results: Collection[Path]) -> StyleWork:
         """This work without the jobs that write one of `results`."""
         videos = [job for job in self.videos if job.result not in results]
-        return replace(self, videos=videos, photos=[job for job in self.photos if job[1] not in results])
+        return self._replace(videos=videos, photos=[job for job in self.photos if job[1] not in results])
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ class BatchRun:
         }
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """All work of a command, one item for each style. `folder`: where a contact sheet is written. `ignored`: files
     among the photos that cannot be read. `missing`: errors of arguments that name no photo, by argument."""
 
@@ -182,7 +181,7 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
         for work in plan.works:
             todo = work.without(there)
             loaded: Style | None = None  # free the previous style first: its buffers may take gigabytes
-            loaded = load(work.style) if todo.videos or todo.photos else None
+            loaded = _loaded(load, todo) if todo.videos or todo.photos else None
             if loaded is not None and run.say_engine and not run.quiet and loaded.engine.name not in engines:
                 engines.add(loaded.engine.name)
                 engine_note(loaded.engine)
@@ -203,6 +202,15 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
         if sheet is not None:
             report.print_line(str(sheet), {"status": "done", "result": str(sheet)})
     return status
+
+
+def _loaded(load: Callable[[ChosenStyle], Style], work: StyleWork) -> Style:
+    """The network of a style. Meanwhile another thread imports what decodes the first photo."""
+    from texturenets import image
+
+    for photo, _ in work.photos[:1]:
+        threading.Thread(target=image.read_header, args=(photo,), daemon=True).start()
+    return load(work.style)
 
 
 def _patterns(plan: Plan) -> list[Path]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from texturenets import video
 from texturenets.cli.common import photo_progress, warn
@@ -26,8 +25,7 @@ RATE = 24
 """Default frames per second of a video made of images: as in cinema."""
 
 
-@dataclass(frozen=True)
-class VideoJob:
+class VideoJob(NamedTuple):
     """A video to write: its input, a video or images, and its result, a file or a pattern of numbered frames."""
 
     sources: tuple[Path, ...]

@@ -125,8 +125,8 @@ class WatchedFolders:
             videos = [job for job in work.videos if due(job.sources[0], Path(job.result))]
             photos = [job for job in work.photos if due(*job)]
             if videos or photos:
-                works.append(replace(work, videos=videos, photos=photos))
-        return replace(plan, works=works, ignored=())
+                works.append(work._replace(videos=videos, photos=photos))
+        return plan._replace(works=works, ignored=())
 
     def done(self, plan: Plan) -> None:
         """Record that all of `plan` was tried; a failed file is tried again when it changes."""

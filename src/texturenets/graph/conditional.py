@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from texturenets.errors import UserError
 from texturenets.graph import Graph
 from texturenets.graph.grammar import Node
-from texturenets.graph.passes.rewriting import GraphRewriter
+from texturenets.graph.rewriting import GraphRewriter
 
 STYLES = "styles"
 """The name of the style map among the inputs."""

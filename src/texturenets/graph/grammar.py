@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from texturenets.errors import UserError, unknown
 
@@ -37,8 +38,7 @@ MAX_WEIGHTS: Final = 100_000_000  # so that a damaged file cannot make the reade
 MAX_LINE: Final = 1000
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(NamedTuple):
     """A setting that is a number from `low` to `high`; without `default` it has to be given."""
 
     kind: type[int] | type[float]
@@ -47,30 +47,25 @@ class Number:
     default: float | None = None
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A setting that is one of several words; the first is the default."""
 
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class KernelSetting:
+class KernelSetting(NamedTuple):
     """A setting of rows and columns, 1 to 64 each: 3, or 3:5. Its value is always a pair."""
 
 
-@dataclass(frozen=True)
-class PadAmounts:
+class PadAmounts(NamedTuple):
     """A setting of four numbers of pixels, 0 to 1024: top:bottom:left:right, not the order of `F.pad`."""
 
 
-@dataclass(frozen=True)
-class NameSetting:
+class NameSetting(NamedTuple):
     """A setting that is a word of letters, digits and underscores."""
 
 
-@dataclass(frozen=True)
-class WavesSetting:
+class WavesSetting(NamedTuple):
     """A setting of pairs of numbers from -0.5 to 0.5, cycles a pixel down and to the right: 0.035:0,0:0.012; none by
     default."""
 
@@ -78,14 +73,13 @@ class WavesSetting:
 Setting = Number | Choice | KernelSetting | PadAmounts | NameSetting | WavesSetting
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One row of the table: the number of sources (at least, at most), the settings, the weights.
 
     A weight with a question mark may be missing.
     """
 
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = MappingProxyType({})
     sources: tuple[int, int] = (1, 1)
     weights: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 
 from texturenets.errors import UserError
 from texturenets.graph import Graph, Node
-from texturenets.graph.passes.rewriting import GraphRewriter
+from texturenets.graph.rewriting import GraphRewriter
 
 Wrap = Literal["", "x", "y", "xy"]
 """The axes along which an image wraps around: x, left and right edge meet; y, top and bottom."""

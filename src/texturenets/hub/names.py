@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Final, NamedTuple
 
 from texturenets.errors import UserError
 
@@ -17,8 +16,7 @@ _NAME = re.compile(rf"({REPO})(?:/(.+?\{SUFFIX}))?(?:@([^@\s]+))?", re.ASCII)
 _OTHER_FILE = re.compile(rf"{REPO}/(.+)", re.ASCII)
 
 
-@dataclass(frozen=True)
-class HubName:
+class HubName(NamedTuple):
     """A model on the Hub.
 
     `repo`: "USER/REPO". `file`: its path in the repository; None for the only model in it. `revision`: branch, tag or

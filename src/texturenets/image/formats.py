@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import glob
-import mimetypes
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path, PurePath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
@@ -18,6 +16,9 @@ from texturenets.errors import UserError, install, reason
 from texturenets.files import expanded
 from texturenets.image import deep, exr
 from texturenets.image.picture import StrPath
+
+if TYPE_CHECKING:
+    from mimetypes import MimeTypes
 
 # Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
 # taken from a folder, and the format of what is written.
@@ -77,9 +78,11 @@ _BRANDS = {
 
 
 @functools.cache
-def _types() -> mimetypes.MimeTypes:
+def _types() -> MimeTypes:
     """Only Python's own types: with those of the system, results would depend on the machine."""
-    return mimetypes.MimeTypes()
+    from mimetypes import MimeTypes
+
+    return MimeTypes()
 
 
 @functools.cache
@@ -237,6 +240,8 @@ def _matches(
         return _pictures(_below(path, without) if recursive else _entries(path), wanted, others)
     if path.exists():  # checked before globs: a file may be called "photo [1].jpg"
         return [path]
+    import glob
+
     if not glob.has_magic(str(path)):
         raise UserError(f"no such file or folder: {path}")
     matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too

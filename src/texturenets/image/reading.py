@@ -7,9 +7,9 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from types import MappingProxyType
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -226,8 +226,7 @@ def _opened_file(path: Path) -> Iterator[IO[bytes]]:
         raise UserError(f"cannot read {path}: {reason(error)}") from error
 
 
-@dataclass(frozen=True)
-class ImageInfo:
+class ImageInfo(NamedTuple):
     """The header of an image file; the pixels are not decoded.
 
     `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
@@ -242,7 +241,7 @@ class ImageInfo:
     bits: int = 8
     several: bool = False
     dpi: tuple[float, float] | None = None
-    texts: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = MappingProxyType({})
     clipped: bool = False
 
     @property

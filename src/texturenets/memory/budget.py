@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import mmap
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from texturenets.errors import UserError
 
@@ -99,8 +98,7 @@ def _available() -> int:
         return int(psutil.virtual_memory().available)
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """The memory of a run: `total` bytes of the whole process, or of tensors on `device` if that is a GPU."""
 
     total: int

@@ -1,5 +1,5 @@
-"""glibc's malloc: freed memory goes back to the system, as a service runs for weeks and shares its machine, or is
-kept for the next step of a training."""
+"""glibc's malloc: freed memory is kept for the next image or the next step of a training, or goes back to the system,
+as a service runs for weeks and shares its machine."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ OWN_PAGES = 4 * 2**20
 """Size in bytes from which an array gets pages of its own, which are returned when it is freed. By default glibc
 raises this to 32 MB as arrays are freed; images are then allocated in heaps, between smaller blocks that stay."""
 
+REUSED = 32 * 2**20
+"""Size in bytes below which an array takes memory freed before: what glibc raises its threshold to itself, in steps,
+as arrays are freed (DEFAULT_MMAP_THRESHOLD_MAX)."""
+
+GROWTH = 16 * 2**20
+"""Bytes by which a heap grows. Of 4, 16 and 64 MB the smallest with the whole effect (`reuse_freed_memory`)."""
+
+DEFAULT_GROWTH = 2**17
+"""glibc's (DEFAULT_TOP_PAD)."""
+
 TRIM_INTERVAL = 10.0
 """Seconds between two calls of malloc_trim, each of which takes milliseconds."""
 
@@ -38,10 +48,24 @@ def _set(settings: dict[int, int]) -> bool:
     return all(done)
 
 
+def reuse_freed_memory() -> bool:
+    """Configure glibc's malloc from the start as it ends up after some images, and its heaps to grow in large steps;
+    False without glibc. Of a process that stylizes one photo of 512 pixels this saves 6 ms of 220 (medians of 30).
+    """
+    return _set({M_MMAP_THRESHOLD: REUSED, M_TRIM_THRESHOLD: 2 * REUSED, M_TOP_PAD: GROWTH})
+
+
 def return_freed_memory() -> bool:
     """Configure glibc's malloc to return freed memory to the system; False without glibc. Call before threads
     start."""
-    return _set({M_ARENA_MAX: MALLOC_ARENAS, M_MMAP_THRESHOLD: OWN_PAGES, M_TRIM_THRESHOLD: OWN_PAGES})
+    return _set(
+        {
+            M_ARENA_MAX: MALLOC_ARENAS,
+            M_MMAP_THRESHOLD: OWN_PAGES,
+            M_TRIM_THRESHOLD: OWN_PAGES,
+            M_TOP_PAD: DEFAULT_GROWTH,
+        }
+    )
 
 
 def keep_freed_memory() -> bool:

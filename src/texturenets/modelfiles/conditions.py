@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from texturenets import arguments
 from texturenets.errors import UserError, unknown
@@ -23,8 +22,7 @@ PHOTO = "photo"
 NO_WEIGHTS = "with masks, styles have no weights: a mask's grey says how much of a style there is"
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """The meaning of a row: a style, the `strength` for which it was learned (1 is full), its stroke size."""
 
     style: str
@@ -32,8 +30,7 @@ class Condition:
     stroke: float = 1.0
 
 
-@dataclass(frozen=True)
-class Mixture:
+class Mixture(NamedTuple):
     """What a network with several styles computes: one or several components, each a mixture of its rows.
 
     `components`: for each the share of every row; shares may sum to anything. `stride`: None for a single component,

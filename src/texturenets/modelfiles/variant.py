@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from texturenets.graph import Graph
 from texturenets.graph.wrapping import Wrap, wrapped
@@ -11,8 +11,7 @@ from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Mixture
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(NamedTuple):
     """`mixture`: for a model with several styles; by default the first condition. `wrap`: the axes along which images
     wrap around."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from texturenets import arguments
 from texturenets.errors import UserError, counted
@@ -26,8 +25,7 @@ from texturenets.stylize.stroke import Stroke
 M = TypeVar("M")
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Which variant of the network is run for a call, and how its result is used. `mixture`: the styles; None for a
     network with one style. `stroke`: the remaining factor for coarse-to-fine stylization, if strokes of that size
     were not learned. `stylized`: the share of the stylized image in the result, a number or (1, 1, H, W); the rest is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -113,6 +112,6 @@ class GeneratorTask(ABC):
             thumbnail=modelfile.encode_thumbnail(example[:, :3]),
             thumbnails=self._thumbnails(forward),
             maps=self.maps,
-            conditions=[dataclasses.asdict(condition) for condition in self.conditions],
+            conditions=[condition._asdict() for condition in self.conditions],
             base=modelfile.identity(modelfile.find(config.base)) if config.base else {},
         )

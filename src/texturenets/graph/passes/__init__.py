@@ -13,7 +13,7 @@ from texturenets.graph.passes.drop_bias import drop_bias
 from texturenets.graph.passes.few_channel_conv import few_channel_conv
 from texturenets.graph.passes.few_input_conv import few_input_conv
 from texturenets.graph.passes.fuse_upsample_conv import fuse_upsample_conv
-from texturenets.graph.passes.rewriting import pruned
+from texturenets.graph.rewriting import pruned
 
 GraphPass = Callable[[Graph], Graph]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from texturenets.graph import Graph
-from texturenets.graph.passes.rewriting import GraphRewriter
+from texturenets.graph.rewriting import GraphRewriter
 
 
 def drop_bias(graph: Graph) -> Graph:

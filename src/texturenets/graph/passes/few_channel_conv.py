@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from texturenets.graph import Graph
-from texturenets.graph.passes.rewriting import GraphRewriter, can_compute_blocks, is_plain
 from texturenets.graph.passes.space_to_depth import FEW_CHANNELS, block_output_weights
+from texturenets.graph.rewriting import GraphRewriter, can_compute_blocks, is_plain
 
 # Elementwise operations: the same for all channels, which may also run before `shuffle`; and others.
 _UNIFORM = frozenset(

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from texturenets.graph import Graph
-from texturenets.graph.passes.rewriting import GraphRewriter, can_compute_blocks, is_plain
 from texturenets.graph.passes.space_to_depth import FEW_CHANNELS, block_output_weights
+from texturenets.graph.rewriting import GraphRewriter, can_compute_blocks, is_plain
 
 LARGE = 5
 """Smallest kernel: k x k of (k + 1) x (k + 1) weights are not zero, 25 of 36 for 5."""

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from texturenets.graph import Graph, Node
-from texturenets.graph.passes.rewriting import GraphRewriter, can_compute_blocks, is_plain
 from texturenets.graph.passes.space_to_depth import block_input_weights, upsample_folded_weights
+from texturenets.graph.rewriting import GraphRewriter, can_compute_blocks, is_plain
 
 
 @dataclass(frozen=True)
