@@ -348,9 +348,10 @@ def test_damaged_files_are_made_anew(
         }[damage]
     )
     assert np.array_equal(engines.load(path, EngineOptions(engine))(x), first)
-    if suffix != ".blob":  # compiled anew: not the same bytes, but as many
+    if suffix == ".blob":  # compiled anew: not the same bytes, but about as many
+        assert len(damaged.read_bytes()) == pytest.approx(len(whole), rel=0.01)
+    else:
         assert damaged.read_bytes() == whole
-    assert len(damaged.read_bytes()) == len(whole)
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing(kept: Path, tmp_path: Path) -> None:

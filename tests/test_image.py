@@ -735,6 +735,8 @@ def test_files_say_that_they_are_srgb_and_are_the_same_every_time(tmp_path: Path
         with Image.open(tmp_path / f"a.{suffix}") as image:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
             assert "sRGB" in ImageCms.getProfileDescription(profile)
+            same = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB").apply(image)
+            assert np.abs(np.asarray(same).astype(int) - np.asarray(image)).max() <= 1
         first = (tmp_path / f"a.{suffix}").read_bytes()
         tni.srgb_profile.cache_clear()
         tni.write(tmp_path / f"a.{suffix}", rgb)

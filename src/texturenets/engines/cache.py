@@ -35,7 +35,8 @@ class CacheEntry:
         """`model`: the model file. It is identified by its bytes: moving or renaming it changes nothing. `variant`:
         the form of its graph, "" for the graph as in the file."""
         self.folder = cache_folder() / "engines"
-        digest = hashlib.sha256(f"{FORMAT} {__version__} {variant} ".encode() + model.read_bytes())
+        digest = hashlib.sha256(f"{FORMAT} {__version__} {variant} ".encode())
+        digest.update(model.read_bytes())
         self.name = digest.hexdigest()[:DIGEST_LENGTH]
 
     def path(self, suffix: str) -> Path:
@@ -46,8 +47,8 @@ class CacheEntry:
         """What `keep` was given for that suffix; None if there is no such file, for example because another process
         removed it. A damaged file is removed."""
         try:
-            with self.path(suffix).open("rb") as file:
-                checksum, data = file.read(CHECKSUM_BYTES), file.read()
+            with self.path(suffix).open("rb", buffering=0) as file:  # which copies the data once less
+                checksum, data = file.read(CHECKSUM_BYTES), file.readall()
             os.utime(self.path(suffix))  # mark as recently used
         except OSError:
             return None
