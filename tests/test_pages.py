@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from texturenets.memory import malloc
 from texturenets.memory.huge_pages import use_large_pages
 
 
@@ -166,3 +168,20 @@ def test_the_program_ends_without_being_taken_apart(word: str, status: int, said
     assert done.stdout.startswith(said)
     assert ("taken apart" in done.stdout) == (word == "fails")
     assert ("a mistake of ours" in done.stderr) == (word == "fails")
+
+
+@pytest.mark.skipif(malloc._libc() is None, reason="not glibc")
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="no pages of 2 MB")
+def test_the_first_heap_asks_for_large_pages() -> None:
+    program = (
+        "from texturenets.memory.malloc import prepare_heap; assert prepare_heap(); x = bytes(2**24)\n"
+        "print(open('/proc/self/smaps').read())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    areas = re.findall(r"\[heap\]\n.*?VmFlags: ([^\n]*)", done.stdout, re.S)
+    assert any("hg" in flags.split() for flags in areas)
+
+
+def test_without_glibc_the_heap_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(malloc, "_libc", lambda: None)
+    assert not malloc.prepare_heap()

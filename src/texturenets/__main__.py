@@ -8,7 +8,7 @@ import os
 import sys
 
 from texturenets.memory.huge_pages import use_large_pages
-from texturenets.memory.malloc import reuse_freed_memory
+from texturenets.memory.malloc import prepare_heap
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     # is imported is ever freed, so garbage is looked for at every 200,000 objects instead of every 700.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(200_000)
-    reuse_freed_memory()
+    prepare_heap()
     # OpenVINO imports its converter of models if it can; it is not used here, and takes more than half of
     # the import (`python -X importtime -c "import openvino"`).
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
