@@ -36,7 +36,8 @@ def test_the_program_starts_anew_where_pages_have_to_be_asked_for(
     monkeypatch.syspath_prepend(tmp_path)
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
-    use_large_pages(str(tmp_path / "enabled"))
+    told = use_large_pages(str(tmp_path / "enabled"))
+    assert bool(told) is ("hugetlb" in tunables)
     assert started == ([[sys.executable, "-m", "texturenets", "a b"]] if wanted else [])
     assert os.environ["GLIBC_TUNABLES"] == (wanted or tunables)
 

@@ -13,12 +13,13 @@ from texturenets.memory.malloc import prepare_heap
 
 def main() -> int:
     """Run the command line; returns the exit status."""
-    use_large_pages()  # first: what is imported by then is imported twice
+    told = use_large_pages()  # first: what is imported by then is imported twice
     # For a quick start. numpy's matrix products are too small here for threads of their own; next to nothing of what
     # is imported is ever freed, so garbage is looked for at every 200,000 objects instead of every 700.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(200_000)
-    prepare_heap()
+    if not told:
+        prepare_heap()
     # OpenVINO imports its converter of models if it can; it is not used here, and takes more than half of
     # the import (`python -X importtime -c "import openvino"`).
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
