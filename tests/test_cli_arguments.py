@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from texturenets.cli import COMMANDS, main
-from texturenets.cli.arguments import Option, arguments, described
+from texturenets.cli.arguments import Option, arguments_of, described
 from texturenets.cli.command_line import Group, environment, help_text, parse
 from texturenets.errors import UserError
 
@@ -77,7 +77,7 @@ PLAIN = {"image": Path("a.png"), "others": (), "size": 512, "share": 0.5, "quiet
     [
         ("draw a.png", {}),
         ("draw a.png b.png -o out c.png", {"others": ("b.png", "c.png"), "output": "out"}),
-        ("draw --size 64.0 a.png --share=-1e-3", {"size": 64, "share": -0.001}),
+        ("draw --size 64.0 a.png --share -1e-3", {"size": 64, "share": -0.001}),
         ("draw a.png --axis y --quiet --quiet", {"axis": "y", "quiet": True}),
         ("draw a.png --masks a --masks b --no-flip", {"masks": ["a", "b"], "flip": False}),
         ("draw a.png --flip -- -b.png --size", {"flip": True, "others": ("-b.png", "--size")}),
@@ -101,8 +101,19 @@ def test_by_position_or_by_name() -> None:
         ("draw", "IMAGE is missing: image to draw on, of any format. See `texturenets draw --help`."),
         ("draw a --size 1 --size 2", "--size is given more than once: give it once"),
         ("draw a --size 1.5", "--size 1.5 is not a whole number: pixels"),
+        ("draw a --size -5.5", "--size -5.5 is not a whole number: pixels. See `texturenets draw --help`."),
         ("draw a --size inf", "--size inf is not a whole number: pixels"),
-        ("draw a --quiet=yes", "--quiet takes no value: leave it out. See `texturenets draw --help`."),
+        (
+            "draw a --quiet=yes",
+            "--quiet=yes: this option takes no value: say --quiet. See `texturenets draw",
+        ),
+        ("draw a --flip=no", "--flip=no: this option takes no value: say --flip or --no-flip"),
+        ("draw a --output -o b", "--output needs a value: image to write. See `texturenets draw --help`."),
+        (
+            "draw a -o -b.png",
+            "-o needs a value, and -b.png begins with a dash, as options do: say ./-b.png. See",
+        ),
+        ("draw a --size -1x", "--size needs a value, and -1x is none: pixels"),
         ("draw a --axis z", "--axis z: choose x or y"),
         ("draw a --axis", "--axis needs a value, x or y. See `texturenets draw --help`."),
         ("draw a --output=", "--output is empty: give it a value, or leave it out"),
@@ -114,7 +125,7 @@ def test_by_position_or_by_name() -> None:
         ),
         ("draw a -2.png", "Unknown option: -2.png. See `texturenets draw --help`."),
         ("--fast", "Unknown option: --fast. See `texturenets --help`."),
-        ("drew a", "drew is not a command; did you mean draw?; there are draw, paint, serve."),
+        ("drew a", "drew is not a command: did you mean draw? There are draw, paint, serve."),
         ("paint a b --seed 1", "b: unexpected argument. See `texturenets paint --help`."),
     ],
 )
@@ -135,7 +146,7 @@ def test_variables_set_options_and_are_blamed(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match=r"^--port 90 is taken$"):
         parse(["serve", "--port", "90"], ROOT).run()
     monkeypatch.setenv("TEST_DRAW_PAGE", "perhaps")
-    with pytest.raises(UserError, match=r"^TEST_DRAW_PAGE perhaps is not yes or no$"):
+    with pytest.raises(UserError, match=r"^TEST_DRAW_PAGE perhaps is not yes or no\."):
         parse(["serve"], ROOT)
 
 
@@ -153,6 +164,8 @@ def test_help_says_what_the_docstring_says(monkeypatch: pytest.MonkeyPatch) -> N
         "--axis {x,y}",
         "--flip, --no-flip",
         "Loss options:",
+        "Pixels. [default: 512]",
+        "--help, -h",
     ):
         assert part in text
     assert max(map(len, text.splitlines())) <= 90
@@ -166,9 +179,30 @@ def every(group: Group) -> Iterator[Any]:
         yield group.default
 
 
-@pytest.mark.parametrize("command", every(COMMANDS), ids=lambda command: command.__name__)
+def test_help_says_what_is_required_and_defaults_of_0() -> None:
+    assert help_text(painted, ["paint"]).startswith("usage: texturenets paint --seed INT [OPTIONS] [PHOTO]\n")
+    shown = {argument.name: argument.help for argument in arguments_of(COMMANDS["stylize"])}
+    for name, default in {"seed": "0", "strength": "1.0", "count": "1"}.items():
+        assert shown[name].endswith(f" [default: {default}]")
+    assert "[default" not in shown["quiet"]
+
+
+@pytest.mark.parametrize(
+    "words", [["--help", "train", "style"], ["train", "-h", "style"], ["train", "style", "-h"]]
+)
+def test_help_may_stand_anywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith("usage: texturenets train style [OPTIONS] IMAGES...\n")
+
+
+def test_help_on_no_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stylise", "--help"]) == 2
+    assert "stylise is not a command: did you mean stylize?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", list(every(COMMANDS)), ids=lambda command: command.__name__)
 def test_every_argument_has_a_help(command: Any) -> None:
-    known = arguments(command)
+    known = arguments_of(command)
     assert [argument.called for argument in known if not argument.option.help] == []
     assert described(command)[1].keys() <= {argument.name for argument in known}
 

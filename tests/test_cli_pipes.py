@@ -420,6 +420,9 @@ def answers(line: str) -> list[str]:
         ("texturenets train texture --no-per", "--no-periodic"),
         ("texturenets stylize photo.jpg --wrap ", "xy"),
         ("texturenets models sh", "show"),
+        ("texturenets --vers", "--version"),
+        ("texturenets --completion fi", "fish"),
+        ("texturenets stylize photo.jpg --hel", "--help"),
     ],
 )
 def test_completion_knows_commands_flags_and_choices(line: str, told: str) -> None:

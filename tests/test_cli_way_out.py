@@ -72,7 +72,10 @@ def test_links_to_folders_are_followed_once(here: Path) -> None:
 
 def test_a_long_option_with_one_dash(here: Path) -> None:
     status, _, error = stylize("photo.jpg", "-size", "64")
-    assert (status, error) == (2, "texturenets: -size: this option has two dashes: --size\n")
+    assert (status, error) == (
+        2,
+        "texturenets: -size: this option has two dashes: --size. See `texturenets stylize --help`.\n",
+    )
 
 
 def test_all_weights_of_a_mixture_or_none(here: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from texturenets.cli import COMMANDS
-from texturenets.cli.arguments import arguments
+from texturenets.cli.arguments import arguments_of
 from texturenets.cli.command_line import find
 from texturenets.errors import UserError
 from texturenets.losses.total_variation import reference_variation
@@ -251,7 +251,7 @@ TABLES = document()
 def known(*command: str) -> set[str]:
     """Every --flag of a command of ours."""
     found: Any = find(command, COMMANDS)[0]
-    return {name for argument in arguments(found) for name in (*argument.names, argument.off)}
+    return {name for argument in arguments_of(found) for name in (*argument.names, argument.off)}
 
 
 def command_of(section: str) -> tuple[str, ...]:

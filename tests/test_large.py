@@ -10,7 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, default_int_handler, signal
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,7 @@ def test_an_interruption_does_not_wait_for_the_photo(
 ) -> None:
     monkeypatch.setattr(large_files, "_STRIP", 1)  # a row at a time
     write, began = large_files._GrowingImage.write, time.monotonic()
+    before = signal(SIGINT, default_int_handler)  # a shell has background jobs ignore it
 
     def slow(growing: large_files._GrowingImage, rows: tuple[int, int], values: NDArray[Any]) -> None:
         if rows[0] == 2:
@@ -132,7 +133,10 @@ def test_an_interruption_does_not_wait_for_the_photo(
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     Image.fromarray(pixels(400, 60)).save(tmp_path / "photo.png")
     words = ["stylize", str(tmp_path / "photo.png"), "-s", str(model), "--engine", "torch", "--quiet"]
-    assert main([*words, "-o", str(tmp_path / "out.png")]) == 130
+    try:
+        assert main([*words, "-o", str(tmp_path / "out.png")]) == 130
+    finally:
+        signal(SIGINT, before)
     assert time.monotonic() - began < 20  # of 40 seconds
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "tiny.safetensors"]
     assert not [one for one in threading.enumerate() if one.name.startswith("texturenets-")]

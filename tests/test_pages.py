@@ -36,8 +36,7 @@ def test_the_program_starts_anew_where_pages_have_to_be_asked_for(
     monkeypatch.syspath_prepend(tmp_path)
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
-    told = use_large_pages(str(tmp_path / "enabled"))
-    assert bool(told) is ("hugetlb" in tunables)
+    use_large_pages(str(tmp_path / "enabled"))
     assert started == ([[sys.executable, "-m", "texturenets", "a b"]] if wanted else [])
     assert os.environ["GLIBC_TUNABLES"] == (wanted or tunables)
 
@@ -186,3 +185,18 @@ def test_the_first_heap_asks_for_large_pages() -> None:
 def test_without_glibc_the_heap_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(malloc, "_libc", lambda: None)
     assert not malloc.prepare_heap()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"), ("MALLOC_TRIM_THRESHOLD_", "131072")]
+)
+def test_a_users_settings_of_malloc_are_kept(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(malloc, "_set", lambda _: pytest.fail("they are changed"))
+    monkeypatch.setenv(name, value)
+    assert not malloc.prepare_heap()
+
+
+def test_little_is_imported_before_the_program_starts_anew() -> None:
+    program = "import texturenets.__main__, sys; print('ctypes' in sys.modules, 'platform' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"

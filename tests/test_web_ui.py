@@ -405,13 +405,14 @@ def test_a_good_image_ends_what_was_said_of_a_bad_one(tmp_path: Path) -> None:
         field.listen(message := gr.HTML("bad.png"))
     visitor: Any = SimpleNamespace(session_hash="me")
 
-    def choose(path: str, before: Any) -> Any:
-        return asyncio.run(field._changed([(path, None)], before, visitor))
+    def choose(path: str, before: Any, refused: tuple[str, ...] = ()) -> Any:
+        return asyncio.run(field._changed([(path, None)], before, refused, visitor))
 
-    *_, told = choose(str(bad), ())
+    _, _, refused, told = choose(str(bad), ())
     assert "bad.png" in told
     (ended,) = (one for one in page.fns.values() if one.targets == [(field.gallery._id, "upload")])
     assert (ended.js, ended.outputs) == ("() => ''", [message])
+    assert choose(str(good), (), refused)[3] == ""  # pasted
     _, given, _, told = choose(str(good), ())
     assert told == gr.skip()
     *_, told = choose(given[0][0], given)  # Gradio tells of the preview, too

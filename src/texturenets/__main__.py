@@ -8,18 +8,18 @@ import os
 import sys
 
 from texturenets.memory.huge_pages import use_large_pages
-from texturenets.memory.malloc import prepare_heap
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
-    told = use_large_pages()  # first: what is imported by then is imported twice
+    use_large_pages()  # first: what is imported by then is imported twice
     # For a quick start. numpy's matrix products are too small here for threads of their own; next to nothing of what
     # is imported is ever freed, so garbage is looked for at every 200,000 objects instead of every 700.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(200_000)
-    if not told:
-        prepare_heap()
+    from texturenets.memory.malloc import prepare_heap
+
+    prepare_heap()
     # OpenVINO imports its converter of models if it can; it is not used here, and takes more than half of
     # the import (`python -X importtime -c "import openvino"`).
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     and 129 of a training after SIGHUP.
     """
     prepare()
-    if "_ARGCOMPLETE" in os.environ and arguments is None:
+    if {"_ARGCOMPLETE", "COMP_LINE", "COMP_POINT"} <= os.environ.keys() and arguments is None:
         from texturenets.cli import completion
 
         completion.complete(COMMANDS)
@@ -85,10 +85,10 @@ def _run(words: Sequence[str]) -> int:
         if words[:1] == ["--version"]:
             print(f"texturenets {__version__}")
             return 0
-        if words[:1] == ["--completion"]:
+        if words[:1] and words[0].partition("=")[0] == "--completion":
             from texturenets.cli import completion
 
-            return completion.print_script(words[1:])
+            return completion.print_script([*words[0].split("=")[1:], *words[1:]])
         status = pipes.run_piped(words, _called) if pipes.needs_pipes(words) else _called(words)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
@@ -100,9 +100,11 @@ def _run(words: Sequence[str]) -> int:
 
 def _called(words: Sequence[str]) -> Any:
     """Call the command that `words` name, or print its help; returns what the command does."""
-    command, chain, rest = find(words, COMMANDS)
-    asked = rest[: rest.index("--")] if "--" in rest else rest
-    if HELP & set(asked) or (isinstance(command, Group) and not command.default and not rest):
+    end = words.index("--") if "--" in words else len(words)
+    plain = [*(word for word in words[:end] if word not in HELP), *words[end:]]
+    command, chain, rest = find(plain, COMMANDS)
+    alone = isinstance(command, Group) and not command.default
+    if (alone and not rest) or (len(plain) < len(words) and not (alone and rest)):
         print(help_text(command, chain), end="")
         return 0
-    return parse(words, COMMANDS).run()
+    return parse(plain, COMMANDS).run()

@@ -19,7 +19,10 @@ from texturenets.errors import UserError
 OPTIONS = "Options"
 """The group of options that name none."""
 
-_WHAT = {int: "a whole number", float: "a number, for example 0.5"}
+_WHAT = {int: "a whole number", float: "a number, for example 0.5", bool: "yes or no"}
+
+_SWITCH = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True)
+_SWITCH |= dict.fromkeys(("0", "false", "f", "no", "n", "off"), False)
 
 
 class Option:
@@ -60,8 +63,10 @@ class Argument(NamedTuple):
     def help(self) -> str:
         """What it is for; with its default, if that says something."""
         text = self.option.help
-        quiet = self.default in (None, "", (), False, True) or "[default" in text
-        return text if quiet or self.required else f"{text} [default: {self.default}]"
+        if self.required:
+            return f"{text} [required]" if self.names else text
+        quiet = self.kind is bool or self.default is None or self.default in ("", ()) or "[default" in text
+        return text if quiet else f"{text} [default: {self.default}]"
 
     @property
     def off(self) -> str:
@@ -79,26 +84,30 @@ class Argument(NamedTuple):
     def read(self, text: str, called: str) -> Any:
         """The value that a word stands for. Raises UserError with the name `called` for one that is none."""
         if not text.strip():
-            raise UserError(f"{called} is empty: give it a value, or leave it out")
+            raise UserError(
+                f"{called} is empty: give it a value{'' if self.required else ', or leave it out'}"
+            )
         try:
+            if self.kind is bool:
+                return _SWITCH[text.lower()]
             if isinstance(self.kind, tuple):
                 return {str(choice): choice for choice in self.kind}[text]
             return _whole(text) if self.kind is int else self.kind(text)
-        except (KeyError, ValueError, OverflowError):
+        except (KeyError, ValueError):
             wrong = f": choose {self.choices}" if self.choices else f" is not {_WHAT[self.kind]}"  # type: ignore[index]
             raise UserError(f"{called} {text}{wrong}{self.explained}") from None
 
     @property
     def explained(self) -> str:
         """The help up to its default, to be appended to an error."""
-        text = self.option.help.partition(" [default")[0].rstrip(".")
+        text = self.option.help.partition(" [default")[0].removesuffix(".").removesuffix(", ..")
         text = text.replace("`", "")  # in an error they would turn the word into a flag
         first = text.partition(" ")[0]
         named = first != first.capitalize()  # such as WIDTHxHEIGHT
         return f": {text if named else text[:1].lower() + text[1:]}" if text else ""
 
 
-def arguments(command: Callable[..., Any]) -> list[Argument]:
+def arguments_of(command: Callable[..., Any]) -> list[Argument]:
     """The arguments of a command, in their order."""
     hints, helps = get_type_hints(command, include_extras=True), described(command)[1]
     found = []
@@ -154,7 +163,9 @@ def _argument(name: str, hint: Any, option: Option | None, default: Any, text: s
     if get_origin(kind) is Literal:
         kind = get_args(kind)
     names = option.names or (f"--{name.replace('_', '-')}",)
-    return Argument(name, names, kind, repeated, False, False, default, option)
+    return Argument(
+        name, names, kind, repeated, by_position=False, required=False, default=default, option=option
+    )
 
 
 def _unwrapped(hint: Any) -> tuple[Any, Option | None]:
@@ -170,7 +181,7 @@ def _unwrapped(hint: Any) -> tuple[Any, Option | None]:
 
 
 def _whole(text: str) -> int:
-    """A whole number, also as 512.0. Raises ValueError for another, OverflowError for an infinite one."""
+    """A whole number, also as 512.0. Raises ValueError for other text."""
     try:
         return int(text)
     except ValueError:

@@ -205,7 +205,8 @@ def carry_out(plan: Plan, load: Callable[[ChosenStyle], Style], run: BatchRun) -
 
 
 def _loaded(load: Callable[[ChosenStyle], Style], work: StyleWork) -> Style:
-    """The network of a style. Meanwhile another thread imports what decodes the first photo."""
+    """The network of a style. Meanwhile another thread reads the header of the first photo, which imports the
+    decoder of its format; the header is not used."""
     from texturenets import image
 
     for photo, _ in work.photos[:1]:

@@ -10,20 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from texturenets.cli import refusals
-from texturenets.cli.arguments import Argument, arguments, described, value
-from texturenets.cli.parser import command_parser, parser_of
+from texturenets.cli.arguments import Argument, arguments_of, described, value
+from texturenets.cli.parser import SHELLS, add_help, command_parser, parser_of
 from texturenets.errors import UserError
 
 Command = Callable[..., Any]
-
-_ALONE = " `texturenets --version` says the version, `--completion SHELL` prints what a shell completes commands by."
-"""The end of the help on the program: what it takes in place of a command."""
 
 
 class Group:
     """Commands under a name, as those of `texturenets train`, and what is called without the name of one.
 
-    `commands`: functions, or where they are, "module:name", to be imported when they are called.
+    `commands`: functions, or where they are, "module:name", to be imported when they are needed.
     """
 
     def __init__(
@@ -78,33 +75,56 @@ def find(words: Sequence[str], root: Group) -> tuple[Command | Group, list[str],
 def parse(words: Sequence[str], root: Group) -> Call:
     """The call that `words` stand for. Raises UserError for words that do not fit."""
     command, chain, rest = find(words, root)
-    if isinstance(command, Group):
-        if command.default is None:
-            raise refusals.refused(refusals.no_command(rest[0] if rest else "", chain, list(command)), chain)
-        command = command.default
-    return _bound(command, chain, rest)
+    try:
+        if isinstance(command, Group):
+            if command.default is None:
+                raise UserError(refusals.no_command(rest[0] if rest else "", chain, list(command)))
+            command = command.default
+        return _bound(command, chain, rest)
+    except UserError as error:
+        raise refusals.refused(str(error), chain) from None
 
 
 def _bound(command: Command, chain: Sequence[str], words: Sequence[str]) -> Call:
     """The call of `command` by the `words` after its name, `chain`."""
-    known = arguments(command)
+    known = arguments_of(command)
     end = words.index("--") if "--" in words else len(words)
-    before, after = list(words[:end]), list(words[end + 1 :])
+    before, after = _joined(words[:end], known), list(words[end + 1 :])
     refusals.check_dashes(before, known)
     try:
         given, others = parser_of([one for one in known if one.names], chain).parse_known_args(before)
     except argparse.ArgumentError as error:
-        raise refusals.refused(refusals.no_value(error, words, known), chain) from None
+        raise UserError(refusals.no_value(error, words, known)) from None
     values = vars(given)
     unknown = [word for word in others if word.startswith("-") and len(word) > 1]
     left = unknown or _by_position([*others, *after], known, values)
     if left:
-        raise refusals.refused(refusals.not_taken(left, words, known, chain), chain)
+        raise UserError(refusals.not_taken(left, words, known, chain))
     variables = _set_by_variables(command, known, values)
     for argument in known:
         if argument.required and argument.name not in values:
-            raise refusals.refused(refusals.missing(argument, words), chain)
+            raise UserError(refusals.missing(argument, words))
     return Call(command, *_sorted(command, known, values), variables)
+
+
+def _joined(words: Sequence[str], known: Sequence[Argument]) -> list[str]:
+    """The words, with an option and a negative number after it as one: argparse takes -1e3 for an option."""
+    options = {name for one in known if one.kind is not bool for name in one.names if name.startswith("--")}
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in options and word.startswith("-") and _is_number(word):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _by_position(words: list[str], known: Sequence[Argument], values: dict[str, Any]) -> list[str]:
@@ -147,12 +167,10 @@ def help_text(command: Command | Group, chain: Sequence[str]) -> str:
     """What --help prints."""
     if not isinstance(command, Group):
         return command_parser(command, chain).format_help()
-    prog = " ".join(["texturenets", *chain])
-    default = command.default
-    made = command_parser(default, chain) if default else parser_of((), chain)
-    made.usage = f"{prog} [COMMAND]" if default else f"{prog} COMMAND"
+    made = group_parser(command, chain)
+    made.usage = f"{made.prog} {'[COMMAND]' if command.default else 'COMMAND'}"
     made.description = command.text
-    made.epilog = f"`{prog} COMMAND --help` describes a command.{'' if chain else _ALONE}"
+    made.epilog = f"`{made.prog} COMMAND --help` describes a command."
     commands = made.add_argument_group("Commands")
     for name in command:
         one = command[name]
@@ -161,12 +179,29 @@ def help_text(command: Command | Group, chain: Sequence[str]) -> str:
     return made.format_help()
 
 
+def group_parser(group: Group, chain: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of what a group takes in place of a command."""
+    if group.default:
+        return command_parser(group.default, chain)
+    made = parser_of((), chain)
+    others = add_help(made)
+    if not chain:
+        others.add_argument("--version", action="store_true", help="Print the version.")
+        others.add_argument(
+            "--completion",
+            choices=SHELLS,
+            metavar="SHELL",
+            help=f"Print the script for completion in a shell: {', '.join(SHELLS[:-1])} or {SHELLS[-1]}.",
+        )
+    return made
+
+
 def environment(prefix: str) -> Callable[[Command], Command]:
-    """A decorator: every option of the command can also be set by an environment variable, --max-side by `prefix`
-    MAX_SIDE; several values are separated by blanks. The command line has the last word."""
+    """A decorator: every option of the command can also be set by an environment variable, with the prefix PREFIX_
+    --max-side by PREFIX_MAX_SIDE; several values are separated by blanks. The command line has the last word."""
 
     def decorated(command: Command) -> Command:
-        command.variables = prefix  # type: ignore[attr-defined]
+        command.variable_prefix = prefix  # type: ignore[attr-defined]
         return command
 
     return decorated
@@ -174,7 +209,7 @@ def environment(prefix: str) -> Callable[[Command], Command]:
 
 def _set_by_variables(command: Command, known: Sequence[Argument], values: dict[str, Any]) -> dict[str, str]:
     """Add to `values` what environment variables set; returns their names by option. Empty ones set nothing."""
-    prefix = getattr(command, "variables", "")
+    prefix = getattr(command, "variable_prefix", "")
     found = {}
     for argument in known if prefix else ():
         variable = prefix + argument.name.upper()
@@ -182,8 +217,5 @@ def _set_by_variables(command: Command, known: Sequence[Argument], values: dict[
         if not text or argument.name in values:
             continue
         found[argument.names[0]] = variable
-        if argument.kind is bool:
-            values[argument.name] = refusals.yes_or_no(text, variable)
-        else:
-            values[argument.name] = value(argument, text.split() if argument.repeated else [text], variable)
+        values[argument.name] = value(argument, text.split() if argument.repeated else [text], variable)
     return found

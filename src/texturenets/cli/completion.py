@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 
 import argcomplete
 from argcomplete.shell_integration import shellcode
 
-from texturenets.cli.command_line import Group, find
-from texturenets.cli.parser import command_parser
+from texturenets.cli.command_line import Group, find, group_parser
+from texturenets.cli.parser import SHELLS, command_parser
 from texturenets.errors import UserError, unknown
 
 ASKED = "_ARGCOMPLETE"
 """The environment variable by which the shell's script asks; its value is the number of the program's first word."""
-
-SHELLS = ("bash", "zsh", "fish", "powershell")
 
 
 def print_script(words: Sequence[str]) -> int:
@@ -35,10 +32,8 @@ def complete(root: Group) -> None:
     words = typed.split(" ")[1:-1]  # the last one may go on
     command, chain, _ = find([word for word in words if word], root)
     os.environ[ASKED] = str(int(os.environ[ASKED]) + len(chain))
-    made = argparse.ArgumentParser(add_help=False)
     if isinstance(command, Group):
-        if command.default:
-            made = command_parser(command.default, chain)
+        made = group_parser(command, chain)
         made.add_argument("command", choices=list(command))
     else:
         made = command_parser(command, chain)

@@ -7,11 +7,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from texturenets.cli.arguments import Argument, arguments, described, value
+from texturenets.cli.arguments import Argument, arguments_of, described, value
 from texturenets.errors import UserError
 
 MAX_WIDTH = 100
 """Longest line of a help text."""
+
+SHELLS = ("bash", "zsh", "fish", "powershell")
+"""Shells that complete commands."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,13 +45,22 @@ class _Read(argparse.Action):
 
 def command_parser(command: Callable[..., Any], chain: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of a command, for its help and for completion: `command_line` reads what is given by position."""
-    known = arguments(command)
+    known = arguments_of(command)
     made = parser_of(known, chain)
     made.description = described(command)[0]
     by_position = [one for one in known if one.by_position]
     places = "".join(f" {_place(one)}" for one in by_position)
-    made.usage = f"{made.prog}{' [OPTIONS]' if any(one.names for one in known) else ''}{places}"
+    required = "".join(f" {one.names[0]} {_metavar(one)}" for one in known if one.required and one.names)
+    add_help(made)
+    made.usage = f"{made.prog}{required} [OPTIONS]{places}"
     return made
+
+
+def add_help(made: argparse.ArgumentParser) -> Any:
+    """Add --help, which is looked for before anything is parsed, to a parser; returns its group."""
+    others = made.add_argument_group("Others")
+    others.add_argument("--help", "-h", action="store_true", help="Print this text.")
+    return others
 
 
 def _place(argument: Argument) -> str:
@@ -105,9 +117,14 @@ class _Formatter(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=26, width=width)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(
-            super(_Formatter, self)._fill_text(one, width, indent) for one in text.split("\n\n")
-        )
+        paragraphs = (self._split_lines(one, width) for one in text.split("\n\n"))
+        return "\n\n".join("\n".join(lines) for lines in paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        import textwrap
+
+        # At hyphens there would be breaks within names, as left-to-right.
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         names = ", ".join(action.option_strings) or str(action.metavar or action.dest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,17 +40,6 @@ _CALLED = {
 }
 """What others call an option, and its name here."""
 
-_SWITCH = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
-
 
 def refused(text: str, chain: Sequence[str]) -> UserError:
     """The error for words after `chain`, the name of a command, that cannot be parsed."""
@@ -62,8 +52,6 @@ def check_dashes(words: Sequence[str], known: Sequence[Argument]) -> None:
     """Raise UserError for a long option with one dash: -size would be read as -s ize."""
     names = {name for argument in known for name in argument.names}
     for word in words:
-        if word == "--":
-            return
         long = f"-{word.partition('=')[0]}"
         if long in names and len(long) > 3:
             raise UserError(f"{word}: this option has two dashes: {long}")
@@ -75,11 +63,22 @@ def no_value(error: argparse.ArgumentError, words: Sequence[str], known: Sequenc
     argument = next((one for one in known if first in (*one.names, one.off)), None)
     if argument is None:
         return str(error)
-    typed = [word.partition("=")[0] for word in words]
-    name = next((word for word in reversed(typed) if word in (*argument.names, argument.off)), first)
     if argument.kind is bool:
-        return f"{name} takes no value: leave it out"
-    return f"{name} {_lacking(name, words)}" + _expected(argument)
+        given = next(
+            (word for word in words if word.partition("=")[0] in (*argument.names, argument.off)), first
+        )
+        either = " or ".join(filter(None, (argument.names[0], argument.off)))
+        return f"{given}: this option takes no value: say {either}"
+    if option := _option_after_dashes(words):
+        return _after_dashes(option)
+    followed = itertools.zip_longest(words, words[1:], fillvalue="--")
+    name, after = next(
+        (pair for pair in followed if pair[0] in argument.names and pair[1][:1] == "-"), (first, "")
+    )
+    if _DASHED_FILE.fullmatch(after):
+        return f"{name} needs a value, and {after} begins with a dash, as options do: say ./{after}"
+    none = f", and {after} is none" if _NEGATIVE.match(after) else ""
+    return f"{name} needs a value{none}{_expected(argument)}"
 
 
 def missing(argument: Argument, words: Sequence[str]) -> str:
@@ -87,15 +86,6 @@ def missing(argument: Argument, words: Sequence[str]) -> str:
     if option := _option_after_dashes(words):
         return _after_dashes(option)
     return f"{argument.called} is missing{_expected(argument)}"
-
-
-def _lacking(name: str, words: Sequence[str]) -> str:
-    following = words[words.index(name) + 1 :] if name in words else ()
-    if following and _NEGATIVE.match(following[0]):
-        return f"needs a value, and {following[0]} is none"
-    if following and _DASHED_FILE.fullmatch(following[0]):
-        return f"needs a value, and {following[0]} begins with a dash, as options do: say ./{following[0]}"
-    return "needs a value"
 
 
 def _expected(argument: Argument) -> str:
@@ -162,23 +152,16 @@ def no_command(word: str, chain: Sequence[str], known: Sequence[str]) -> str:
 
     if word.startswith("-"):
         return f"Unknown option: {word}"
-    if not Path(word).exists():
+    if not word or not Path(word).exists():
         near = difflib.get_close_matches(word, known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        return f"{word} is not a command{meant}; there are {', '.join(known)}"
+        meant = f": did you mean {near[0]}? There" if near else ": there"
+        return f"{word or 'an empty word'} is not a command{meant} are {', '.join(known)}"
     if list(chain) == ["train"]:
         return (
             f"train what? `texturenets train style {word} --content FOLDER-OF-PHOTOS` learns to stylize photos like "
             f"it, `texturenets train texture {word}` to draw more of it"
         )
     return f"{word} is not a command: `texturenets stylize {word}` stylizes it"
-
-
-def yes_or_no(text: str, called: str) -> bool:
-    """Whether a flag is on that an environment variable sets. Raises UserError for another text."""
-    if (on := _SWITCH.get(text.lower())) is None:
-        raise UserError(f"{called} {text} is not yes or no")
-    return on
 
 
 def blaming(text: str, variables: Mapping[str, str]) -> str:

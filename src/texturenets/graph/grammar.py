@@ -53,19 +53,19 @@ class Choice(NamedTuple):
     words: tuple[str, ...]
 
 
-class KernelSetting(NamedTuple):
+class KernelSetting:
     """A setting of rows and columns, 1 to 64 each: 3, or 3:5. Its value is always a pair."""
 
 
-class PadAmounts(NamedTuple):
+class PadAmounts:
     """A setting of four numbers of pixels, 0 to 1024: top:bottom:left:right, not the order of `F.pad`."""
 
 
-class NameSetting(NamedTuple):
+class NameSetting:
     """A setting that is a word of letters, digits and underscores."""
 
 
-class WavesSetting(NamedTuple):
+class WavesSetting:
     """A setting of pairs of numbers from -0.5 to 0.5, cycles a pixel down and to the right: 0.035:0,0:0.012; none by
     default."""
 

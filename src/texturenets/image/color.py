@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """The bytes of the sRGB profile that is embedded in written files: LittleCMS's, of the first second of 2000. In a
-    file, because importing `PIL.ImageCms` takes a hundredth of the time of a small photo.
+    """The bytes of the sRGB profile that is embedded in written files: made by LittleCMS, its time of creation set to
+    2000-01-01. It is a file because importing `PIL.ImageCms` takes a hundredth of the time of a small photo.
     """
     return Path(__file__).with_name("srgb.icc").read_bytes()
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -238,10 +237,10 @@ class ImageInfo(NamedTuple):
     orientation: int
     format: str
     exif: bytes | None
-    bits: int = 8
-    several: bool = False
-    dpi: tuple[float, float] | None = None
-    texts: Mapping[str, str] = MappingProxyType({})
+    bits: int
+    several: bool
+    dpi: tuple[float, float] | None
+    texts: Mapping[str, str]
     clipped: bool = False
 
     @property

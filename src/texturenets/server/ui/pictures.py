@@ -62,7 +62,8 @@ class PictureInput:
         outputs = [self.gallery, self.uploads, self.refused, message]
         # In the browser, not with the previews: by then the message may be about what the visitor did meanwhile.
         self.gallery.upload(None, None, message, js="() => ''")
-        self.gallery.change(self._changed, [self.gallery, self.uploads], outputs, show_progress="hidden")
+        given = [self.gallery, self.uploads, self.refused]
+        self.gallery.change(self._changed, given, outputs, show_progress="hidden")
 
     def example(self, path: Path, request: gr.Request) -> tuple[Any, Uploads]:
         """New values of `gallery` and `uploads` when an example image is chosen."""
@@ -82,7 +83,11 @@ class PictureInput:
         return gr.update(value=list(paths), columns=3 if len(paths) > 1 else 1, selected_index=None)
 
     async def _changed(
-        self, value: list[tuple[str, Any]] | None, before: Uploads, request: gr.Request
+        self,
+        value: list[tuple[str, Any]] | None,
+        before: Uploads,
+        refused_before: tuple[str, ...],
+        request: gr.Request,
     ) -> tuple[Any, ...]:
         """Images were added or removed: new values of `gallery`, `uploads`, `refused` and the message."""
         paths = [path for path, _ in value or []]
@@ -118,7 +123,8 @@ class PictureInput:
             gr.skip() if shown == paths else self._shown(shown),
             gr.skip() if now == before else now,
             tuple(refused) if changed else gr.skip(),
-            error_html(*refused) if refused else gr.skip(),
+            # A pasted image, or one of the camera, is no upload to Gradio: here it ends what was said of bad files.
+            error_html(*refused) if refused or (changed and refused_before) else gr.skip(),
         )
 
     async def _read(self, path: Path) -> str:
