@@ -117,6 +117,7 @@ def test_by_position_or_by_name() -> None:
         ("draw a --axis z", "--axis z: choose x or y"),
         ("draw a --axis", "--axis needs a value, x or y. See `texturenets draw --help`."),
         ("draw a --output=", "--output is empty: give it a value, or leave it out"),
+        ("draw a \N{EN DASH}size 3", "\N{EN DASH}size begins with a long dash: say --size. See"),
         ("draw a -output b", "-output: this option has two dashes: --output"),
         ("draw a --siz 3", "Unknown option: --siz. Did you mean --size? See `texturenets draw --help`."),
         (

@@ -143,6 +143,10 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
     """
     from texturenets.modelfiles import modelfile
 
+    if thumbnail is not None:
+        from texturenets import image
+
+        image.output_format(thumbnail)  # before anything is printed
     note_shipped(model)
     path = modelfile.find(model)
     header = modelfile.read_header(path)
@@ -196,7 +200,6 @@ def _write_thumbnail(header: Header, path: Path, target: Path) -> None:
 
     if not header.thumbnail:
         raise UserError(f"{path} holds no thumbnail")
-    image.output_format(target)
     try:
         with Image.open(
             io.BytesIO(base64.b64decode(header.thumbnail, validate=True)), formats=["JPEG"]

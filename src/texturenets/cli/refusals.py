@@ -49,9 +49,13 @@ def refused(text: str, chain: Sequence[str]) -> UserError:
 
 
 def check_dashes(words: Sequence[str], known: Sequence[Argument]) -> None:
-    """Raise UserError for a long option with one dash: -size would be read as -s ize."""
+    """Raise UserError for a long option with one dash (-size would be read as -s ize), or with the long one that
+    editors and web pages put in place of two."""
     names = {name for argument in known for name in argument.names}
     for word in words:
+        meant = f"--{word[1:].partition('=')[0]}"
+        if word.startswith(("\N{EN DASH}", "\N{EM DASH}")) and meant in names:
+            raise UserError(f"{word} begins with a long dash: say {meant}")
         long = f"-{word.partition('=')[0]}"
         if long in names and len(long) > 3:
             raise UserError(f"{word}: this option has two dashes: {long}")
