@@ -10,7 +10,7 @@ from typing import Any
 
 from texturenets._version import __version__
 from texturenets.cli import pipes
-from texturenets.cli.command_line import Group, find, help_text, parse
+from texturenets.cli.command_line import ASKED, Group, find, help_text, parse
 from texturenets.cli.common import cluster_words, warn
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
 from texturenets.errors import MissingError, UserError, ignore_pillows_warnings, install, reason
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     and 129 of a training after SIGHUP.
     """
     prepare()
-    if {"_ARGCOMPLETE", "COMP_LINE", "COMP_POINT"} <= os.environ.keys() and arguments is None:
+    if {ASKED, "COMP_LINE", "COMP_POINT"} <= os.environ.keys() and arguments is None:
         from texturenets.cli import completion
 
         completion.complete(COMMANDS)

@@ -97,6 +97,11 @@ class Argument(NamedTuple):
             wrong = f": choose {self.choices}" if self.choices else f" is not {_WHAT[self.kind]}"  # type: ignore[index]
             raise UserError(f"{called} {text}{wrong}{self.explained}") from None
 
+    def value(self, words: Sequence[str], called: str) -> Any:
+        """What the words given for it stand for: of a repeated argument a list. Raises UserError as `read`."""
+        values = [self.read(word, called) for word in words]
+        return values if self.repeated else values[0]
+
     @property
     def explained(self) -> str:
         """The help up to its default, to be appended to an error."""
@@ -188,9 +193,3 @@ def _whole(text: str) -> int:
         if not float(text).is_integer():
             raise
         return int(float(text))
-
-
-def value(argument: Argument, words: Sequence[str], called: str) -> Any:
-    """The value of an argument by the words given for it."""
-    values = [argument.read(word, called) for word in words]
-    return values if argument.repeated else values[0]

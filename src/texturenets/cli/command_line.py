@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from texturenets.cli import refusals
-from texturenets.cli.arguments import Argument, arguments_of, described, value
+from texturenets.cli.arguments import Argument, arguments_of, described
 from texturenets.cli.parser import SHELLS, add_help, command_parser, parser_of
 from texturenets.errors import UserError
+
+ASKED = "_ARGCOMPLETE"
+"""The environment variable by which a shell's script asks what may follow; its value is the number of the program's
+first word."""
 
 Command = Callable[..., Any]
 
@@ -133,7 +137,7 @@ def _by_position(words: list[str], known: Sequence[Argument], values: dict[str, 
         if not argument.by_position or argument.name in values or not words:
             continue
         taken = len(words) if argument.repeated else 1
-        values[argument.name] = value(argument, words[:taken], argument.called)
+        values[argument.name] = argument.value(words[:taken], argument.called)
         words = words[taken:]
     return words
 
@@ -217,5 +221,5 @@ def _set_by_variables(command: Command, known: Sequence[Argument], values: dict[
         if not text or argument.name in values:
             continue
         found[argument.names[0]] = variable
-        values[argument.name] = value(argument, text.split() if argument.repeated else [text], variable)
+        values[argument.name] = argument.value(text.split() if argument.repeated else [text], variable)
     return found

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 import argcomplete
 from argcomplete.shell_integration import shellcode
 
-from texturenets.cli.command_line import Group, find, group_parser
+from texturenets.cli.command_line import ASKED, Group, find, group_parser
 from texturenets.cli.parser import SHELLS, command_parser
 from texturenets.errors import UserError, unknown
-
-ASKED = "_ARGCOMPLETE"
-"""The environment variable by which the shell's script asks; its value is the number of the program's first word."""
 
 
 def print_script(words: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from texturenets.cli.arguments import Argument, arguments_of, described, value
+from texturenets.cli.arguments import Argument, arguments_of, described
 from texturenets.errors import UserError
 
 MAX_WIDTH = 100
@@ -22,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
-class _Read(argparse.Action):
+class _ReadAction(argparse.Action):
     """Reads the words given for an argument."""
 
     def __init__(self, *, argument: Argument, **named: Any) -> None:
@@ -35,7 +35,7 @@ class _Read(argparse.Action):
         if argument.kind is bool:
             setattr(given, self.dest, option != argument.off)
             return
-        read = value(argument, words if isinstance(words, list) else [words], called)
+        read = argument.value(words if isinstance(words, list) else [words], called)
         if self.dest in given:
             if not argument.repeated:
                 raise UserError(f"{called} is given more than once: give it once")
@@ -98,7 +98,7 @@ def _add(group: Any, argument: Argument) -> None:
     names = [*argument.names, *([argument.off] if argument.off else [])]
     nargs: Any = 0 if argument.kind is bool else "+" if argument.option.several else None
     made = group.add_argument(
-        *names, action=_Read, argument=argument, dest=argument.name, nargs=nargs, help=text
+        *names, action=_ReadAction, argument=argument, dest=argument.name, nargs=nargs, help=text
     )
     made.metavar = _metavar(argument)
 
