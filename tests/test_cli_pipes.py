@@ -435,6 +435,11 @@ def test_each_shell_has_its_script(shell: str, capsys: Capture) -> None:
     assert "COMP_LINE" in capsys.readouterr().out
 
 
+def test_completion_has_its_help(capsys: Capture) -> None:
+    assert main(["--completion", "--help"]) == 0
+    assert "--completion SHELL" in capsys.readouterr().out
+
+
 def test_a_shell_that_is_not_known(capsys: Capture) -> None:
     for words, told in (
         (["--completion"], "bash, zsh, fish or powershell"),

@@ -86,6 +86,8 @@ def _run(words: Sequence[str]) -> int:
             print(f"texturenets {__version__}")
             return 0
         if words[:1] and words[0].partition("=")[0] == "--completion":
+            if HELP & set(words):
+                return int(_called(["--help"]))
             from texturenets.cli import completion
 
             return completion.print_script([*words[0].split("=")[1:], *words[1:]])
